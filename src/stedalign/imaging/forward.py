@@ -1,0 +1,88 @@
+"""The forward model: wavefront and nuisances in, expected counts of the three sections out."""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+from torch import Tensor
+
+from stedalign.imaging.detector import Bead
+from stedalign.imaging.sections import PLANES, Sampling
+from stedalign.optics.beam import Beam, Objective
+from stedalign.optics.focus import SHIFT_AXES, Focus
+from stedalign.optics.spec import Spec
+from stedalign.optics.wavefront import ModeSet
+
+
+class ForwardSpec(Spec):
+    """Everything that decides how the picture of an unaberrated focus looks."""
+
+    objective: Objective = Objective()
+    beam: Beam = Beam()
+    bead: Bead = Bead()
+    sampling: Sampling = Sampling()
+
+    @property
+    def hash(self) -> str:
+        """A fingerprint that changes with anything that changes the picture (laser power does not)."""
+        inert = {"beam": {"power_w", "repetition_rate_hz", "pulse_length_s", "transmittance"}}
+        return hashlib.sha256(self.model_dump_json(exclude=inert).encode()).hexdigest()[:16]
+
+
+class ForwardModel(torch.nn.Module):
+    """Expected counts of the three sections, and their analytic Jacobian, for batches of parameters.
+
+    One parameter vector holds, in this order: the modes in rms waves, the shift of the picture along x, y, z in
+    nm, and for each section (xy, xz, yz) the counts at the unaberrated crest and the background counts.
+    """
+
+    def __init__(
+        self, spec: ForwardSpec, modes: ModeSet, *, tolerance: float = 1e-4, strength_waves: float = 0.35
+    ) -> None:
+        """Build the factored focus; ``tolerance`` and ``strength_waves`` as for ``Focus``."""
+        super().__init__()
+        self.spec = spec
+        self.modes = modes
+        self.focus = Focus(
+            spec.objective,
+            spec.beam,
+            modes,
+            spec.sampling.points_nm(),
+            bead_diameter_nm=spec.bead.diameter_nm,
+            tolerance=tolerance,
+            strength_waves=strength_waves,
+        )
+        count = len(modes)
+        self.shift = slice(count, count + 3)
+        self.scale = slice(count + 3, count + 6)
+        self.background = slice(count + 6, count + 9)
+        self.names = (
+            *(mode.name for mode in modes),
+            *(f"shift {axis}" for axis in SHIFT_AXES),
+            *(f"scale {plane}" for plane in PLANES),
+            *(f"background {plane}" for plane in PLANES),
+        )
+
+    def intensity(self, phase_parameters: Tensor) -> Tensor:
+        """Intensity (B, 3, N, N) relative to the unaberrated crest, for modes and shifts (B, modes + 3)."""
+        samples = self.spec.sampling.samples
+        return torch.stack(self.focus(phase_parameters), dim=1).unflatten(-1, (samples, samples))
+
+    def forward(self, parameters: Tensor) -> Tensor:
+        """Expected counts (B, 3, N, N) for parameters (B, modes + 9)."""
+        scale = parameters[:, self.scale, None, None]
+        background = parameters[:, self.background, None, None]
+        return self.intensity(parameters[:, : self.shift.stop]) * scale + background
+
+    def linearize(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        """Expected counts (B, 3, N^2) and their derivatives (B, modes + 9, 3, N^2)."""
+        values, derivatives = self.focus.jacobian(parameters[:, : self.shift.stop])
+        intensity, slopes = torch.stack(values, dim=1), torch.stack(derivatives, dim=2)
+        scale = parameters[:, self.scale, None]
+        section = torch.eye(3, dtype=intensity.dtype, device=intensity.device)[None, :, :, None]
+        jacobian = torch.cat(
+            [slopes * scale[:, None], section * intensity[:, None], section.expand_as(section * intensity[:, None])],
+            dim=1,
+        )
+        return intensity * scale + parameters[:, self.background, None], jacobian

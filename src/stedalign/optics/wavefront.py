@@ -1,0 +1,147 @@
+"""A set of modes, and a wavefront: coefficients that never travel without their modes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stedalign.optics.zernike import Mode
+
+
+@dataclass(frozen=True)
+class ModeSet:
+    """An ordered tuple of distinct Zernike modes. Raises ``ValueError`` when empty or repeated."""
+
+    modes: tuple[Mode, ...]
+
+    def __post_init__(self) -> None:
+        if not self.modes:
+            raise ValueError("a mode set needs at least one mode")
+        if len(set(self.modes)) != len(self.modes):
+            raise ValueError(f"a mode set names each mode once, got {self}")
+
+    @classmethod
+    def of(cls, pairs: Iterable[Sequence[int]]) -> ModeSet:
+        """A mode set from (n, m) pairs."""
+        return cls(tuple(Mode(int(n), int(m)) for n, m in pairs))
+
+    @classmethod
+    def from_ansi(cls, numbers: Iterable[int]) -> ModeSet:
+        return cls(tuple(Mode.from_ansi(number) for number in numbers))
+
+    @classmethod
+    def from_noll(cls, numbers: Iterable[int]) -> ModeSet:
+        return cls(tuple(Mode.from_noll(number) for number in numbers))
+
+    @classmethod
+    def default(cls) -> ModeSet:
+        """The 11 modes ANSI 3..14 without defocus (4), which the stage corrects instead."""
+        return cls.from_ansi(number for number in range(3, 15) if number != 4)
+
+    @classmethod
+    def report12(cls) -> ModeSet:
+        """ANSI 3..14, defocus included."""
+        return cls.from_ansi(range(3, 15))
+
+    @property
+    def pairs(self) -> list[list[int]]:
+        return [[mode.n, mode.m] for mode in self.modes]
+
+    @property
+    def norms(self) -> NDArray[np.float64]:
+        """Each mode's value at the pupil's edge, shape (modes,): peak waves = rms waves x norm."""
+        return np.array([mode.norm for mode in self.modes])
+
+    def polynomials(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Orthonormal polynomials at pupil points of shape S (pupil radii): shape (*S, modes)."""
+        return np.stack([mode.polynomial(x, y) for mode in self.modes], axis=-1)
+
+    def __len__(self) -> int:
+        return len(self.modes)
+
+    def __iter__(self) -> Iterator[Mode]:
+        return iter(self.modes)
+
+    def __str__(self) -> str:
+        return "[" + ", ".join(f"({mode.n}, {mode.m})" for mode in self.modes) + "]"
+
+
+@dataclass(frozen=True)
+class Wavefront:
+    """Coefficients on a mode set, in rms waves at the beam's wavelength.
+
+    Raises ``ValueError`` when the numbers do not fit the modes or are not finite.
+    """
+
+    modes: ModeSet
+    waves: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        values = tuple(float(value) for value in self.waves)
+        if len(values) != len(self.modes):
+            raise ValueError(f"{len(self.modes)} modes need as many coefficients, got {len(values)}")
+        if not all(math.isfinite(value) for value in values):
+            raise ValueError("a wavefront needs finite coefficients")
+        object.__setattr__(self, "waves", values)
+
+    @classmethod
+    def zero(cls, modes: ModeSet) -> Wavefront:
+        return cls(modes, (0.0,) * len(modes))
+
+    @classmethod
+    def from_peak_waves(cls, modes: ModeSet, peak_waves: Sequence[float] | NDArray[Any]) -> Wavefront:
+        """From coefficients of un-normalized polynomials (value 1 at the edge), the report's labels."""
+        return cls(modes, tuple(np.asarray(peak_waves, dtype=float) / modes.norms))
+
+    @property
+    def array(self) -> NDArray[np.float64]:
+        return np.array(self.waves)
+
+    @property
+    def peak_waves(self) -> NDArray[np.float64]:
+        """Coefficients of the un-normalized polynomials, shape (modes,)."""
+        return self.array * self.modes.norms
+
+    @property
+    def rms_waves(self) -> float:
+        """Root of the sum of squares over all modes but piston."""
+        return math.sqrt(
+            sum(w * w for mode, w in zip(self.modes, self.waves, strict=True) if mode != Mode(0, 0))
+        )
+
+    def on(self, modes: ModeSet) -> Wavefront:
+        """The same wavefront written on another mode set.
+
+        Raises ``ValueError`` when a coefficient that is not zero has no place there.
+        """
+        known = dict(zip(self.modes, self.waves, strict=True))
+        lost = [mode for mode, value in known.items() if value != 0 and mode not in set(modes)]
+        if lost:
+            raise ValueError(f"{modes} has no place for {', '.join(mode.name for mode in lost)}")
+        return Wavefront(modes, tuple(known.get(mode, 0.0) for mode in modes))
+
+    def __add__(self, other: Wavefront) -> Wavefront:
+        """Sum on the union of both mode sets, this one's modes first."""
+        union = ModeSet(tuple(dict.fromkeys((*self.modes, *other.modes))))
+        return Wavefront(union, tuple(self.on(union).array + other.on(union).array))
+
+    def __neg__(self) -> Wavefront:
+        return self * -1.0
+
+    def __sub__(self, other: Wavefront) -> Wavefront:
+        return self + -other
+
+    def __mul__(self, factor: float) -> Wavefront:
+        return Wavefront(self.modes, tuple(value * factor for value in self.waves))
+
+    def to_json(self) -> dict[str, Any]:
+        return {"modes": self.modes.pairs, "waves": list(self.waves)}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Wavefront:
+        return cls(ModeSet.of(data["modes"]), tuple(data["waves"]))
