@@ -1,1 +1,53 @@
+"""stedalign aligns the depletion beam of a STED microscope: a bead goes in, an aligned donut comes out."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
+
+_HOMES = {
+    "Mode": "stedalign.optics.zernike",
+    "ModeSet": "stedalign.optics.wavefront",
+    "Wavefront": "stedalign.optics.wavefront",
+    "OrthoSections": "stedalign.imaging.sections",
+    "load_stack": "stedalign.imaging.stacks",
+    "Setup": "stedalign.config",
+    "Estimate": "stedalign.estimation.estimate",
+    "focus": "stedalign.api",
+    "estimate": "stedalign.api",
+    "align": "stedalign.api",
+    "Alignment": "stedalign.api",
+    "load_microscope": "stedalign.devices.loading",
+}
+
+__all__ = [
+    "Alignment",
+    "Estimate",
+    "Mode",
+    "ModeSet",
+    "OrthoSections",
+    "Setup",
+    "Wavefront",
+    "align",
+    "estimate",
+    "focus",
+    "load_microscope",
+    "load_stack",
+]
+
+if TYPE_CHECKING:
+    from stedalign.api import Alignment, align, estimate, focus
+    from stedalign.config import Setup
+    from stedalign.devices.loading import load_microscope
+    from stedalign.estimation.estimate import Estimate
+    from stedalign.imaging.sections import OrthoSections
+    from stedalign.imaging.stacks import load_stack
+    from stedalign.optics.wavefront import ModeSet, Wavefront
+    from stedalign.optics.zernike import Mode
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for, so that ``import stedalign`` takes no torch."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'stedalign' has no attribute '{name}'")
+    return getattr(import_module(_HOMES[name]), name)

@@ -33,7 +33,7 @@ class Sampling(Spec):
     @property
     def axis_px(self) -> Floats:
         """Positions of the samples in pixels, shape (samples,)."""
-        return np.arange(self.samples) - (self.samples - 1) / 2
+        return np.arange(float(self.samples)) - (self.samples - 1) / 2
 
     def points_nm(self) -> list[Floats]:
         """The points (samples^2, 3) of the xy, xz and yz section in nm, row by row."""

@@ -110,9 +110,7 @@ class Wavefront:
     @property
     def rms_waves(self) -> float:
         """Root of the sum of squares over all modes but piston."""
-        return math.sqrt(
-            sum(w * w for mode, w in zip(self.modes, self.waves, strict=True) if mode != Mode(0, 0))
-        )
+        return math.sqrt(sum(w * w for mode, w in zip(self.modes, self.waves, strict=True) if mode != Mode(0, 0)))
 
     def on(self, modes: ModeSet) -> Wavefront:
         """The same wavefront written on another mode set.

@@ -9,7 +9,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol, Self, TypeVar
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
 
 NAMES = {
     (0, 0): "piston",
@@ -30,15 +34,7 @@ NAMES = {
 }
 
 
-class Real(Protocol):
-    """The arithmetic that a numpy array and a torch tensor share."""
-
-    def __add__(self, other: object, /) -> Self: ...
-    def __sub__(self, other: object, /) -> Self: ...
-    def __mul__(self, other: object, /) -> Self: ...
-
-
-Array = TypeVar("Array", bound=Real)
+Array = TypeVar("Array", NDArray[np.float64], Tensor)
 
 
 @dataclass(frozen=True, order=True)

@@ -1,0 +1,234 @@
+"""The Python surface: one function per job, each handed a whole setup."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from stedalign.alignment.loop import Event, Finished, Measured
+from stedalign.alignment.loop import align as alignment_events
+from stedalign.alignment.policy import Policy
+from stedalign.alignment.session import Session
+from stedalign.config.setup import Setup
+from stedalign.devices.mask_files import write_mask
+from stedalign.devices.protocols import Levels, Microscope
+from stedalign.devices.simulated import SimulatedMicroscope, build_simulated
+from stedalign.devices.slm_mask import mask_levels
+from stedalign.estimation.estimate import Estimate, Estimator
+from stedalign.evaluation.report import draw_alignment, draw_estimate
+from stedalign.files import write_json
+from stedalign.imaging.forward import ForwardSpec
+from stedalign.imaging.sections import OrthoSections
+from stedalign.networks.checkpoint import CheckpointError, load_network, packaged_weights
+from stedalign.networks.network import Network
+from stedalign.optics.focus import Focus
+from stedalign.optics.wavefront import ModeSet, Wavefront
+
+DEFAULT_NETWORK = "multinet11"
+
+
+def focus(setup: Setup, wavefront: Wavefront, *, tolerance: float = 1e-5) -> OrthoSections:
+    """Intensity of the depletion focus in three sections, relative to the crest without aberrations.
+
+    No bead, no noise, no background; the relative L2 error stays below ``tolerance``.
+    """
+    strength = max(0.2, 1.25 * wavefront.rms_waves)
+    plan = _plan(setup.forward, wavefront.modes, tolerance, round(strength, 1))
+    parameters = torch.zeros(1, len(wavefront.modes) + 3, dtype=torch.float64)
+    parameters[0, :-3] = torch.from_numpy(wavefront.array)
+    with torch.no_grad():
+        planes = torch.cat(plan(parameters)).numpy()
+    samples = setup.sampling.samples
+    return OrthoSections(planes.reshape(3, samples, samples), setup.sampling.pixel_nm)
+
+
+@lru_cache(maxsize=8)
+def _plan(forward: ForwardSpec, modes: ModeSet, tolerance: float, strength_waves: float) -> Focus:
+    points = forward.sampling.points_nm()
+    return Focus(
+        forward.objective, forward.beam, modes, points, tolerance=tolerance, strength_waves=strength_waves
+    ).double()
+
+
+def simulated_microscope(
+    setup: Setup, seed: int, aberration: Wavefront, bead_nm: tuple[float, float, float]
+) -> SimulatedMicroscope:
+    """A simulated microscope with a given misalignment and bead, its shutter open and its pattern uncorrected."""
+    microscope = build_simulated(
+        setup.objective,
+        setup.depletion,
+        setup.bead,
+        setup.sampling,
+        setup.detector,
+        setup.slm,
+        setup.stage,
+        setup.modes,
+        seed,
+        aberration=aberration,
+        bead_offset_nm=bead_nm,
+    )
+    if microscope.shutter is not None:
+        microscope.shutter.open()
+    return microscope
+
+
+def default_network(setup: Setup) -> Network | None:
+    """The network that came with the package, or None where it was trained for another setup."""
+    try:
+        return load_network(packaged_weights(DEFAULT_NETWORK), setup.forward, setup.modes)
+    except CheckpointError:
+        return None
+
+
+def make_estimator(setup: Setup, network: Network | None) -> Estimator:
+    """An estimator for pictures of ``setup``; keep it, since it keeps its forward model."""
+    return Estimator(
+        setup.forward,
+        setup.modes,
+        network=network,
+        read_noise=setup.detector.read_noise,
+        saturation=setup.detector.saturation,
+        limits=setup.limits,
+    )
+
+
+def estimate(sections: OrthoSections, setup: Setup) -> Estimate:
+    """Estimate the wavefront in one picture, starting the fit from zero and from the packaged network.
+
+    Raises ``PictureError`` for a saturated or an empty picture.
+    """
+    return make_estimator(setup, default_network(setup))(sections)
+
+
+def correction_levels(setup: Setup, correction: Wavefront) -> Levels:
+    """Gray levels (rows, columns) of the depletion beam's pattern with a correction added."""
+    return mask_levels(setup.slm, setup.depletion.pattern, correction)
+
+
+def save_mask(setup: Setup, correction: Wavefront, path: Path) -> Path:
+    """Write the mask as ``path`` (BMP or PNG) with its JSON side-car; returns ``path``."""
+    write_mask(
+        path,
+        correction_levels(setup, correction),
+        correction=correction,
+        wavelength_nm=setup.depletion.wavelength_nm,
+        levels_per_2pi=setup.slm.levels_per_2pi,
+    )
+    return path
+
+
+def save_masks(setup: Setup, correction: Wavefront, folder: Path) -> Path:
+    """Write ``mask.bmp`` for the SLM's software and ``mask.png`` for people, with one side-car; returns the BMP."""
+    save_mask(setup, correction, folder / "mask.png")
+    return save_mask(setup, correction, folder / "mask.bmp")
+
+
+def save_estimate(setup: Setup, sections: OrthoSections, found: Estimate, folder: Path) -> Path | None:
+    """Write ``estimate.json``, ``estimate.png`` and, where the estimate was accepted, the correcting mask.
+
+    Returns the mask's path. Raises ``FileExistsError`` where the folder already holds something.
+    """
+    session = Session.start(folder, setup.to_toml())
+    mask = save_masks(setup, -found.wavefront, folder) if found.accepted else None
+    title = "SIMULATED bead" if found.simulated else "bead"
+    draw_estimate(folder / "estimate.png", sections, found, title)
+    write_json(session.folder / "estimate.json", found.to_json() | {"mask": str(mask) if mask else None})
+    return mask
+
+
+@dataclass(frozen=True, eq=False)
+class Alignment:
+    """How an alignment went."""
+
+    before: Measured
+    after: Measured
+    finished: Finished
+    corrections: int
+    run_folder: Path
+    mask: Path
+    picture: Path
+    truth_before: Wavefront | None = None
+    """The simulator's residual before and after; None on a real instrument."""
+    truth_after: Wavefront | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        rms_before = (self.truth_before or self.before.estimate.wavefront).rms_waves
+        rms_after = (self.truth_after or self.after.estimate.wavefront).rms_waves
+        return {
+            "simulated": self.truth_after is not None,
+            "converged": self.finished.converged,
+            "reason": self.finished.reason,
+            "iterations": self.corrections,
+            "rms_before_waves": rms_before,
+            "rms_after_waves": rms_after,
+            "estimated_rms_before_waves": self.before.estimate.rms_waves,
+            "estimated_rms_after_waves": self.after.estimate.rms_waves,
+            "null_ratio_before": self.before.estimate.null_ratio,
+            "null_ratio_after": self.after.estimate.null_ratio,
+            "correlation_before": self.before.correlation,
+            "correlation_after": self.after.correlation,
+            "run_folder": str(self.run_folder),
+            "mask": str(self.mask),
+            "picture": str(self.picture),
+        }
+
+
+class NotAligned(RuntimeError):
+    """The loop ended without one usable picture, with the reason."""
+
+
+def align(
+    microscope: Microscope,
+    setup: Setup,
+    run_folder: Path | str,
+    *,
+    policy: Policy | None = None,
+    network: Network | None = None,
+    start: Wavefront | None = None,
+    watch: Callable[[Event], None] = lambda event: None,
+    **facts: Any,
+) -> Alignment:
+    """Align a microscope, writing log, pictures, mask and result into ``run_folder``, which must be empty.
+
+    ``watch`` is called with each event as it happens; ``facts`` (a seed, say) are noted in the folder. Raises
+    ``AlignmentError`` or ``NotAligned`` where no mask could be made; the SLM then shows what it showed before.
+    """
+    folder = Path(run_folder)
+    policy = policy or Policy()
+    session = Session.start(folder, setup.to_toml(), policy=policy.model_dump(), microscope=microscope.name, **facts)
+    events: Iterator[Event] = alignment_events(
+        microscope,
+        make_estimator(setup, network),
+        lambda correction: correction_levels(setup, correction),
+        start or Wavefront.zero(setup.modes),
+        policy,
+    )
+    with closing(session.record(events)) as recorded:
+        for event in recorded:
+            watch(event)
+    before, after, finished = session.before, session.after, session.finished
+    if before is None or after is None or finished is None:
+        raise NotAligned(finished.reason if finished else "the loop ended early")
+    mask = save_masks(setup, after.correction, folder)
+    title = f"{microscope.name}: {session.corrections} corrections, {finished.reason}"
+    draw_alignment(folder / "alignment.png", before, after, title)
+    truth = microscope.world.residual if isinstance(microscope, SimulatedMicroscope) else None
+    result = Alignment(
+        before,
+        after,
+        finished,
+        session.corrections,
+        folder,
+        mask,
+        folder / "alignment.png",
+        truth_before=truth(before.correction) if truth else None,
+        truth_after=truth(after.correction) if truth else None,
+    )
+    write_json(folder / "result.json", result.to_json())
+    return result

@@ -1,0 +1,1 @@
+"""The command line: one sub-command per job, heavy imports inside the command."""

@@ -1,0 +1,167 @@
+"""Commands at the instrument: estimate one picture, align a microscope."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from stedalign.cli.options import (
+    Json,
+    NoNetwork,
+    Seed,
+    SetupFile,
+    Weights,
+    print_json,
+    read_network,
+    read_setup,
+    read_wavefront,
+    run_folder,
+)
+
+if TYPE_CHECKING:
+    from stedalign.alignment.loop import Event
+    from stedalign.estimation.estimate import Estimate
+
+
+def estimate(
+    file: Annotated[Path, typer.Argument(help="OME-TIFF volume or three-plane stack, or .npy.")],
+    setup: SetupFile = None,
+    pixel_nm: Annotated[
+        tuple[float, float, float] | None, typer.Option(help="Pixel sizes x y z, where the file does not tell.")
+    ] = None,
+    weights: Weights = None,
+    no_network: NoNetwork = False,
+    out: Annotated[Path | None, typer.Option(help="Folder for mask, picture and JSON; new under runs/.")] = None,
+    json: Json = False,
+) -> None:
+    """Estimate the aberrations in a picture of a bead, with error bars, and write the correcting mask."""
+    from stedalign.api import make_estimator, save_estimate
+    from stedalign.imaging.stacks import load_stack
+
+    the_setup = read_setup(setup)
+    network = read_network(the_setup, weights, no_network)
+    sections = load_stack(file, pixel_nm=pixel_nm, samples=the_setup.sampling.samples)
+    with _working("estimating", json):
+        found = make_estimator(the_setup, network)(sections)
+    folder = run_folder(out, "estimate")
+    mask = save_estimate(the_setup, sections, found, folder)
+    if json:
+        print_json(found.to_json() | {"mask": str(mask) if mask else None, "run_folder": str(folder)})
+    else:
+        _print_estimate(found, folder)
+    if not found.accepted:
+        raise RuntimeError(f"refused: {found.reason}; see {folder / 'estimate.png'}")
+
+
+def align(
+    microscope: Annotated[
+        str, typer.Option(help='"simulated", a registered name, or package.module:factory.')
+    ] = "simulated",
+    setup: SetupFile = None,
+    seed: Seed = 0,
+    start: Annotated[
+        Path | None, typer.Option(help="Side-car JSON of a mask to start from, such as yesterday's.")
+    ] = None,
+    max_corrections: Annotated[int, typer.Option(min=0, max=50, help="Corrections at most.")] = 3,
+    weights: Weights = None,
+    no_network: NoNetwork = False,
+    out: Annotated[Path | None, typer.Option(help="Folder for log, mask and pictures; new under runs/.")] = None,
+    json: Json = False,
+) -> None:
+    """Align a microscope: picture, estimate, correct, and again, keeping the best mask.
+
+    Ctrl-C ends it with the mask that was shown before. --seed moves the hidden aberrations of the simulated
+    microscope; a real one ignores it.
+    """
+    with _working("starting", json):
+        from stedalign import api
+        from stedalign.alignment.policy import Policy
+        from stedalign.devices.loading import load_microscope
+
+        the_setup = read_setup(setup)
+        network = read_network(the_setup, weights, no_network)
+        first = read_wavefront(start) if start else None
+        options = {"seed": seed} if microscope == "simulated" else {}
+        instrument = load_microscope(microscope, the_setup, **options)
+    table = _Progress()
+    with Live(table.table, console=Console(stderr=json), refresh_per_second=8, transient=json) as live:
+
+        def watch(event: Event) -> None:
+            table.add(event)
+            live.refresh()
+
+        done = api.align(
+            instrument,
+            the_setup,
+            run_folder(out, "align"),
+            policy=Policy(max_corrections=max_corrections),
+            network=network,
+            start=first,
+            watch=watch,
+            seed=seed,
+        )
+    result = done.to_json()
+    if json:
+        print_json(result)
+        return
+    console = Console(soft_wrap=True, highlight=False)
+    words = "true, SIMULATED" if result["simulated"] else "estimated"
+    verdict = "[green]aligned[/green]" if done.finished.converged else "[yellow]not converged[/yellow]"
+    console.print(f"{verdict}: {done.finished.reason}")
+    console.print(
+        f"wavefront ({words}) {1e3 * result['rms_before_waves']:.1f} -> {1e3 * result['rms_after_waves']:.1f} mλ rms, "
+        f"null ratio {result['null_ratio_before']:.2%} -> {result['null_ratio_after']:.2%}"
+    )
+    console.print(f"log and result  {done.run_folder}\nmask            {done.mask}\npicture         {done.picture}")
+
+
+class _Progress:
+    """The live table of an alignment."""
+
+    def __init__(self) -> None:
+        self.moves = 0
+        self.table = Table(title="alignment", title_justify="left")
+        for name in ("corrections", "centering", "wavefront (mλ rms)", "null ratio", "correlation", "chi2", ""):
+            self.table.add_column(name, justify="right")
+
+    def add(self, event: Event) -> None:
+        from stedalign.alignment.loop import Centered, Measured
+
+        if isinstance(event, Centered):
+            self.moves += 1
+        elif isinstance(event, Measured):
+            found = event.estimate
+            self.table.add_row(
+                str(event.number),
+                f"{self.moves} moves",
+                f"{1e3 * found.rms_waves:.1f} ± {1e3 * found.rms_sigma_waves:.1f}",
+                f"{found.null_ratio:.2%}",
+                f"{event.correlation:.4f}",
+                f"{found.reduced_chi2:.2f}",
+                "kept" if event.kept else "[yellow]restored[/yellow]",
+            )
+            self.moves = 0
+
+
+def _working(title: str, json: bool):  # type: ignore[no-untyped-def]
+    """A spinner on standard error while something takes its seconds."""
+    return Console(stderr=True, quiet=json).status(title)
+
+
+def _print_estimate(found: Estimate, folder: Path) -> None:
+    table = Table(title="SIMULATED bead" if found.simulated else "bead", title_justify="left")
+    for name in ("mode", "(n, m)", "mλ rms", "± sigma"):
+        table.add_column(name, justify="left" if name == "mode" else "right")
+    for mode, waves, sigma in zip(found.wavefront.modes, found.wavefront.waves, found.sigma_waves, strict=True):
+        table.add_row(mode.name, f"{mode.n}, {mode.m}", f"{1e3 * waves:.2f}", f"{1e3 * sigma:.2f}")
+    table.add_section()
+    table.add_row("total", "", f"{1e3 * found.rms_waves:.1f}", f"{1e3 * found.rms_sigma_waves:.1f}")
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(table)
+    console.print(f"null ratio {found.null_ratio:.2%}, reduced chi2 {found.reduced_chi2:.3f}, began at {found.start}")
+    console.print(f"mask, picture and numbers  {folder}")

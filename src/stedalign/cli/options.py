@@ -1,0 +1,68 @@
+"""Options that several commands share, and what turns them into values."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from stedalign.config import Setup
+    from stedalign.networks.network import Network
+    from stedalign.optics.wavefront import Wavefront
+
+SetupFile = Annotated[Path | None, typer.Option("--setup", help="Setup file; the default instrument without it.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on standard output.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
+Weights = Annotated[Path | None, typer.Option(help="Network weights (.safetensors); those of the package without it.")]
+NoNetwork = Annotated[bool, typer.Option("--no-network", help="Start the fit from zero alone.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a file that is already there.")]
+
+
+def read_setup(path: Path | None) -> Setup:
+    from stedalign.config import Setup
+
+    return Setup.load(path) if path else Setup()
+
+
+def read_network(setup: Setup, weights: Path | None, no_network: bool) -> Network | None:
+    """The network to start from; weights that were named and do not fit are an error."""
+    from stedalign.api import default_network
+    from stedalign.networks.checkpoint import load_network
+
+    if no_network:
+        return None
+    return load_network(weights, setup.forward, setup.modes) if weights else default_network(setup)
+
+
+def read_wavefront(path: Path) -> Wavefront:
+    """A wavefront from JSON with ``modes`` and ``waves``: a mask's side-car or an estimate."""
+    from stedalign.optics.wavefront import Wavefront
+
+    try:
+        return Wavefront.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f'{path}: no wavefront in it (JSON with "modes" [n, m] and "waves"): {error}') from error
+
+
+def fresh_file(path: Path, overwrite: bool) -> Path:
+    """``path``, ready to be written. Raises ``ValueError`` where something stands there or nothing can."""
+    if path.exists() and not overwrite:
+        raise ValueError(f"{path} exists already; choose another name or add --overwrite")
+    if not path.parent.is_dir():
+        raise ValueError(f"{path.parent}: no such folder")
+    return path
+
+
+def run_folder(out: Path | None, job: str) -> Path:
+    """The folder of this run: as asked for, or a new one under ``runs`` named after job and time."""
+    return out or Path("runs") / f"{job}-{datetime.now():%Y%m%d-%H%M%S-%f}"[:-3]
+
+
+def print_json(data: dict[str, Any]) -> None:
+    json.dump(data, sys.stdout, indent=2)
+    sys.stdout.write("\n")

@@ -1,0 +1,107 @@
+"""Setup: composes the specs that the layers define, and reads and writes them as TOML."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import tomlkit
+from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer
+from tomlkit.items import Table
+from tomlkit.toml_document import TOMLDocument
+
+from stedalign.devices.slm_mask import SlmGeometry
+from stedalign.devices.stage import StageSpec
+from stedalign.estimation.estimate import Limits
+from stedalign.imaging.detector import Bead, Detector
+from stedalign.imaging.forward import ForwardSpec
+from stedalign.imaging.sections import Sampling
+from stedalign.optics.beam import Beam, Objective
+from stedalign.optics.patterns import Pattern
+from stedalign.optics.spec import Spec, SpecError
+from stedalign.optics.wavefront import ModeSet
+
+SetupError = SpecError
+
+HEADER = """\
+One microscope. Every key may be left out: the value shown is the default. Unknown keys are errors.
+Lengths and times carry their unit in the name; pupil radii, turns and fractions have none."""
+
+
+def _as_modes(value: Any) -> Any:
+    return ModeSet.of(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
+
+
+Modes = Annotated[ModeSet, BeforeValidator(_as_modes), PlainSerializer(lambda modes: modes.pairs)]
+
+
+class Setup(Spec):
+    """One microscope: objective, beams, sampling, bead, detector, SLM, stage and limits.
+
+    ``Setup()`` is the default instrument, that of the original report.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    modes: Modes = Field(default_factory=ModeSet.default)
+    """Zernike modes (n, m) that are estimated and corrected; m < 0 is the sine."""
+    objective: Objective = Objective()
+    """The objective."""
+    depletion: Beam = Beam()
+    """The depletion (STED) beam, which is aligned."""
+    excitation: Beam = Beam(wavelength_nm=640.0, power_w=5e-6, pulse_length_s=0.1e-9, pattern=Pattern(kind="flat"))
+    """The excitation beam."""
+    bead: Bead = Bead()
+    """The gold bead."""
+    sampling: Sampling = Sampling()
+    """The three ortho-sections."""
+    detector: Detector = Detector()
+    """The detector."""
+    slm: SlmGeometry = SlmGeometry()
+    """The spatial light modulator and where the pupil lies on it."""
+    stage: StageSpec = StageSpec()
+    """The stage that carries the bead."""
+    limits: Limits = Limits()
+    """When an estimate is trusted."""
+
+    @property
+    def forward(self) -> ForwardSpec:
+        """What the forward model, the dataset and the network need to know."""
+        return ForwardSpec(objective=self.objective, beam=self.depletion, bead=self.bead, sampling=self.sampling)
+
+    @classmethod
+    def load(cls, path: Path | str) -> Setup:
+        """Read a TOML file. Raises ``SetupError``, one line that names file, key and remedy."""
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+            return cls.parse(tomllib.loads(text), str(path))
+        except OSError as error:
+            raise SetupError(f"{path}: cannot be read ({error.strerror})") from error
+        except UnicodeDecodeError as error:
+            raise SetupError(f"{path}: not a text file in UTF-8") from error
+        except tomllib.TOMLDecodeError as error:
+            raise SetupError(f"{path}: not valid TOML: {error}") from error
+
+    def to_toml(self) -> str:
+        """The whole setup as TOML, each key under a comment that says what it means; ``load`` reads it back."""
+        document = tomlkit.document()
+        for line in HEADER.splitlines():
+            document.add(tomlkit.comment(line))
+        _fill(document, self)
+        return tomlkit.dumps(document)
+
+
+def _fill(container: TOMLDocument | Table, spec: Spec) -> None:
+    for name, field in type(spec).model_fields.items():
+        value = getattr(spec, name)
+        container.add(tomlkit.nl())
+        for line in (field.description or "").splitlines():
+            container.add(tomlkit.comment(line.strip()))
+        if isinstance(value, Spec):
+            table = tomlkit.table()
+            _fill(table, value)
+            container.add(name, table)
+        elif value is not None:
+            container.add(name, spec.model_dump(include={name}, mode="python")[name])

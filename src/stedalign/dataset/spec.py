@@ -1,0 +1,94 @@
+"""What a training set holds, and the drawing of its wavefronts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from stedalign.optics.spec import Spec
+from stedalign.optics.wavefront import ModeSet
+
+Floats = NDArray[np.float64]
+SPLITS = ("train", "val", "test")
+_WAVEFRONT_STREAM, _SHIFT_STREAM = 0, 1
+
+
+class DatasetSpec(Spec):
+    """How many pictures of which wavefronts; the optics come apart from it, as a ``ForwardSpec``."""
+
+    samples: int = Field(default=20_000, ge=3, le=10_000_000)
+    split: tuple[float, float, float] = (0.8, 0.1, 0.1)
+    """Fractions for training, validation and test."""
+    distribution: Literal["normal", "uniform"] = "uniform"
+    range_peak_waves: float = Field(default=0.3, gt=0, le=5)
+    """Half-range (uniform) or standard deviation (normal) of each coefficient, in peak waves."""
+    modes: tuple[tuple[int, int], ...] = tuple((mode.n, mode.m) for mode in ModeSet.default())
+    """The modes as (n, m) pairs."""
+    centered: bool = True
+    """Move each picture until its center of mass lies in the middle, as the stage does at the microscope."""
+    shift_nm: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Standard deviation of a random shift of the picture along x, y, z that stays after centering."""
+    seed: int = Field(default=0, ge=0)
+
+    def model_post_init(self, context: Any, /) -> None:
+        ModeSet.of(self.modes)
+        if abs(sum(self.split) - 1) > 1e-9 or min(self.split) <= 0:
+            raise ValueError(f"split {self.split} must be three positive fractions that add up to 1")
+        if min(self.counts) < 1:
+            raise ValueError(f"{self.samples} samples leave a part of the split {self.split} empty")
+        if not all(0 <= sigma <= 1000 for sigma in self.shift_nm):
+            raise ValueError(f"shift_nm {self.shift_nm} must lie between 0 and 1000 nm")
+
+    @property
+    def mode_set(self) -> ModeSet:
+        return ModeSet.of(self.modes)
+
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        """Samples for training, validation and test; what rounding leaves goes to training."""
+        val, test = (round(self.samples * fraction) for fraction in self.split[1:])
+        return self.samples - val - test, val, test
+
+    @property
+    def hash(self) -> str:
+        """A fingerprint of every value above."""
+        return hashlib.sha256(json.dumps(self.model_dump(), sort_keys=True).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, eq=False)
+class Draw:
+    """The parameters of every sample of one dataset."""
+
+    modes: ModeSet
+    waves: Floats
+    """Coefficients in rms waves, shape (samples, modes)."""
+    shift_nm: Floats
+    """Shift that stays after centering, along x, y, z: shape (samples, 3)."""
+
+    @property
+    def peak_waves(self) -> Floats:
+        """The labels: coefficients of the un-normalized polynomials, shape (samples, modes)."""
+        return self.waves * self.modes.norms
+
+
+def draw(spec: DatasetSpec) -> Draw:
+    """Draw all parameters of a dataset at once, from its seed alone.
+
+    Row i does not depend on how many rows are drawn or in which batches they are simulated; wavefronts and
+    shifts come from separate streams, so that switching shifts on leaves the wavefronts as they were.
+    """
+    modes = spec.mode_set
+    generator = np.random.default_rng([spec.seed, _WAVEFRONT_STREAM])
+    size = spec.samples, len(modes)
+    if spec.distribution == "normal":
+        peak_waves = generator.normal(scale=spec.range_peak_waves, size=size)
+    else:
+        peak_waves = generator.uniform(-spec.range_peak_waves, spec.range_peak_waves, size=size)
+    shifts = np.random.default_rng([spec.seed, _SHIFT_STREAM]).normal(size=(spec.samples, 3))
+    return Draw(modes, peak_waves / modes.norms, shifts * spec.shift_nm)

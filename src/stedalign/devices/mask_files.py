@@ -1,0 +1,104 @@
+"""Mask files: the gray image that a vendor's tool loads, and a side-car that says what it is."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image
+
+from stedalign.devices.protocols import Levels
+from stedalign.optics.wavefront import Wavefront
+
+FORMATS = {".bmp": "BMP", ".png": "PNG"}
+
+
+def levels_hash(levels: Levels) -> str:
+    """SHA-256 of the gray levels, row by row, as hexadecimal digits."""
+    return hashlib.sha256(np.ascontiguousarray(levels, dtype=np.uint8).tobytes()).hexdigest()
+
+
+def sidecar_path(path: Path | str) -> Path:
+    """The JSON file that belongs to a mask file."""
+    return Path(path).with_suffix(".json")
+
+
+def write_mask(
+    path: Path | str, levels: Levels, *, correction: Wavefront, wavelength_nm: float, levels_per_2pi: float
+) -> Path:
+    """Write ``levels`` (rows, columns) as an 8-bit gray BMP or PNG, and its JSON side-car, which is returned.
+
+    The suffix decides the format. Both files are written under another name and then renamed, so nobody ever
+    loads half a mask. Raises ``ValueError`` for another suffix, or levels that are not two-dimensional uint8.
+    """
+    path = Path(path)
+    _check_suffix(path)
+    if levels.ndim != 2 or levels.dtype != np.uint8:
+        raise ValueError(f"a mask is a two-dimensional uint8 image, got {levels.dtype} of the shape {levels.shape}")
+    description = {
+        **correction.to_json(),
+        "unit": "rms waves",
+        "sign": "added to the pupil phase",
+        "wavelength_nm": wavelength_nm,
+        "levels_per_2pi": levels_per_2pi,
+        "shape": list(levels.shape),
+        "sha256": levels_hash(levels),
+    }
+    text = json.dumps(description, indent=2) + "\n"
+    _replace(path, lambda stream: Image.fromarray(levels).save(stream, format=FORMATS[path.suffix.lower()]))
+    _replace(sidecar_path(path), lambda stream: stream.write(text.encode()))
+    return sidecar_path(path)
+
+
+def read_mask(path: Path | str) -> Levels:
+    """The gray levels (rows, columns) of a mask file.
+
+    Raises ``ValueError`` when the file is not an 8-bit gray BMP or PNG, or when it is not the image that its
+    side-car describes; ``FileNotFoundError`` when it is missing.
+    """
+    path = Path(path)
+    _check_suffix(path)
+    try:
+        with Image.open(path) as image:
+            mode, levels = image.mode, np.array(image)
+    except (OSError, SyntaxError) as error:
+        if isinstance(error, FileNotFoundError):
+            raise
+        raise ValueError(f"{path} is not a readable image: {error}") from error
+    if mode != "L":
+        raise ValueError(f"{path} is not an 8-bit gray image but of mode {mode}")
+    sidecar = sidecar_path(path)
+    if sidecar.exists():
+        try:
+            promised = json.loads(sidecar.read_text())["sha256"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{sidecar} does not describe a mask") from error
+        if promised != levels_hash(levels):
+            raise ValueError(f"{path} is not the mask that {sidecar.name} describes: its SHA-256 differs")
+    return levels
+
+
+def _check_suffix(path: Path) -> None:
+    if path.suffix.lower() not in FORMATS:
+        raise ValueError(f"mask files end in {' or '.join(FORMATS)}, got {path.name}")
+
+
+def _replace(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Let ``write`` fill a temporary file in the same folder, then put it in the place of ``path``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            write(stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,277 @@
+"""The simulated microscope: the default instrument and the test rig of everything that drives one.
+
+It sees what a real one sees, the 8-bit image on its panel, and shares no propagation code with the estimator
+(its lens is ``cartesian``): a panel pixel is a flat square of phase, the bead is a ball of points, and the
+pupil has what ``HiddenWorld`` hides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stedalign.devices.ball import ball_rule
+from stedalign.devices.cartesian import CartesianLens
+from stedalign.devices.hidden import HiddenWorld, draw_hidden
+from stedalign.devices.protocols import Microscope, Position
+from stedalign.devices.simulated_parts import SimulatedShutter, SimulatedSlm, SimulatedStage
+from stedalign.devices.slm_mask import SlmGeometry, grating_waves, mask_levels, to_panel
+from stedalign.devices.stage import StageSpec
+from stedalign.imaging.detector import Bead, Detector
+from stedalign.imaging.sections import OrthoSections, Sampling
+from stedalign.optics.beam import Beam, Objective
+from stedalign.optics.wavefront import ModeSet, Wavefront
+
+Floats = NDArray[np.float64]
+
+CELLS_PER_PIXEL = 2
+"""Pupil cells along a panel pixel."""
+PROBES_PER_CELL = 4
+"""Places along a pupil cell where the panel is looked up, for cells that several pixels share."""
+NAME = "SIMULATED microscope"
+
+
+class SimulatedWorld:
+    """The light, the bead and the detector behind the simulated parts; its ``acquire`` is the PSF source.
+
+    Intensities are relative to the crest of the focus of a point with an ideal mask and without aberration;
+    hidden illumination reshapes the beam but brings the same power into the pupil.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        beam: Beam,
+        bead: Bead,
+        sampling: Sampling,
+        detector: Detector,
+        geometry: SlmGeometry,
+        hidden: HiddenWorld,
+        *,
+        slm: SimulatedSlm,
+        stage: SimulatedStage,
+        shutter: SimulatedShutter,
+        seed: np.random.SeedSequence,
+    ) -> None:
+        self.hidden = hidden
+        self.sampling = sampling
+        self.detector = detector
+        self._slm, self._stage, self._shutter = slm, stage, shutter
+        self._drift, self._noise = (np.random.default_rng(child) for child in seed.spawn(2))
+        self._bead_nm = np.array(hidden.bead_nm)
+
+        lens, crest = _ideal_crest(objective, beam, geometry.pupil_radius_px * CELLS_PER_PIXEL)
+        self._lens = lens
+        self._ball = ball_rule(bead.diameter_nm, lens.highest_frequency)
+        amplitude = hidden.illumination(lens.x, lens.y, beam.fill)
+        kept_power = lens.power(np.exp(-(lens.x**2 + lens.y**2) / beam.fill**2)) / lens.power(amplitude)
+        phase = 2 * np.pi * hidden.aberration.modes.polynomials(lens.x, lens.y) @ hidden.aberration.array
+        jones = hidden.polarization(beam.polarization).jones
+        self._unmasked = lens.waves(jones, amplitude * np.sqrt(kept_power / crest), phase)
+
+        row, column = _lit_pixels(lens, geometry, hidden.mask_shift)
+        self._window = np.s_[row.min() : row.max() + 1, column.min() : column.max() + 1]
+        self._pixel = row - row.min(), column - column.min()
+        self._levels_per_2pi = geometry.levels_per_2pi
+        # The optics stand in the grating's first order, so its carrier is no aberration.
+        rows, columns = np.arange(row.min(), row.max() + 1.0), np.arange(column.min(), column.max() + 1.0)
+        self._carrier_waves = grating_waves(geometry, columns, rows[:, None])
+
+    @property
+    def bead_nm(self) -> Position:
+        """Where the bead lies now, in stage coordinates."""
+        x, y, z = self._bead_nm.tolist()
+        return x, y, z
+
+    def residual(self, correction: Wavefront) -> Wavefront:
+        """The true residual, hidden aberration plus ``correction``, in rms waves."""
+        return self.hidden.aberration + correction
+
+    def acquire(self) -> OrthoSections:
+        """Three sections around the stage's position, in counts; between them the bead takes a step."""
+        waves = self._waves()
+        counts = []
+        for plane in range(3):
+            intensity = self._section(plane, waves)
+            counts.append(self.detector.expose(self.detector.expected(intensity), self._noise))
+            self._bead_nm = self._bead_nm + self._drift.normal(scale=self.hidden.drift_nm, size=3)
+        return OrthoSections(
+            np.stack(counts), self.sampling.pixel_nm, saturation=self.detector.saturation, origin="SIMULATED"
+        )
+
+    def intensity(self) -> Floats:
+        """The three sections (3, N, N) without noise and drift, relative to the ideal crest."""
+        waves = self._waves()
+        return np.stack([self._section(plane, waves) for plane in range(3)])
+
+    def volume(self) -> Floats:
+        """The intensity (Z, Y, X) on the sections' sampling, without noise and drift."""
+        if not self._shutter.is_open:
+            return np.zeros((self.sampling.samples,) * 3)
+        return self._lens.volume(self._waves(), *self._axes_nm(), self._ball)
+
+    def _waves(self) -> NDArray[np.complex128]:
+        """The plane waves (3, cells, cells) that leave the lens, with the mask now on the panel."""
+        waves = self._slm.shown()[self._window] / self._levels_per_2pi - self._carrier_waves
+        pixels = np.exp(2j * np.pi * waves)
+        return np.asarray(self._unmasked * pixels[self._pixel].mean(axis=0))
+
+    def _axes_nm(self) -> tuple[Floats, Floats, Floats]:
+        """The samples' positions x, y, z seen from the bead: a bead at +d makes a picture shifted by +d."""
+        displacement = self._bead_nm - np.array(self._stage.position_nm())
+        x, y, z = np.array(self.sampling.pixel_nm)[:, None] * self.sampling.axis_px - displacement[:, None]
+        return x, y, z
+
+    def _section(self, plane: int, waves: NDArray[np.complex128]) -> Floats:
+        """Intensity of one section (0, 1, 2 = xy, xz, yz), through the stage's position."""
+        if not self._shutter.is_open:
+            return np.zeros((self.sampling.samples,) * 2)
+        x, y, z = self._axes_nm()
+        middle_x, middle_y, middle_z = (float(axis.mean()) for axis in (x, y, z))
+        if plane == 0:
+            return self._lens.xy(waves, x, y, middle_z, self._ball)
+        if plane == 1:
+            return self._lens.xz(waves, x, middle_y, z, self._ball)
+        return self._lens.yz(waves, middle_x, y, z, self._ball)
+
+
+@dataclass
+class SimulatedMicroscope(Microscope):
+    """A microscope whose truth can be asked for."""
+
+    world: SimulatedWorld = field(kw_only=True)
+    """The world behind the parts: hidden aberration, bead position, noise-free pictures."""
+
+
+def build_simulated(
+    objective: Objective,
+    beam: Beam,
+    bead: Bead,
+    sampling: Sampling,
+    detector: Detector,
+    slm_geometry: SlmGeometry,
+    stage: StageSpec,
+    modes: ModeSet,
+    seed: int,
+    *,
+    aberration: Wavefront | None = None,
+    peak_waves_sigma: float = 0.1,
+    bead_offset_nm: Position | None = None,
+    hidden: HiddenWorld | None = None,
+) -> SimulatedMicroscope:
+    """A simulated microscope that shows the beam's pattern without correction, its shutter closed.
+
+    The hidden world is drawn from ``seed`` on ``modes``, or is ``hidden`` as given; ``aberration`` and
+    ``bead_offset_nm`` then replace that part of it. The same arguments give the same counts, bit by bit.
+    """
+    world_seed, picture_seed = np.random.SeedSequence(seed).spawn(2)
+    if hidden is None:
+        hidden = draw_hidden(modes, np.random.default_rng(world_seed), peak_waves_sigma=peak_waves_sigma)
+    hidden = HiddenWorld(
+        **{
+            **dict(hidden),
+            "aberration": hidden.aberration if aberration is None else aberration,
+            "bead_nm": hidden.bead_nm if bead_offset_nm is None else bead_offset_nm,
+        }
+    )
+    slm = SimulatedSlm(mask_levels(slm_geometry, beam.pattern, Wavefront.zero(modes)))
+    simulated_stage, shutter = SimulatedStage(stage), SimulatedShutter()
+    world = SimulatedWorld(
+        objective,
+        beam,
+        bead,
+        sampling,
+        detector,
+        slm_geometry,
+        hidden,
+        slm=slm,
+        stage=simulated_stage,
+        shutter=shutter,
+        seed=picture_seed,
+    )
+    return SimulatedMicroscope(
+        source=world, slm=slm, stage=simulated_stage, shutter=shutter, name=NAME, simulated=True, world=world
+    )
+
+
+class SimulatedSetup(Protocol):
+    """The parts of a setup that the simulated microscope needs."""
+
+    @property
+    def objective(self) -> Objective: ...
+    @property
+    def depletion(self) -> Beam: ...
+    @property
+    def bead(self) -> Bead: ...
+    @property
+    def sampling(self) -> Sampling: ...
+    @property
+    def detector(self) -> Detector: ...
+    @property
+    def slm(self) -> SlmGeometry: ...
+    @property
+    def stage(self) -> StageSpec: ...
+    @property
+    def modes(self) -> ModeSet: ...
+
+
+def make_microscope(setup: SimulatedSetup, seed: int = 0) -> SimulatedMicroscope:
+    """The factory behind ``--microscope simulated``."""
+    return build_simulated(
+        setup.objective,
+        setup.depletion,
+        setup.bead,
+        setup.sampling,
+        setup.detector,
+        setup.slm,
+        setup.stage,
+        setup.modes,
+        seed,
+    )
+
+
+def _lit_pixels(
+    lens: CartesianLens, geometry: SlmGeometry, mask_shift: tuple[float, float]
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows and columns of the panel pixels under each cell's probes, each (probes, N, N)."""
+    width = 1 / (geometry.pupil_radius_px * CELLS_PER_PIXEL)
+    steps = ((np.arange(PROBES_PER_CELL) + 0.5) / PROBES_PER_CELL - 0.5) * width
+    along_x, along_y = (step.reshape(-1, 1, 1) for step in np.meshgrid(steps, steps))
+    column, row = to_panel(geometry, lens.x + along_x - mask_shift[0], lens.y + along_y - mask_shift[1])
+    return (
+        np.clip(np.rint(row), 0, geometry.rows - 1).astype(np.intp),
+        np.clip(np.rint(column), 0, geometry.columns - 1).astype(np.intp),
+    )
+
+
+@lru_cache(maxsize=2)
+def _ideal_crest(objective: Objective, beam: Beam, cells_per_radius: float) -> tuple[CartesianLens, float]:
+    """The lens, and the highest intensity of a point in its unaberrated focus with an ideal mask.
+
+    Looked for on the three sections, then around the highest point with a pitch 40 times finer.
+    """
+    lens = CartesianLens(objective, beam.wavelength_nm, cells_per_radius)
+    amplitude = np.exp(-(lens.x**2 + lens.y**2) / beam.fill**2)
+    waves = lens.waves(beam.polarization.jones, amplitude, beam.pattern.phase(lens.x, lens.y))
+    pitch = beam.wavelength_nm / objective.immersion_index / 20
+    steps = np.arange(-40, 41.0)
+    peak, crest = np.zeros(3), 0.0
+    for zoom in (1, 40):
+        x, y, z = peak[:, None] + pitch / zoom * steps
+        sections = (
+            lens.xy(waves, x, y, peak[2]),
+            lens.xz(waves, x, peak[1], z),
+            lens.yz(waves, peak[0], y, z),
+        )
+        places = []
+        for section, (down, right) in zip(sections, ((1, 0), (2, 0), (2, 1)), strict=True):
+            row, column = np.unravel_index(int(section.argmax()), section.shape)
+            place = peak.copy()
+            place[down], place[right] = (x, y, z)[down][row], (x, y, z)[right][column]
+            places.append((float(section.max()), place))
+        crest, peak = max(places, key=lambda found: found[0])
+    return lens, crest

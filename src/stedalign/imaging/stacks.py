@@ -1,0 +1,128 @@
+"""Picture files: OME-TIFF volumes or three-plane stacks and .npy in, OME-TIFF out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from stedalign.files import replacing
+from stedalign.imaging.sections import PLANES, OrthoSections, cut_sections
+
+PixelSize = tuple[float, float, float]
+NM_PER_UNIT = {"nm": 1.0, "µm": 1e3, "um": 1e3, "mm": 1e6, "m": 1e9, "pm": 1e-3, "Å": 0.1}
+SIMULATED = "SIMULATED"
+
+
+class StackError(ValueError):
+    """A file that holds no usable picture, with the reason."""
+
+
+def load_stack(path: Path | str, *, pixel_nm: PixelSize | None = None, samples: int | None = None) -> OrthoSections:
+    """Read three sections (3, N, N), or cut them from a volume (Z, Y, X) around its bead.
+
+    Pixel sizes come from the OME metadata or, where given, from ``pixel_nm`` (x, y, z). ``samples`` limits the
+    sections cut from a volume. Raises ``StackError``, one line, for anything that is not such a picture.
+    """
+    path = Path(path)
+    try:
+        data, stored_nm, origin = _read_npy(path) if path.suffix.lower() == ".npy" else _read_tiff(path)
+    except FileNotFoundError as error:
+        raise StackError(f"{path}: no such file") from error
+    pixel = pixel_nm or stored_nm
+    data = np.squeeze(data)
+    if data.ndim != 3:
+        raise StackError(f"{path}: sections (3, N, N) or a volume (Z, Y, X) are expected, got the shape {data.shape}")
+    if pixel is None:
+        raise StackError(f"{path}: the file does not tell its pixel sizes; give them with --pixel-nm X Y Z")
+    if data.dtype.kind not in "uif":
+        raise StackError(f"{path}: real numbers are expected, got {data.dtype}")
+    if not np.isfinite(data).all():
+        raise StackError(f"{path}: the picture holds NaN or infinite values")
+    saturation = float(np.iinfo(data.dtype).max) if data.dtype.kind in "ui" else None
+    try:
+        if data.shape[0] != 3:
+            data = _sections_of_volume(data, samples)
+        return OrthoSections(data, pixel, saturation=saturation, origin=origin)
+    except ValueError as error:
+        raise StackError(f"{path}: {error}") from error
+
+
+def save_sections(path: Path | str, sections: OrthoSections) -> None:
+    """Write three sections as an OME-TIFF of channels xy, xz, yz; 16 bit where the counts fit, else float32."""
+    counts = sections.data
+    whole = bool((counts == np.rint(counts)).all() and counts.min() >= 0 and counts.max() <= 65535)
+    _write(Path(path), counts.astype(np.uint16 if whole else np.float32), "CYX", sections.pixel_nm, sections.origin)
+
+
+def save_volume(path: Path | str, counts: NDArray[Any], pixel_nm: PixelSize, origin: str = "") -> None:
+    """Write a volume (Z, Y, X) of counts as an OME-TIFF."""
+    _write(Path(path), counts, "ZYX", pixel_nm, origin)
+
+
+def _write(path: Path, data: NDArray[Any], axes: str, pixel_nm: PixelSize, origin: str) -> None:
+    metadata: dict[str, Any] = {"axes": axes, "Description": origin}
+    for axis, size in zip("XYZ", pixel_nm, strict=True):
+        metadata |= {f"PhysicalSize{axis}": size, f"PhysicalSize{axis}Unit": "nm"}
+    if axes == "CYX":
+        metadata["Channel"] = {"Name": list(PLANES)}
+    with replacing(path) as temporary:
+        tifffile.imwrite(temporary, data, ome=True, photometric="minisblack", metadata=metadata)
+
+
+def _read_npy(path: Path) -> tuple[NDArray[Any], PixelSize | None, str]:
+    try:
+        return np.load(path, allow_pickle=False), None, ""
+    except (ValueError, EOFError) as error:
+        raise StackError(f"{path}: not a readable .npy file ({error})") from error
+
+
+def _read_tiff(path: Path) -> tuple[NDArray[Any], PixelSize | None, str]:
+    try:
+        with tifffile.TiffFile(path) as file:
+            data = file.asarray()
+            pixel_nm, origin = _ome_facts(file.ome_metadata)
+    except FileNotFoundError:
+        raise
+    # A damaged TIFF can fail anywhere in the decoder, with any exception; all mean the same to the user.
+    except Exception as error:
+        raise StackError(f"{path}: not a readable TIFF file ({error})") from error
+    return data, pixel_nm, origin
+
+
+def _ome_facts(ome: str | None) -> tuple[PixelSize | None, str]:
+    """Pixel sizes (x, y, z) in nm and the description from OME-XML; None where a size is missing."""
+    if ome is None:
+        return None, ""
+    root = ElementTree.fromstring(ome)
+    pixels = root.find(".//{*}Pixels")
+    described = root.find(".//{*}Description")
+    origin = SIMULATED if described is not None and (described.text or "").startswith(SIMULATED) else ""
+    if pixels is None:
+        return None, origin
+    sizes = [
+        float(pixels.get(f"PhysicalSize{axis}", "nan"))
+        * NM_PER_UNIT.get(pixels.get(f"PhysicalSize{axis}Unit", "µm"), np.nan)
+        for axis in "XYZ"
+    ]
+    return (None if np.isnan(sizes).any() else (sizes[0], sizes[1], sizes[2])), origin
+
+
+def _sections_of_volume(volume: NDArray[Any], samples: int | None) -> NDArray[np.float64]:
+    """The largest square sections around the brightest bead that fit the volume, ``samples`` at most."""
+    signal = np.clip(volume - np.quantile(volume, 0.1), 0, None)
+    signal[signal < 0.3 * signal.max()] = 0
+    if not signal.any():
+        raise ValueError("the volume is empty: every voxel has the same value")
+    indices = [np.arange(size) for size in volume.shape]
+    center = [
+        round(float((signal.sum(axis=tuple({0, 1, 2} - {axis})) * index).sum() / signal.sum()))
+        for axis, index in enumerate(indices)
+    ]
+    room = [2 * min(position, size - position) for position, size in zip(center, volume.shape, strict=True)]
+    fitting = min(*room, samples or min(room))
+    return cut_sections(volume, (center[0], center[1], center[2]), fitting)

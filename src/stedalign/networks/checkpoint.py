@@ -1,0 +1,126 @@
+"""Weights on disk: safetensors that know their optics, sampling, modes and unit, and refuse any other.
+
+Nothing is ever unpickled, and a checksum over weights and metadata catches a damaged or edited file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from stedalign.files import replacing
+from stedalign.imaging.forward import ForwardSpec
+from stedalign.networks.network import Network
+from stedalign.networks.recorded import optics_disagreement
+from stedalign.networks.registry import build
+from stedalign.optics.wavefront import ModeSet
+
+FORMAT = "stedalign-network-1"
+LABEL_UNIT = "peak_waves"
+
+
+class CheckpointError(ValueError):
+    """A file of weights that is damaged, foreign, or made for another microscope; the message is one line."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Which network the weights belong to, for which pictures they were trained, and how."""
+
+    network: str
+    forward: ForwardSpec
+    modes: ModeSet
+    training: dict[str, Any] = field(default_factory=dict)
+    """Configuration, seed, commit, epoch and figures of the training; must fit JSON."""
+
+    def metadata(self) -> dict[str, str]:
+        return {
+            "format": FORMAT,
+            "network": self.network,
+            "modes": json.dumps(self.modes.pairs),
+            "label_unit": LABEL_UNIT,
+            "setup_hash": self.forward.hash,
+            "forward_spec": json.dumps(self.forward.model_dump()),
+            "sampling": json.dumps(self.forward.sampling.model_dump()),
+            "training": json.dumps(self.training),
+        }
+
+
+def packaged_weights(name: str) -> Path:
+    """The weights of the network ``name`` that came with the package, for the default setup.
+
+    Raises ``CheckpointError`` when the package holds none.
+    """
+    path = Path(str(files("stedalign.networks") / "weights" / f"{name}.safetensors"))
+    if not path.is_file():
+        raise CheckpointError(f'the package holds no weights for the network "{name}"')
+    return path
+
+
+def save_network(path: Path, module: nn.Module, origin: Origin) -> None:
+    """Write the weights and buffers of ``module``, whole or not at all."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    metadata = origin.metadata()
+    metadata["sha256"] = _checksum(tensors, metadata)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, metadata)
+
+
+def load_network(path: Path, forward: ForwardSpec, modes: ModeSet) -> Network:
+    """The network in ``path``, ready to estimate ``modes`` from pictures of ``forward``.
+
+    Raises ``CheckpointError`` with one line when the file is missing, damaged or no checkpoint, or when it
+    was trained for another optics, sampling or mode set; the line then names both values.
+    """
+    tensors, metadata = _read(path)
+    if metadata.get("format") != FORMAT:
+        raise CheckpointError(f"{path} has the format {metadata.get('format')}, this version reads {FORMAT}")
+    if metadata.pop("sha256", None) != _checksum(tensors, metadata):
+        raise CheckpointError(f"{path} is damaged or was edited: its checksum does not match")
+    if metadata["label_unit"] != LABEL_UNIT:
+        raise CheckpointError(f"weights give {metadata['label_unit']}, {LABEL_UNIT} are expected")
+    disagreement = optics_disagreement(
+        metadata["setup_hash"],
+        json.loads(metadata["forward_spec"]),
+        json.loads(metadata["modes"]),
+        forward,
+        modes,
+    )
+    if disagreement:
+        raise CheckpointError(f"weights were trained {disagreement}")
+    try:
+        module = build(metadata["network"], len(modes), forward.sampling.samples)
+        module.load_state_dict(tensors)
+    except (ValueError, RuntimeError) as error:
+        raise CheckpointError(f"{path} does not fit its network: {str(error).splitlines()[0]}") from None
+    return Network(module, modes, json.loads(metadata["training"]))
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    if not path.is_file():
+        raise CheckpointError(f"there are no weights at {path}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+    except SafetensorError as error:
+        raise CheckpointError(f"{path} is no complete safetensors file: {error}") from None
+
+
+def _checksum(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    """Over the metadata and over name, type, shape and bytes of every tensor."""
+    digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()

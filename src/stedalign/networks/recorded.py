@@ -1,0 +1,49 @@
+"""Comparing what a file was made for with what it is asked for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from stedalign.imaging.forward import ForwardSpec
+from stedalign.optics.wavefront import ModeSet
+
+INERT = {"power_w", "repetition_rate_hz", "pulse_length_s", "transmittance"}
+"""Keys that do not change the picture; ``ForwardSpec.hash`` leaves them out too."""
+
+
+def differences(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> tuple[str, str] | None:
+    """What two descriptions (nested tables) disagree in, as "key = value, ..." for each, or None."""
+    then, now = _leaves(recorded), _leaves(json.loads(json.dumps(asked)))
+    keys = [key for key in now if key not in INERT and then.get(key) != now[key]]
+    if not keys:
+        return None
+    first, second = (", ".join(f"{key} = {values.get(key)}" for key in keys) for values in (then, now))
+    return first, second
+
+
+def optics_disagreement(
+    recorded_hash: str,
+    recorded_spec: Mapping[str, Any],
+    pairs: list[list[int]],
+    forward: ForwardSpec,
+    modes: ModeSet,
+) -> str | None:
+    """One clause that names both values where a file was made for another optics, sampling or mode set."""
+    if recorded_hash != forward.hash:
+        fallback = f"the setup {recorded_hash}", f"the setup {forward.hash}"
+        then, now = differences(recorded_spec, forward.model_dump()) or fallback
+        return f"for {then}, this setup has {now}"
+    recorded_modes = ModeSet.of(pairs)
+    if recorded_modes != modes:
+        return f"for the modes {recorded_modes}, this setup has {modes}"
+    return None
+
+
+def _leaves(table: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of nested tables by the names they have in a setup file, without the tables' names."""
+    leaves: dict[str, Any] = {}
+    for key, value in table.items():
+        leaves.update(_leaves(value) if isinstance(value, dict) else {key: value})
+    return leaves

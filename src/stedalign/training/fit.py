@@ -1,0 +1,143 @@
+"""The Lightning trainer, set up quietly: checkpoints, TensorBoard, one line per epoch."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import signal
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import nn
+
+from stedalign.training.data import Pictures
+from stedalign.training.module import NoisyData, Regression
+from stedalign.training.spec import TrainSpec
+
+
+class TrainingInterrupted(KeyboardInterrupt):
+    """Ctrl-C during training; the message says what was kept."""
+
+
+class EpochLog(Callback):
+    """Appends one JSON line per epoch to a file, and prints it where asked."""
+
+    def __init__(self, path: Path, *, show: bool) -> None:
+        self.path, self.show, self.start = path, show, time.monotonic()
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.start = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not trainer.is_global_zero:
+            return
+        figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        line = {
+            "epoch": trainer.current_epoch + 1,
+            "train_loss": figures["loss/train"],
+            "val_loss": figures["loss/val"],
+            "val_error_milliwaves": figures["error_milliwaves/total"],
+            "seconds": time.monotonic() - self.start,
+        }
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        if self.show:
+            print(
+                f"epoch {line['epoch']}/{trainer.max_epochs}  training loss {line['train_loss']:.4f}  "
+                f"validation loss {line['val_loss']:.4f}  error {line['val_error_milliwaves']:.1f} mλ  "
+                f"{line['seconds']:.0f} s",
+                flush=True,
+            )
+
+
+def fit(
+    network: nn.Module,
+    training: Pictures,
+    validation: Pictures,
+    spec: TrainSpec,
+    run_folder: Path,
+    checkpoint: Path | None,
+    progress: bool,
+) -> tuple[Regression, int, float]:
+    """Train ``network``; the best epoch's module, its number counted from 1, and its validation loss.
+
+    Raises ``ValueError`` when ``checkpoint`` cannot be read, and ``TrainingInterrupted`` on Ctrl-C.
+    """
+    modes = spec.dataset.mode_set
+    regression = Regression(network, modes, spec)
+    data = NoisyData(training, validation, spec)
+    keeper = ModelCheckpoint(
+        run_folder / "checkpoints",
+        filename="best",
+        monitor="loss/val",
+        save_last=True,
+        enable_version_counter=False,
+    )
+    if checkpoint is not None:
+        _load(checkpoint)
+    # In a log file a bar is noise: there the line of each epoch is enough.
+    bar = progress and sys.stdout.isatty()
+    with _quiet():
+        callbacks: list[Callback] = [keeper, EpochLog(run_folder / "log.jsonl", show=progress)]
+        if bar:
+            callbacks.append(RichProgressBar())
+        trainer = Trainer(
+            max_epochs=spec.epochs,
+            default_root_dir=run_folder,
+            logger=TensorBoardLogger(run_folder, name="", version="tensorboard"),
+            callbacks=callbacks,
+            enable_progress_bar=bar,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            log_every_n_steps=1,
+            reload_dataloaders_every_n_epochs=1,
+        )
+        handler = signal.getsignal(signal.SIGINT)
+        try:
+            trainer.fit(regression, data, ckpt_path=checkpoint)
+        except SystemExit:
+            # Lightning turns Ctrl-C into an exit and leaves the signal ignored.
+            signal.signal(signal.SIGINT, handler)
+            raise TrainingInterrupted(
+                f"stopped: {trainer.current_epoch} of {spec.epochs} epochs are kept; resume {run_folder} to go on"
+            ) from None
+    best = _load(Path(keeper.best_model_path))
+    regression.cpu().load_state_dict(best["state_dict"])
+    score = keeper.best_model_score
+    return regression, int(best["epoch"]) + 1, math.nan if score is None else float(score)
+
+
+def _load(checkpoint: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, UnpicklingError, EOFError) as error:
+        raise ValueError(f"{checkpoint} cannot be read as a checkpoint: {str(error).splitlines()[0]}") from None
+    return content
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without Lightning's advertisements, and without the warnings that do not concern our users."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            # Lightning's own use of an old torch call (Lightning 2.6 with torch 2.13).
+            warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
+            # A resumed run keeps its folder; whether that is allowed is decided in ``run``.
+            warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
+            yield
+    finally:
+        logger.setLevel(level)

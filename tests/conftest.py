@@ -1,0 +1,15 @@
+import sys
+from pathlib import Path
+
+import matplotlib as mpl
+import torch
+from hypothesis import settings
+
+mpl.use("Agg")
+torch.set_num_threads(2)
+# Shared machines stall now and then; a deadline would test the neighbors.
+settings.register_profile("stedalign", deadline=None, max_examples=50, derandomize=True)
+settings.load_profile("stedalign")
+
+# The slow references that tests compare with are modules beside the tests.
+sys.path.insert(0, str(Path(__file__).parent / "optics"))

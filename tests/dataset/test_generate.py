@@ -1,0 +1,167 @@
+"""Making datasets: contents, reproducibility, and what a kill leaves behind."""
+
+import functools
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from stedalign.dataset.generate import BATCH, GenerationInterrupted, Simulator, generate
+from stedalign.dataset.spec import DatasetSpec, draw
+from stedalign.dataset.storage import check_optics, parts_folder, read_split
+from stedalign.imaging.center_of_mass import center_of_mass_px
+from stedalign.imaging.detector import Bead
+from stedalign.imaging.forward import ForwardSpec
+from stedalign.imaging.sections import Sampling
+from stedalign.optics.beam import Objective
+from stedalign.optics.wavefront import ModeSet
+
+# A point for a bead: its coherent modes are most of the planning.
+FORWARD = ForwardSpec(bead=Bead(diameter_nm=0), sampling=Sampling(samples=16, pixel_nm=(110.0, 110.0, 110.0)))
+plan_once = functools.cache(Simulator)
+SPEC = DatasetSpec(samples=2 * BATCH + 6)
+
+
+@pytest.fixture(autouse=True)
+def _plan_each_focus_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stedalign.dataset.generate.Simulator", plan_once)
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def stop_after(samples: int) -> Callable[[int, int], None]:
+    """A report that presses Ctrl-C once so many samples are done."""
+
+    def report(done: int, total: int) -> None:
+        if done >= samples:
+            raise KeyboardInterrupt
+
+    return report
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "made.h5"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("stedalign.dataset.generate.Simulator", plan_once)
+        return generate(SPEC, FORWARD, path, batches_per_shard=1)
+
+
+def test_the_file_has_the_reports_names_shapes_and_types(made: Path) -> None:
+    with h5py.File(made) as file:
+        shapes = {name: (item.shape, item.dtype) for name, item in file.items()}
+    expected = {}
+    for split, count in zip(("train", "val", "test"), SPEC.counts, strict=True):
+        expected[f"{split}_img"] = (count, 3, 16, 16), np.float32
+        expected[f"{split}_labels"] = (count, 11), np.float32
+    assert shapes == expected
+
+
+def test_the_file_says_what_it_holds(made: Path) -> None:
+    with h5py.File(made) as file:
+        attributes = dict(file.attrs)
+    assert DatasetSpec.model_validate(json.loads(attributes["dataset_spec"])) == SPEC
+    assert ForwardSpec.model_validate(json.loads(attributes["forward_spec"])) == FORWARD
+    assert attributes["forward_hash"] == FORWARD.hash
+    assert json.loads(attributes["modes"]) == ModeSet.default().pairs
+    assert attributes["label_unit"] == "peak_waves"
+    assert {"format_version", "stedalign_version"} <= set(attributes)
+
+
+def test_labels_are_the_drawn_peak_waves_in_their_order(made: Path) -> None:
+    labels = np.concatenate([read_split(made, split)[1] for split in ("train", "val", "test")])
+    np.testing.assert_array_equal(labels, draw(SPEC).peak_waves.astype(np.float32))
+
+
+def test_the_bits_do_not_depend_on_the_size_of_the_shards(made: Path, tmp_path: Path) -> None:
+    assert digest(generate(SPEC, FORWARD, tmp_path / "two.h5", batches_per_shard=2)) == digest(made)
+
+
+def test_a_stopped_run_leaves_no_half_file_and_goes_on_to_the_same_bits(made: Path, tmp_path: Path) -> None:
+    path = tmp_path / "stopped.h5"
+    with pytest.raises(GenerationInterrupted, match="1 of 3 parts are finished and kept"):
+        generate(SPEC, FORWARD, path, batches_per_shard=1, report=stop_after(1))
+    assert [item.name for item in tmp_path.iterdir()] == ["stopped.h5.parts"]
+    generate(SPEC, FORWARD, path, batches_per_shard=1)
+    assert digest(path) == digest(made)
+    assert not parts_folder(path).exists()
+
+
+@pytest.mark.parametrize("damage", ["flipped byte", "truncated", "missing", "foreign", "leftover"])
+def test_a_bad_shard_is_made_again(made: Path, tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "damaged.h5"
+    with pytest.raises(GenerationInterrupted):
+        generate(SPEC, FORWARD, path, batches_per_shard=1, report=stop_after(2 * BATCH))
+    first, second = sorted(parts_folder(path).iterdir())
+    content = first.read_bytes()
+    if damage == "flipped byte":
+        middle = len(content) // 2
+        first.write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
+    elif damage == "truncated":
+        first.write_bytes(content[: len(content) // 2])
+    elif damage == "missing":
+        first.unlink()
+    elif damage == "foreign":
+        first.write_bytes(second.read_bytes())
+    else:
+        (parts_folder(path) / f".{first.stem}-left.h5").write_bytes(content[:100])
+        (tmp_path / ".damaged-left.h5").write_bytes(content[:100])
+    generate(SPEC, FORWARD, path, batches_per_shard=1)
+    assert digest(path) == digest(made)
+    assert [item.name for item in tmp_path.iterdir()] == ["damaged.h5"]
+
+
+def test_a_finished_file_is_used_again(made: Path) -> None:
+    before = made.stat().st_mtime_ns
+    generate(SPEC, FORWARD, made)
+    assert made.stat().st_mtime_ns == before
+
+
+def test_another_dataset_is_never_overwritten_unasked(made: Path, tmp_path: Path) -> None:
+    path, before = tmp_path / "mine.h5", made.read_bytes()
+    path.write_bytes(before)
+    other = SPEC.model_copy(update={"seed": 7})
+    with pytest.raises(ValueError, match="seed = 0; asked for: seed = 7"):
+        generate(other, FORWARD, path)
+    assert path.read_bytes() == before
+    generate(other, FORWARD, path, overwrite=True)
+    assert path.read_bytes() != before
+
+
+def test_a_file_that_is_no_dataset_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "notes.h5"
+    path.write_text("my notes")
+    with pytest.raises(ValueError, match="cannot be read as a dataset"):
+        generate(SPEC, FORWARD, path)
+    assert path.read_text() == "my notes"
+
+
+def test_damaged_pictures_are_noticed_when_they_are_read(made: Path, tmp_path: Path) -> None:
+    path = tmp_path / "bad.h5"
+    path.write_bytes(made.read_bytes())
+    with h5py.File(path, "a") as file:
+        file["val_img"][0, 0, 0, 0] += 1
+    with pytest.raises(ValueError, match="damaged"):
+        read_split(path, "val")
+
+
+def test_a_dataset_of_another_objective_is_refused(made: Path) -> None:
+    other = FORWARD.model_copy(update={"objective": Objective(na=1.3, back_aperture_mm=4.68)})
+    with pytest.raises(ValueError, match=r"was made for na = 1\.4.*this setup has na = 1\.3"):
+        check_optics(made, other, ModeSet.default())
+
+
+def test_centering_brings_most_pictures_to_the_middle() -> None:
+    spec = DatasetSpec(samples=64, range_peak_waves=0.15)
+    before, after = (
+        center_of_mass_px(torch.from_numpy(Simulator(each, FORWARD).images(0, 64))).abs().median()
+        for each in (spec.model_copy(update={"centered": False}), spec)
+    )
+    assert after < 0.1 * before

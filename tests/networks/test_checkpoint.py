@@ -1,0 +1,116 @@
+"""Weights on disk: what is kept, and what is refused."""
+
+import json
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from stedalign.imaging.forward import ForwardSpec
+from stedalign.imaging.sections import Sampling
+from stedalign.networks.checkpoint import CheckpointError, Origin, load_network, packaged_weights, save_network
+from stedalign.networks.network import Network
+from stedalign.networks.registry import build
+from stedalign.optics.beam import Beam, Objective
+from stedalign.optics.wavefront import ModeSet
+
+SAMPLING = Sampling(samples=16, pixel_nm=(110.0, 110.0, 110.0))
+FORWARD, MODES = ForwardSpec(sampling=SAMPLING), ModeSet.default()
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> tuple[Path, torch.nn.Module]:
+    module = build("multinet11", len(MODES), 16)
+    path = tmp_path / "weights.safetensors"
+    save_network(path, module, Origin("multinet11", FORWARD, MODES, {"seed": 3, "epoch": 2}))
+    return path, module
+
+
+def refusal(path: Path, forward: ForwardSpec = FORWARD, modes: ModeSet = MODES) -> str:
+    with pytest.raises(CheckpointError) as caught:
+        load_network(path, forward, modes)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_loaded_network_predicts_as_the_saved_one(saved: tuple[Path, torch.nn.Module]) -> None:
+    path, module = saved
+    pictures = torch.rand(2, 3, 16, 16)
+    loaded = load_network(path, FORWARD, MODES)
+    assert torch.equal(loaded.predict(pictures), Network(module, MODES).predict(pictures))
+    assert loaded.training == {"seed": 3, "epoch": 2}
+
+
+def test_another_objective_is_refused_with_both_values(saved: tuple[Path, torch.nn.Module]) -> None:
+    other = Objective(na=1.35)
+    message = refusal(saved[0], FORWARD.model_copy(update={"objective": other}))
+    assert message == "weights were trained for na = 1.4, this setup has na = 1.35"
+
+
+def test_another_sampling_is_refused_with_both_values(saved: tuple[Path, torch.nn.Module]) -> None:
+    message = refusal(saved[0], ForwardSpec(sampling=Sampling(samples=24, pixel_nm=SAMPLING.pixel_nm)))
+    assert message == "weights were trained for samples = 16, this setup has samples = 24"
+
+
+def test_another_mode_set_is_refused_with_both_values(saved: tuple[Path, torch.nn.Module]) -> None:
+    message = refusal(saved[0], modes=ModeSet.report12())
+    assert str(MODES) in message
+    assert str(ModeSet.report12()) in message
+
+
+def test_laser_power_does_not_matter(saved: tuple[Path, torch.nn.Module]) -> None:
+    load_network(saved[0], FORWARD.model_copy(update={"beam": Beam(power_w=0.1)}), MODES)
+
+
+def test_a_truncated_file_is_refused(saved: tuple[Path, torch.nn.Module]) -> None:
+    path = saved[0]
+    path.write_bytes(path.read_bytes()[:-100])
+    assert "no complete safetensors file" in refusal(path)
+
+
+def test_a_flipped_bit_in_the_weights_is_refused(saved: tuple[Path, torch.nn.Module]) -> None:
+    content = bytearray(saved[0].read_bytes())
+    content[-10] ^= 1
+    saved[0].write_bytes(content)
+    assert "checksum" in refusal(saved[0])
+
+
+def test_edited_metadata_are_refused(saved: tuple[Path, torch.nn.Module], tmp_path: Path) -> None:
+    forged = Origin("multinet11", FORWARD, MODES, {"seed": 4}).metadata() | {"sha256": "0" * 64}
+    save_file(load_file(saved[0]), tmp_path / "forged.safetensors", forged)
+    assert "checksum" in refusal(tmp_path / "forged.safetensors")
+
+
+def test_a_pickle_is_refused_and_never_run(tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+            return Path.touch, (tmp_path / "owned",)
+
+    path = tmp_path / "evil.safetensors"
+    path.write_bytes(pickle.dumps(Evil()))
+    assert "no complete safetensors file" in refusal(path)
+    assert not (tmp_path / "owned").exists()
+
+
+def test_a_foreign_safetensors_file_is_refused(tmp_path: Path) -> None:
+    save_file({"weight": torch.zeros(3)}, tmp_path / "foreign.safetensors")
+    assert "format" in refusal(tmp_path / "foreign.safetensors")
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    assert "there are no weights" in refusal(tmp_path / "none.safetensors")
+
+
+def test_weights_that_are_not_shipped_are_named() -> None:
+    with pytest.raises(CheckpointError, match='no weights for the network "resnet"'):
+        packaged_weights("resnet")
+
+
+def test_the_metadata_can_be_read_by_others(saved: tuple[Path, torch.nn.Module]) -> None:
+    metadata = Origin("multinet11", FORWARD, MODES).metadata()
+    assert json.loads(metadata["modes"]) == MODES.pairs
+    assert json.loads(metadata["sampling"])["samples"] == 16
+    assert metadata["label_unit"] == "peak_waves"
+    assert metadata["setup_hash"] == FORWARD.hash

@@ -1,0 +1,144 @@
+"""Training from end to end, on pictures small enough for seconds."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from stedalign.dataset.generate import generate
+from stedalign.dataset.spec import DatasetSpec
+from stedalign.imaging.detector import Bead
+from stedalign.imaging.forward import ForwardSpec
+from stedalign.imaging.sections import Sampling
+from stedalign.networks.checkpoint import CheckpointError, load_network
+from stedalign.optics.wavefront import ModeSet
+from stedalign.training.fit import TrainingInterrupted
+from stedalign.training.module import Regression, loss, squared_error_waves
+from stedalign.training.run import MissingExtraError, Result, train
+from stedalign.training.spec import TrainSpec
+
+FORWARD = ForwardSpec(bead=Bead(diameter_nm=0), sampling=Sampling(samples=16, pixel_nm=(110.0, 110.0, 110.0)))
+DATA = DatasetSpec(samples=40, modes=((2, 2), (3, 1)))
+SPEC = TrainSpec(epochs=3, batch_size=8, seed=1, dataset=DATA)
+WEIGHTS = "weights.safetensors"
+
+
+def losses(folder: Path, name: str = "train_loss") -> list[float]:
+    return [json.loads(line)[name] for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return generate(DATA, FORWARD, tmp_path_factory.mktemp("data") / "data.h5")
+
+
+@pytest.fixture(scope="module")
+def result(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Result:
+    return train(SPEC, FORWARD, tmp_path_factory.mktemp("run"), data, progress=False)
+
+
+def test_the_loss_is_the_mean_over_the_batch_summed_over_the_outputs() -> None:
+    labels = torch.zeros(2, 3)
+    prediction = torch.tensor([[1.0, 0.0, 2.0], [3.0, 0.0, 0.0]])
+    assert loss(prediction, labels) == (1 + 9) / 2 + 4 / 2
+
+
+def test_errors_are_counted_in_rms_waves() -> None:
+    modes = ModeSet.of([(2, 2), (4, 0)])
+    squared = squared_error_waves(torch.tensor([[0.6, 0.5]]), torch.zeros(1, 2), modes)
+    torch.testing.assert_close(squared, torch.tensor([[0.36 / 6, 0.25 / 5]]))
+
+
+def test_training_lowers_the_loss(data: Path, tmp_path: Path) -> None:
+    train(SPEC.model_copy(update={"epochs": 25}), FORWARD, tmp_path, data, progress=False)
+    assert losses(tmp_path)[-1] < 0.7 * losses(tmp_path)[0]
+
+
+def test_a_run_folder_tells_how_it_was_made(result: Result) -> None:
+    config = json.loads((result.run_folder / "run.json").read_text())
+    assert TrainSpec.model_validate(config["train_spec"]) == SPEC
+    assert config["setup_hash"] == FORWARD.hash
+    assert {"versions", "commit", "uncommitted_changes", "seed"} <= set(config)
+    assert list((result.run_folder / "tensorboard").glob("events.*"))
+    assert json.loads((result.run_folder / "results.json").read_text())["test_loss"] == result.test_loss
+
+
+def test_the_exported_weights_are_those_of_the_best_epoch(result: Result) -> None:
+    network = load_network(result.weights, FORWARD, DATA.mode_set)
+    checkpoint = torch.load(result.run_folder / "checkpoints" / "best.ckpt", weights_only=True)
+    for name, tensor in network.module.state_dict().items():
+        assert torch.equal(tensor, checkpoint["state_dict"][f"network.{name}"])
+    assert network.training["epoch"] == result.epoch == checkpoint["epoch"] + 1
+    assert min(losses(result.run_folder, "val_loss")) == pytest.approx(result.validation_loss)
+
+
+def test_checkpoints_keep_the_optimizer(result: Result) -> None:
+    checkpoint = torch.load(result.run_folder / "checkpoints" / "last.ckpt", weights_only=True)
+    assert checkpoint["optimizer_states"][0]["state"]
+
+
+def test_two_runs_with_one_seed_agree(result: Result, data: Path, tmp_path: Path) -> None:
+    again = train(SPEC, FORWARD, tmp_path, data, progress=False)
+    assert again.test_loss == result.test_loss
+    assert losses(again.run_folder) == losses(result.run_folder)
+
+
+def test_a_resumed_run_ends_like_the_unbroken_one(result: Result, data: Path, tmp_path: Path) -> None:
+    train(SPEC.model_copy(update={"epochs": 2}), FORWARD, tmp_path, data, progress=False)
+    resumed = train(SPEC, FORWARD, tmp_path, data, resume=tmp_path, progress=False)
+    assert losses(tmp_path) == losses(result.run_folder)
+    assert resumed.test_loss == result.test_loss
+
+
+def test_ctrl_c_says_how_to_go_on(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def press(module: Regression) -> None:
+        if module.current_epoch == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Regression, "on_train_epoch_end", press)
+    with pytest.raises(TrainingInterrupted, match="1 of 3 epochs are kept") as caught:
+        train(SPEC, FORWARD, tmp_path, data, progress=False)
+    assert str(tmp_path) in str(caught.value)
+    assert not (tmp_path / WEIGHTS).exists()
+
+
+def test_a_warm_start_begins_with_the_given_weights(result: Result, data: Path, tmp_path: Path) -> None:
+    spec = SPEC.model_copy(update={"epochs": 1, "learning_rate": 1e-12})
+    started = train(spec, FORWARD, tmp_path, data, warm_start=result.weights, progress=False)
+    assert started.test_loss == pytest.approx(result.test_loss, rel=1e-4)
+
+
+def test_weights_of_other_modes_cannot_start_a_run(result: Result, data: Path, tmp_path: Path) -> None:
+    other = SPEC.model_copy(update={"dataset": DATA.model_copy(update={"modes": ((2, 2),)})})
+    with pytest.raises(CheckpointError, match="trained for the modes"):
+        train(other, FORWARD, tmp_path, data, warm_start=result.weights, progress=False)
+
+
+def test_the_learning_rate_steps_down_when_asked(data: Path, tmp_path: Path) -> None:
+    spec = SPEC.model_copy(update={"epochs": 2, "step_epochs": 1})
+    train(spec, FORWARD, tmp_path, data, progress=False)
+    checkpoint = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
+    assert checkpoint["optimizer_states"][0]["param_groups"][0]["lr"] == pytest.approx(1e-5)
+
+
+def test_a_folder_with_a_run_is_not_reused_unasked(result: Result, data: Path) -> None:
+    with pytest.raises(ValueError, match="resume it or choose another"):
+        train(SPEC, FORWARD, result.run_folder, data, progress=False)
+    changed = SPEC.model_copy(update={"seed": 2})
+    with pytest.raises(ValueError, match="another configuration"):
+        train(changed, FORWARD, result.run_folder, data, resume=result.run_folder, progress=False)
+
+
+def test_a_damaged_checkpoint_cannot_be_resumed(data: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.ckpt"
+    broken.write_bytes(b"not a checkpoint")
+    with pytest.raises(ValueError, match="cannot be read as a checkpoint"):
+        train(SPEC, FORWARD, tmp_path / "run", data, resume=broken, progress=False)
+
+
+def test_without_the_extra_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match=r'training needs the extra "train": pip install'):
+        train(SPEC, FORWARD, tmp_path)
