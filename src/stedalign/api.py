@@ -18,7 +18,7 @@ from stedalign.alignment.session import Session
 from stedalign.config.setup import Setup
 from stedalign.devices.mask_files import write_mask
 from stedalign.devices.protocols import Levels, Microscope
-from stedalign.devices.simulated import SimulatedMicroscope, build_simulated
+from stedalign.devices.simulated import SimulatedMicroscope
 from stedalign.devices.slm_mask import mask_levels
 from stedalign.estimation.estimate import Estimate, Estimator
 from stedalign.evaluation.report import draw_alignment, draw_estimate
@@ -54,28 +54,6 @@ def _plan(forward: ForwardSpec, modes: ModeSet, tolerance: float, strength_waves
     return Focus(
         forward.objective, forward.beam, modes, points, tolerance=tolerance, strength_waves=strength_waves
     ).double()
-
-
-def simulated_microscope(
-    setup: Setup, seed: int, aberration: Wavefront, bead_nm: tuple[float, float, float]
-) -> SimulatedMicroscope:
-    """A simulated microscope with a given misalignment and bead, its shutter open and its pattern uncorrected."""
-    microscope = build_simulated(
-        setup.objective,
-        setup.depletion,
-        setup.bead,
-        setup.sampling,
-        setup.detector,
-        setup.slm,
-        setup.stage,
-        setup.modes,
-        seed,
-        aberration=aberration,
-        bead_offset_nm=bead_nm,
-    )
-    if microscope.shutter is not None:
-        microscope.shutter.open()
-    return microscope
 
 
 def default_network(setup: Setup) -> Network | None:

@@ -7,7 +7,12 @@ from stedalign.optics.wavefront import Wavefront
 
 
 def dense_intensity(
-    objective: Objective, beam: Beam, wavefronts: list[Wavefront], points_nm: np.ndarray, polar: int = 100, around: int = 150
+    objective: Objective,
+    beam: Beam,
+    wavefronts: list[Wavefront],
+    points_nm: np.ndarray,
+    polar: int = 100,
+    around: int = 150,
 ) -> np.ndarray:
     """Intensity (wavefronts, points) by Gauss-Legendre in theta times trapezoid in phi, float64.
 

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 import torch
+from optics_reference import dense_intensity
 from scipy.special import j1
 
-from optics_reference import dense_intensity
 from stedalign.imaging.sections import Sampling
 from stedalign.optics.beam import Beam, Objective, Polarization
 from stedalign.optics.focus import Focus
@@ -99,7 +99,9 @@ def test_a_batch_equals_its_loop(focus):
 
 def test_autograd_matches_finite_differences(focus):
     parameters = random_parameters(1).requires_grad_()
-    torch.autograd.gradcheck(lambda p: sum(plane[:, ::37].sum() * (i + 1) for i, plane in enumerate(focus(p))), parameters)
+    torch.autograd.gradcheck(
+        lambda p: sum(plane[:, ::37].sum() * (i + 1) for i, plane in enumerate(focus(p))), parameters
+    )
 
 
 def test_the_analytic_jacobian_is_the_autograd_jacobian(focus):
@@ -124,7 +126,9 @@ def test_single_and_double_precision_agree_to_1e_5(focus):
 @pytest.mark.parametrize(("axis", "shift_nm"), [(0, 90.0), (1, -60.0), (2, 120.0)])
 def test_a_shift_parameter_moves_the_picture_by_that_many_nm(axis, shift_nm):
     points = SMALL.points_nm()
-    moved = small_focus()(torch.tensor([[0.0] * len(MODES) + [shift_nm if a == axis else 0.0 for a in range(3)]]).double())
+    moved = small_focus()(
+        torch.tensor([[0.0] * len(MODES) + [shift_nm if a == axis else 0.0 for a in range(3)]]).double()
+    )
     back = np.zeros(3)
     back[axis] = shift_nm
     reference = dense_intensity(Objective(), Beam(), [Wavefront.zero(MODES)], np.concatenate(points) - back)[0]
@@ -246,7 +250,9 @@ def test_odd_numbers_of_samples_work():
     plan = Focus(Objective(), Beam(), MODES, sampling.points_nm(), tolerance=1e-6).double()
     parameters = random_parameters(1)
     reference = dense_intensity(
-        Objective(), Beam(), [Wavefront(MODES, tuple(parameters[0, :11].tolist()))],
+        Objective(),
+        Beam(),
+        [Wavefront(MODES, tuple(parameters[0, :11].tolist()))],
         np.concatenate(sampling.points_nm()) - parameters[0, 11:].numpy(),
     )[0]
     found = torch.cat(plan(parameters), dim=1)[0].numpy()

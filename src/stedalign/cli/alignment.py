@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 
 from stedalign.cli.options import (
@@ -44,11 +45,11 @@ def estimate(
     from stedalign.imaging.stacks import load_stack
 
     the_setup = read_setup(setup)
+    folder = run_folder(out, "estimate")
     network = read_network(the_setup, weights, no_network)
     sections = load_stack(file, pixel_nm=pixel_nm, samples=the_setup.sampling.samples)
     with _working("estimating", json):
         found = make_estimator(the_setup, network)(sections)
-    folder = run_folder(out, "estimate")
     mask = save_estimate(the_setup, sections, found, folder)
     if json:
         print_json(found.to_json() | {"mask": str(mask) if mask else None, "run_folder": str(folder)})
@@ -84,6 +85,7 @@ def align(
         from stedalign.devices.loading import load_microscope
 
         the_setup = read_setup(setup)
+        folder = run_folder(out, "align")
         network = read_network(the_setup, weights, no_network)
         first = read_wavefront(start) if start else None
         options = {"seed": seed} if microscope == "simulated" else {}
@@ -95,29 +97,35 @@ def align(
             table.add(event)
             live.refresh()
 
-        done = api.align(
-            instrument,
-            the_setup,
-            run_folder(out, "align"),
-            policy=Policy(max_corrections=max_corrections),
-            network=network,
-            start=first,
-            watch=watch,
-            seed=seed,
-        )
+        try:
+            done = api.align(
+                instrument,
+                the_setup,
+                folder,
+                policy=Policy(max_corrections=max_corrections),
+                network=network,
+                start=first,
+                watch=watch,
+                seed=seed,
+            )
+        except KeyboardInterrupt:
+            shown = "that the loop ended with" if table.finished else "from before"
+            raise KeyboardInterrupt(f"stopped by Ctrl-C: the SLM shows the mask {shown}; log in {folder}") from None
     result = done.to_json()
     if json:
         print_json(result)
         return
+    if not live.console.is_terminal:
+        live.console.line()
     console = Console(soft_wrap=True, highlight=False)
     words = "true, SIMULATED" if result["simulated"] else "estimated"
     verdict = "[green]aligned[/green]" if done.finished.converged else "[yellow]not converged[/yellow]"
-    console.print(f"{verdict}: {done.finished.reason}")
+    console.print(f"{verdict}: {escape(done.finished.reason)}")
     console.print(
         f"wavefront ({words}) {1e3 * result['rms_before_waves']:.1f} -> {1e3 * result['rms_after_waves']:.1f} mλ rms, "
         f"null ratio {result['null_ratio_before']:.2%} -> {result['null_ratio_after']:.2%}"
     )
-    console.print(f"log and result  {done.run_folder}\nmask            {done.mask}\npicture         {done.picture}")
+    print(f"log and result  {done.run_folder}\nmask            {done.mask}\npicture         {done.picture}")
 
 
 class _Progress:
@@ -125,15 +133,18 @@ class _Progress:
 
     def __init__(self) -> None:
         self.moves = 0
+        self.finished = False
         self.table = Table(title="alignment", title_justify="left")
         for name in ("corrections", "centering", "wavefront (mλ rms)", "null ratio", "correlation", "chi2", ""):
             self.table.add_column(name, justify="right")
 
     def add(self, event: Event) -> None:
-        from stedalign.alignment.loop import Centered, Measured
+        from stedalign.alignment.loop import Centered, Finished, Measured
 
         if isinstance(event, Centered):
             self.moves += 1
+        elif isinstance(event, Finished):
+            self.finished = True
         elif isinstance(event, Measured):
             found = event.estimate
             self.table.add_row(
@@ -164,4 +175,4 @@ def _print_estimate(found: Estimate, folder: Path) -> None:
     console = Console(soft_wrap=True, highlight=False)
     console.print(table)
     console.print(f"null ratio {found.null_ratio:.2%}, reduced chi2 {found.reduced_chi2:.3f}, began at {found.start}")
-    console.print(f"mask, picture and numbers  {folder}")
+    print(f"mask, picture and numbers  {folder}")

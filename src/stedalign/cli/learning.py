@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +11,16 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from stedalign.cli.options import Json, Overwrite, SetupFile, Weights, print_json, read_setup, run_folder
+from stedalign.cli.options import (
+    Json,
+    Overwrite,
+    SetupFile,
+    Weights,
+    check_writable,
+    print_json,
+    read_setup,
+    run_folder,
+)
 
 Config = Annotated[Path, typer.Argument(help="Training configuration, such as configs/report/multinet11.toml.")]
 
@@ -30,17 +41,21 @@ def dataset(
     from stedalign.training.spec import load_train_spec
 
     the_setup = read_setup(setup)
+    if out.is_dir():
+        raise ValueError(f"{out} is a folder; name a file")
+    check_writable(out.parent)
     spec = load_train_spec(config).dataset if config else DatasetSpec()
     if samples is not None:
         spec = DatasetSpec.parse(spec.model_dump() | {"samples": samples})
-    with progress_bar() as report:
+    # The bar is on standard output, where nothing else may stand beside JSON, and a file has no use for it.
+    with progress_bar() if sys.stdout.isatty() and not json else nullcontext() as report:
         generate(spec, the_setup.forward, out, overwrite=overwrite, report=report)
     counts = dict(zip(("train", "val", "test"), spec.counts, strict=True))
     if json:
         print_json({"file": str(out), "samples": counts, "spec": spec.model_dump(mode="json")})
     else:
         words = ", ".join(f"{count} {split}" for split, count in counts.items())
-        Console().print(f"{out}: {words}", soft_wrap=True)
+        print(f"{out}: {words}")
 
 
 def train(
@@ -75,12 +90,11 @@ def train(
     if json:
         print_json(figures)
         return
-    console = Console(soft_wrap=True, highlight=False)
-    console.print(
+    print(
         f"best epoch {result.epoch}: validation loss {result.validation_loss:.4f} (peak waves squared), "
         f"test error {1e3 * result.test_error_waves:.1f} mλ rms over all modes"
     )
-    console.print(f"weights  {result.weights}\ncurves   tensorboard --logdir {result.run_folder}")
+    print(f"weights  {result.weights}\ncurves   tensorboard --logdir {result.run_folder}")
 
 
 def evaluate(
@@ -109,13 +123,13 @@ def evaluate(
     from stedalign.training.spec import NoiseSpec
 
     the_setup = read_setup(setup)
+    folder = run_folder(out, "evaluate")
     check_optics(data, the_setup.forward, the_setup.modes)
     network = load_network(weights or packaged_weights(DEFAULT_NETWORK), the_setup.forward, the_setup.modes)
     images, labels = read_split(data, "test")
     images, labels = images[:limit], labels[:limit]
     noise = NoiseSpec(photons=photons, background_fraction=background)
     generator = torch.Generator().manual_seed(seed)
-    folder = run_folder(out, "evaluate")
     folder.mkdir(parents=True, exist_ok=True)
     result = evaluate_network(
         network,
@@ -142,9 +156,8 @@ def evaluate(
     table.add_row("total", "", f"{1e3 * figures['rms_total_waves']:.1f}")
     table.add_row("total to be found", "", f"{1e3 * figures['rms_true_waves']:.1f}")
     table.add_row("median of totals", "", f"{1e3 * figures['median_total_waves']:.1f}")
-    console = Console(soft_wrap=True, highlight=False)
-    console.print(table)
-    console.print(
+    Console(highlight=False).print(table)
+    print(
         f"MSE {result.mse_peak_waves:.5f} peak waves squared, correlation with the rebuilt focus "
         f"{figures['correlation_mean']:.4f} (mean)\npicture and numbers  {folder}"
     )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
-import click
 import typer
 from rich.console import Console
+from typer.core import TyperGroup
 
 import stedalign
 from stedalign.cli import alignment, learning, setups
@@ -16,10 +17,25 @@ from stedalign.cli import alignment, learning, setups
 JOB_FAILED = 1
 WRONG_INPUT = 2
 
+
+class Stopped(RuntimeError):
+    """Ctrl-C ended a command, with what became of its work."""
+
+
+class Commands(TyperGroup):
+    """The commands. Their Ctrl-C becomes an exception with a message before typer makes a bare exit code of it."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise Stopped(str(error) or "stopped by Ctrl-C") from error
+
+
 app = typer.Typer(
     name="stedalign",
+    cls=Commands,
     help="Align the depletion beam of a STED microscope: a bead goes in, an aligned donut comes out.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
@@ -36,31 +52,27 @@ app.command()(learning.evaluate)
 
 @app.callback(invoke_without_command=True)
 def version(
+    context: typer.Context,
     show: bool = typer.Option(False, "--version", help="Print the version and exit.", is_eager=True),
 ) -> None:
     if show:
         print(stedalign.__version__)
         raise typer.Exit
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+        raise typer.Exit(WRONG_INPUT)
 
 
 def main() -> NoReturn:
     """Run the command line: exit 0 when done, 1 when the job failed or was refused, 2 for wrong usage or input."""
+    for stream in (sys.stdout, sys.stderr):
+        # Not every terminal knows a lambda; a question mark is better than a finished job that ends with an error.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
-        code = app(standalone_mode=False)
-    except click.exceptions.Abort:
-        code = _fail("stopped", JOB_FAILED)
-    except click.ClickException as error:
-        error.show()
-        code = error.exit_code
-    except KeyboardInterrupt as error:
-        code = _fail(f"stopped by Ctrl-C. {error}".rstrip(), JOB_FAILED)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = JOB_FAILED
-    except (ValueError, OSError) as error:
-        code = _fail(_one_line(error), WRONG_INPUT)
-    except RuntimeError as error:
-        code = _fail(_one_line(error), JOB_FAILED)
+        code = app(standalone_mode=False, prog_name="stedalign")
+    except Exception as error:
+        code = _fail(*_explained(error))
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -71,7 +83,34 @@ def _fail(message: str, code: int) -> int:
     return code
 
 
-def _one_line(error: Exception) -> str:
+def _explained(error: Exception) -> tuple[str, int]:
+    """One line that says what is wrong, and the exit code."""
+    # The base of typer's usage errors has no name in typer, and its home has moved between versions.
+    if isinstance(error, typer.BadParameter.__bases__):
+        return _usage(error), WRONG_INPUT
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror.lower()}" if error.filename else error.strerror
-    return " ".join(str(error).split()) or type(error).__name__
+        reason = error.strerror.lower()
+        return f"{error.filename}: {reason}" if error.filename else reason, WRONG_INPUT
+    line = " ".join(_message(error).split()) or type(error).__name__
+    if isinstance(error, ValueError | OSError):
+        return line, WRONG_INPUT
+    if isinstance(error, RuntimeError):
+        return line, JOB_FAILED
+    return f"{type(error).__name__}: {line} (a bug: please report what STEDALIGN_TRACEBACK=1 shows)", JOB_FAILED
+
+
+def _usage(error: Any) -> str:
+    message = " ".join(error.format_message().split()).rstrip(".")
+    return f"{message}; see '{error.ctx.command_path if error.ctx else 'stedalign'} --help'"
+
+
+def _message(error: Exception) -> str:
+    """The message; of a description that was not read from a file, its first problem without pydantic's frame."""
+    from pydantic import ValidationError
+
+    if not isinstance(error, ValidationError):
+        return str(error)
+    problem = error.errors(include_url=False)[0]
+    key = ".".join(map(str, problem["loc"]))
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{key} = {problem['input']!r}: {message}" if key else message

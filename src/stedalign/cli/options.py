@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-import sys
+import math
+import os
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -45,24 +46,54 @@ def read_wavefront(path: Path) -> Wavefront:
 
     try:
         return Wavefront.from_json(json.loads(path.read_text(encoding="utf-8")))
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f'{path}: no wavefront in it (JSON with "modes" [n, m] and "waves"): {error}') from error
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
+        what = f"{error} is missing" if isinstance(error, KeyError) else error
+        raise ValueError(f'{path}: no wavefront in it (JSON with "modes" [n, m] and "waves"): {what}') from error
 
 
-def fresh_file(path: Path, overwrite: bool) -> Path:
+def fresh_file(path: Path, overwrite: bool, suffixes: tuple[str, ...] = ()) -> Path:
     """``path``, ready to be written. Raises ``ValueError`` where something stands there or nothing can."""
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; name a file")
+    if suffixes and path.suffix.lower() not in suffixes:
+        raise ValueError(f"{path}: the name must end in {' or '.join(suffixes)}")
     if path.exists() and not overwrite:
         raise ValueError(f"{path} exists already; choose another name or add --overwrite")
     if not path.parent.is_dir():
         raise ValueError(f"{path.parent}: no such folder")
+    check_writable(path.parent)
     return path
 
 
 def run_folder(out: Path | None, job: str) -> Path:
-    """The folder of this run: as asked for, or a new one under ``runs`` named after job and time."""
-    return out or Path("runs") / f"{job}-{datetime.now():%Y%m%d-%H%M%S-%f}"[:-3]
+    """The folder of this run: as asked for, or a new one under ``runs`` named after job and time.
+
+    Raises ``ValueError`` where it holds something already or cannot be made, so that no work is done in vain.
+    """
+    folder = out or Path("runs") / f"{job}-{datetime.now():%Y%m%d-%H%M%S-%f}"[:-3]
+    if folder.is_dir() and any(folder.iterdir()):
+        raise ValueError(f"{folder} is not empty; choose another folder with --out")
+    check_writable(folder)
+    return folder
+
+
+def check_writable(folder: Path) -> None:
+    """Raise ``ValueError`` where ``folder`` can neither be written to nor be made."""
+    nearest = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    if not nearest.is_dir():
+        raise ValueError(f"{folder} cannot be made: {nearest} is not a folder; choose another one")
+    if not os.access(nearest, os.W_OK):
+        raise ValueError(f"{nearest} cannot be written to; choose another folder")
 
 
 def print_json(data: dict[str, Any]) -> None:
-    json.dump(data, sys.stdout, indent=2)
-    sys.stdout.write("\n")
+    """One JSON object on standard output; what is not finite becomes null, since JSON has no word for it."""
+    print(json.dumps(_finite(data), indent=2, allow_nan=False), flush=True)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -35,7 +35,7 @@ def init(
     setup = setup_from_report(from_dict) if from_dict else Setup()
     with replacing(fresh_file(out, overwrite)) as path:
         path.write_text(setup.to_toml(), encoding="utf-8")
-    Console().print(f"wrote {out}", soft_wrap=True)
+    print(f"wrote {out}")
 
 
 def simulate(
@@ -57,12 +57,12 @@ def simulate(
     """Simulate the picture of a bead on a microscope with hidden aberrations; prints the truth."""
     import numpy as np
 
-    from stedalign.api import simulated_microscope
+    from stedalign.devices.simulated import make_microscope
     from stedalign.imaging.stacks import SIMULATED, save_sections, save_volume
     from stedalign.optics.wavefront import Wavefront
 
     the_setup = read_setup(setup)
-    path = fresh_file(out, overwrite)
+    path = fresh_file(out, overwrite, (".tif", ".tiff"))
     detector = the_setup.detector
     if photons is not None:
         detector = type(detector).parse(detector.model_dump() | {"photons": photons})
@@ -70,9 +70,10 @@ def simulate(
     drawn = generator.normal(scale=peak_waves, size=len(the_setup.modes))
     hidden = read_wavefront(waves) if waves else Wavefront.from_peak_waves(the_setup.modes, drawn)
     place = generator.normal(scale=off_center_nm, size=3).tolist()
-    microscope = simulated_microscope(
-        the_setup.model_copy(update={"detector": detector}), seed, hidden, (place[0], place[1], place[2])
+    microscope = make_microscope(
+        the_setup.model_copy(update={"detector": detector}), seed, aberration=hidden, bead_offset_nm=tuple(place)
     )
+    microscope.shutter.open()
     if volume:
         with Console(stderr=True, quiet=json).status("simulating"):
             expected = detector.expected(microscope.world.volume())
@@ -84,7 +85,7 @@ def simulate(
     if json:
         print_json(truth)
     else:
-        Console().print(f"wrote {out}: SIMULATED, {hidden.rms_waves * 1e3:.1f} mλ rms hidden", soft_wrap=True)
+        print(f"wrote {out}: SIMULATED, {hidden.rms_waves * 1e3:.1f} mλ rms hidden")
 
 
 def mask(
@@ -100,14 +101,16 @@ def mask(
 ) -> None:
     """Write the SLM's mask: the pattern, with a correction or without."""
     from stedalign.api import save_mask
+    from stedalign.devices.mask_files import FORMATS
     from stedalign.optics.wavefront import Wavefront
 
     the_setup = read_setup(setup)
+    fresh_file(out, overwrite, tuple(FORMATS))
+    fresh_file(out.with_suffix(".json"), overwrite)
     correction = Wavefront.zero(the_setup.modes)
     if waves:
         correction = correction + read_wavefront(waves)
     if estimate:
         correction = correction - read_wavefront(estimate)
-    fresh_file(out.with_suffix(".json"), overwrite)
-    save_mask(the_setup, correction, fresh_file(out, overwrite))
-    Console().print(f"wrote {out} and {out.with_suffix('.json').name}", soft_wrap=True)
+    save_mask(the_setup, correction, out)
+    print(f"wrote {out} and {out.with_suffix('.json').name}")

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ast
 import json
+import math
+import warnings
 from pathlib import Path
+from reprlib import repr as brief
 from typing import Any
 
 from stedalign.config.setup import Setup, SetupError
@@ -39,11 +42,15 @@ def setup_from_report(path: Path | str) -> Setup:
     for name in BEAMS:
         if not isinstance(data.get(name), dict):
             raise SetupError(f"{path}: the dict '{name}' is missing")
-    unknown = set(data) - set(BEAMS) - {NUMERICAL} - set(NUMERICAL_KEYS)
+    known = (*BEAMS, NUMERICAL, *NUMERICAL_KEYS)
+    unknown = sorted(set(data) - set(known))
     if unknown:
-        raise SetupError(f"{path}: unknown key '{sorted(unknown)[0]}'")
+        raise SetupError(f"{path}: unknown key '{unknown[0]}'; known are {', '.join(known)}")
     beams = {name: _numbers(data[name], name, set(BEAM_KEYS), path) for name in BEAMS}
-    numerical = data.get(NUMERICAL, {}) | {key: data[key] for key in NUMERICAL_KEYS if key in data}
+    numerical = data.get(NUMERICAL, {})
+    if not isinstance(numerical, dict):
+        raise SetupError(f"{path}: '{NUMERICAL}' must be a dict")
+    numerical = numerical | {key: data[key] for key in NUMERICAL_KEYS if key in data}
 
     sted, gauss = beams["optical_params_sted"], beams["optical_params_gauss"]
     for key in ("n", "NA", "f", "obj_ba"):
@@ -74,9 +81,12 @@ def _literal(path: Path) -> dict[str, Any]:
         raise SetupError(f"{path}: not a text file in UTF-8") from error
     try:
         data = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         try:
-            data = ast.literal_eval(text.strip())
+            # The compiler warns about odd literals, such as a Windows path in quotes.
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                data = ast.literal_eval(text.strip())
         except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
             raise SetupError(f"{path}: neither JSON nor a Python dict of plain values") from error
     if not isinstance(data, dict) or not all(isinstance(key, str) for key in data):
@@ -92,9 +102,19 @@ def _numbers(table: dict[str, Any], name: str, required: set[str], path: Path) -
     if unknown:
         raise SetupError(f"{path}: unknown key '{unknown[0]}' in '{name}'; known are {', '.join(BEAM_KEYS)}")
     for key in required - {"offset"}:
-        if isinstance(table[key], bool) or not isinstance(table[key], int | float):
-            raise SetupError(f"{path}: '{key}' in '{name}' must be a number, got {table[key]!r}")
+        if not _is_number(table[key]):
+            raise SetupError(f"{path}: '{key}' in '{name}' must be a number, got {brief(table[key])}")
+    if not table["obj_ba"] > 0:
+        raise SetupError(f"{path}: 'obj_ba' in '{name}' must be positive, got {brief(table['obj_ba'])}")
     return table
+
+
+def _is_number(value: Any) -> bool:
+    """Whether ``value`` is a finite number that a float can hold; True and False are none."""
+    try:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def _beam(table: dict[str, Any]) -> dict[str, Any]:
@@ -110,27 +130,23 @@ def _beam(table: dict[str, Any]) -> dict[str, Any]:
 def _offset(table: dict[str, Any], path: Path) -> list[float]:
     """The offset of the mask in pupil radii."""
     offset = table["offset"]
-    pair = [offset, 0.0] if isinstance(offset, int | float) else offset
-    if not (
-        isinstance(pair, list | tuple)
-        and len(pair) == 2
-        and all(isinstance(value, int | float) and not isinstance(value, bool) for value in pair)
-    ):
-        raise SetupError(f"{path}: 'offset' must be a number or [x, y] in mm, got {offset!r}")
+    pair = [offset, 0.0] if _is_number(offset) else offset
+    if not (isinstance(pair, list | tuple) and len(pair) == 2 and all(map(_is_number, pair))):
+        raise SetupError(f"{path}: 'offset' must be a number or [x, y] in mm, got {brief(offset)}")
     return [2 * float(value) / table["obj_ba"] for value in pair]
 
 
-def _sampling(table: Any, path: Path) -> dict[str, Any]:
-    if not isinstance(table, dict):
-        raise SetupError(f"{path}: '{NUMERICAL}' must be a dict")
+def _sampling(table: dict[str, Any], path: Path) -> dict[str, Any]:
     unknown = sorted(map(str, set(table) - set(NUMERICAL_KEYS)))
     if unknown:
-        raise SetupError(f"{path}: unknown key '{unknown[0]}' in '{NUMERICAL}'")
+        raise SetupError(f"{path}: unknown key '{unknown[0]}' in '{NUMERICAL}'; known are {', '.join(NUMERICAL_KEYS)}")
     for key, value in table.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-            raise SetupError(f"{path}: '{key}' must be a positive number, got {value!r}")
+        if not _is_number(value) or not value > 0:
+            raise SetupError(f"{path}: '{key}' must be a positive number, got {brief(value)}")
     default = Setup().sampling
-    samples = int(table.get("out_res", default.samples))
+    samples = table.get("out_res", default.samples)
+    if samples != int(samples):
+        raise SetupError(f"{path}: 'out_res' must be a whole number of samples, got {brief(samples)}")
     width, _, depth = (pixel * default.samples / 2000 for pixel in default.pixel_nm)
     lateral = 2000 * table.get("out_scrn_size", width) / samples
     axial = 2000 * table.get("z_extent", depth) / samples

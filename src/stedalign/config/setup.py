@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Sequence
 from pathlib import Path
+from reprlib import repr as brief
 from typing import Annotated, Any
 
 import tomlkit
@@ -30,8 +30,14 @@ One microscope. Every key may be left out: the value shown is the default. Unkno
 Lengths and times carry their unit in the name; pupil radii, turns and fractions have none."""
 
 
-def _as_modes(value: Any) -> Any:
-    return ModeSet.of(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
+def _as_modes(value: Any) -> ModeSet:
+    if isinstance(value, ModeSet):
+        return value
+    pairs = value if isinstance(value, list | tuple) else [value]
+    for pair in pairs:
+        if not (isinstance(pair, list | tuple) and [type(number) for number in pair] == [int, int]):
+            raise ValueError(f"modes must be a list of pairs [n, m] of whole numbers, got {brief(pair)}")
+    return ModeSet.of(pairs)
 
 
 Modes = Annotated[ModeSet, BeforeValidator(_as_modes), PlainSerializer(lambda modes: modes.pairs)]
@@ -83,6 +89,8 @@ class Setup(Spec):
             raise SetupError(f"{path}: not a text file in UTF-8") from error
         except tomllib.TOMLDecodeError as error:
             raise SetupError(f"{path}: not valid TOML: {error}") from error
+        except RecursionError as error:
+            raise SetupError(f"{path}: nested too deeply to be a setup") from error
 
     def to_toml(self) -> str:
         """The whole setup as TOML, each key under a comment that says what it means; ``load`` reads it back."""
@@ -97,11 +105,19 @@ def _fill(container: TOMLDocument | Table, spec: Spec) -> None:
     for name, field in type(spec).model_fields.items():
         value = getattr(spec, name)
         container.add(tomlkit.nl())
-        for line in (field.description or "").splitlines():
-            container.add(tomlkit.comment(line.strip()))
         if isinstance(value, Spec):
             table = tomlkit.table()
+            _comment(table, field.description or type(value).__doc__ or "")
             _fill(table, value)
             container.add(name, table)
-        elif value is not None:
+            continue
+        _comment(container, field.description or "")
+        if value is None:
+            container.add(tomlkit.comment(f"{name} = (not set)"))
+        else:
             container.add(name, spec.model_dump(include={name}, mode="python")[name])
+
+
+def _comment(container: TOMLDocument | Table, text: str) -> None:
+    for line in text.replace("``", "").splitlines():
+        container.add(tomlkit.comment(line.strip()))

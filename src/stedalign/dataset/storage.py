@@ -137,7 +137,6 @@ def check_optics(path: Path, forward: ForwardSpec, modes: ModeSet) -> None:
     """Raise ``ValueError`` with one line unless a dataset was made for this optics, sampling and mode set."""
     attributes = read_attributes(path)
     disagreement = optics_disagreement(
-        attributes["forward_hash"],
         json.loads(attributes["forward_spec"]),
         json.loads(attributes["modes"]),
         forward,

@@ -143,6 +143,8 @@ class SimulatedWorld:
 class SimulatedMicroscope(Microscope):
     """A microscope whose truth can be asked for."""
 
+    shutter: SimulatedShutter = field(kw_only=True)
+
     world: SimulatedWorld = field(kw_only=True)
     """The world behind the parts: hidden aberration, bead position, noise-free pictures."""
 
@@ -219,8 +221,14 @@ class SimulatedSetup(Protocol):
     def modes(self) -> ModeSet: ...
 
 
-def make_microscope(setup: SimulatedSetup, seed: int = 0) -> SimulatedMicroscope:
-    """The factory behind ``--microscope simulated``."""
+def make_microscope(
+    setup: SimulatedSetup,
+    seed: int = 0,
+    *,
+    aberration: Wavefront | None = None,
+    bead_offset_nm: Position | None = None,
+) -> SimulatedMicroscope:
+    """The factory behind ``--microscope simulated``; what is hidden is drawn from ``seed`` unless given."""
     return build_simulated(
         setup.objective,
         setup.depletion,
@@ -231,6 +239,8 @@ def make_microscope(setup: SimulatedSetup, seed: int = 0) -> SimulatedMicroscope
         setup.stage,
         setup.modes,
         seed,
+        aberration=aberration,
+        bead_offset_nm=bead_offset_nm,
     )
 
 

@@ -175,8 +175,6 @@ class Estimator:
         )
 
     def _refusal(self, wavefront: Wavefront, chi2: float, converged: bool, observable: bool) -> str:
-        if not converged:
-            return "the fit did not converge"
         if not observable:
             return "the picture does not determine every mode"
         if chi2 > self.limits.max_reduced_chi2:
@@ -184,6 +182,8 @@ class Estimator:
                 f"the model does not explain the picture (reduced chi2 {chi2:.2f}, at most "
                 f"{self.limits.max_reduced_chi2:g}): check pixel size, pattern, handedness, and that counts are photons"
             )
+        if not converged:
+            return "the fit did not converge"
         if wavefront.rms_waves > self.limits.max_rms_waves:
             return (
                 f"{wavefront.rms_waves:.3f} waves rms is beyond the {self.limits.max_rms_waves:g} that can be trusted"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,10 +26,16 @@ class ForwardSpec(Spec):
     sampling: Sampling = Sampling()
 
     @property
-    def hash(self) -> str:
-        """A fingerprint that changes with anything that changes the picture (laser power does not)."""
+    def picture(self) -> dict[str, Any]:
+        """The description, as plain data, less what does not change the picture: laser power and pulses."""
         inert = {"beam": {"power_w", "repetition_rate_hz", "pulse_length_s", "transmittance"}}
-        return hashlib.sha256(self.model_dump_json(exclude=inert).encode()).hexdigest()[:16]
+        plain: dict[str, Any] = json.loads(json.dumps(self.model_dump(exclude=inert)))
+        return plain
+
+    @property
+    def hash(self) -> str:
+        """A fingerprint of ``picture``."""
+        return hashlib.sha256(json.dumps(self.picture, sort_keys=True).encode()).hexdigest()[:16]
 
 
 class ForwardModel(torch.nn.Module):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -31,8 +34,8 @@ def load_stack(path: Path | str, *, pixel_nm: PixelSize | None = None, samples: 
     path = Path(path)
     try:
         data, stored_nm, origin = _read_npy(path) if path.suffix.lower() == ".npy" else _read_tiff(path)
-    except FileNotFoundError as error:
-        raise StackError(f"{path}: no such file") from error
+    except OSError as error:
+        raise StackError(f"{path}: cannot be read ({(error.strerror or str(error)).lower()})") from error
     pixel = pixel_nm or stored_nm
     data = np.squeeze(data)
     if data.ndim != 3:
@@ -75,23 +78,39 @@ def _write(path: Path, data: NDArray[Any], axes: str, pixel_nm: PixelSize, origi
 
 
 def _read_npy(path: Path) -> tuple[NDArray[Any], PixelSize | None, str]:
+    # Not np.load: it also takes archives and pickles for .npy files.
     try:
-        return np.load(path, allow_pickle=False), None, ""
-    except (ValueError, EOFError) as error:
+        with path.open("rb") as file:
+            return np.lib.format.read_array(file, allow_pickle=False), None, ""
+    except OSError:
+        raise
+    except Exception as error:
         raise StackError(f"{path}: not a readable .npy file ({error})") from error
 
 
 def _read_tiff(path: Path) -> tuple[NDArray[Any], PixelSize | None, str]:
     try:
-        with tifffile.TiffFile(path) as file:
+        with _silent("tifffile"), tifffile.TiffFile(path) as file:
             data = file.asarray()
             pixel_nm, origin = _ome_facts(file.ome_metadata)
-    except FileNotFoundError:
+    except OSError:
         raise
     # A damaged TIFF can fail anywhere in the decoder, with any exception; all mean the same to the user.
     except Exception as error:
         raise StackError(f"{path}: not a readable TIFF file ({error})") from error
     return data, pixel_nm, origin
+
+
+@contextmanager
+def _silent(logger_name: str) -> Iterator[None]:
+    """Keep a library from printing beside the one line of the exception."""
+    logger = logging.getLogger(logger_name)
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _ome_facts(ome: str | None) -> tuple[PixelSize | None, str]:
@@ -113,7 +132,13 @@ def _ome_facts(ome: str | None) -> tuple[PixelSize | None, str]:
 
 
 def _sections_of_volume(volume: NDArray[Any], samples: int | None) -> NDArray[np.float64]:
-    """The largest square sections around the brightest bead that fit the volume, ``samples`` at most."""
+    """The largest square sections around the brightest bead that fit the volume, ``samples`` at most.
+
+    Their number of samples is odd: the planes then cross in the voxel that is the middle of each, as the forward
+    model assumes. With an even number they cross half a pixel beside it.
+    """
+    if not volume.size:
+        raise ValueError(f"the volume is empty: its shape is {volume.shape}")
     signal = np.clip(volume - np.quantile(volume, 0.1), 0, None)
     signal[signal < 0.3 * signal.max()] = 0
     if not signal.any():
@@ -123,6 +148,12 @@ def _sections_of_volume(volume: NDArray[Any], samples: int | None) -> NDArray[np
         round(float((signal.sum(axis=tuple({0, 1, 2} - {axis})) * index).sum() / signal.sum()))
         for axis, index in enumerate(indices)
     ]
-    room = [2 * min(position, size - position) for position, size in zip(center, volume.shape, strict=True)]
+    room = [2 * min(position, size - 1 - position) + 1 for position, size in zip(center, volume.shape, strict=True)]
     fitting = min(*room, samples or min(room))
+    fitting -= 1 - fitting % 2
+    if fitting < 9:
+        raise ValueError(
+            f"the bead at voxel (z, y, x) = {tuple(center)} is too close to the end of the volume "
+            f"{volume.shape} for sections of 9 pixels; image it nearer the middle"
+        )
     return cut_sections(volume, (center[0], center[1], center[2]), fitting)

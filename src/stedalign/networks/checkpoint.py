@@ -89,13 +89,8 @@ def load_network(path: Path, forward: ForwardSpec, modes: ModeSet) -> Network:
         raise CheckpointError(f"{path} is damaged or was edited: its checksum does not match")
     if metadata["label_unit"] != LABEL_UNIT:
         raise CheckpointError(f"weights give {metadata['label_unit']}, {LABEL_UNIT} are expected")
-    disagreement = optics_disagreement(
-        metadata["setup_hash"],
-        json.loads(metadata["forward_spec"]),
-        json.loads(metadata["modes"]),
-        forward,
-        modes,
-    )
+    recorded_spec, recorded_modes = json.loads(metadata["forward_spec"]), json.loads(metadata["modes"])
+    disagreement = optics_disagreement(recorded_spec, recorded_modes, forward, modes)
     if disagreement:
         raise CheckpointError(f"weights were trained {disagreement}")
     try:

@@ -7,16 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from stedalign.imaging.forward import ForwardSpec
+from stedalign.optics.spec import SpecError
 from stedalign.optics.wavefront import ModeSet
-
-INERT = {"power_w", "repetition_rate_hz", "pulse_length_s", "transmittance"}
-"""Keys that do not change the picture; ``ForwardSpec.hash`` leaves them out too."""
 
 
 def differences(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> tuple[str, str] | None:
     """What two descriptions (nested tables) disagree in, as "key = value, ..." for each, or None."""
     then, now = _leaves(recorded), _leaves(json.loads(json.dumps(asked)))
-    keys = [key for key in now if key not in INERT and then.get(key) != now[key]]
+    keys = [key for key in now if then.get(key) != now[key]]
     if not keys:
         return None
     first, second = (", ".join(f"{key} = {values.get(key)}" for key in keys) for values in (then, now))
@@ -24,17 +22,20 @@ def differences(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> tuple[
 
 
 def optics_disagreement(
-    recorded_hash: str,
-    recorded_spec: Mapping[str, Any],
-    pairs: list[list[int]],
-    forward: ForwardSpec,
-    modes: ModeSet,
+    recorded_spec: Mapping[str, Any], pairs: list[list[int]], forward: ForwardSpec, modes: ModeSet
 ) -> str | None:
-    """One clause that names both values where a file was made for another optics, sampling or mode set."""
-    if recorded_hash != forward.hash:
-        fallback = f"the setup {recorded_hash}", f"the setup {forward.hash}"
-        then, now = differences(recorded_spec, forward.model_dump()) or fallback
-        return f"for {then}, this setup has {now}"
+    """One clause that names both values where a file was made for another optics, sampling or mode set.
+
+    Descriptions are compared, not fingerprints: a key that a later version added has its default, which must mean
+    what was before, so that older files stay good.
+    """
+    try:
+        recorded = ForwardSpec.parse(recorded_spec)
+    except SpecError as error:
+        return f"for optics that this version does not know ({error})"
+    found = differences(recorded.picture, forward.picture)
+    if found:
+        return f"for {found[0]}, this setup has {found[1]}"
     recorded_modes = ModeSet.of(pairs)
     if recorded_modes != modes:
         return f"for the modes {recorded_modes}, this setup has {modes}"

@@ -1,0 +1,5 @@
+"""``python -m stedalign``: the command line."""
+
+from stedalign.cli.main import main
+
+main()

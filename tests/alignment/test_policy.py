@@ -1,0 +1,27 @@
+import pytest
+
+from stedalign.alignment.policy import Policy
+
+
+def test_a_wavefront_within_its_noise_is_left_alone(toy, estimate_of):
+    assert Policy(target_waves=1e-6).is_aligned(estimate_of(toy(), (0.01, -0.01), sigma=0.01))
+    assert not Policy(target_waves=1e-6).is_aligned(estimate_of(toy(), (0.1, 0.0), sigma=0.01))
+
+
+def test_a_wavefront_below_the_target_is_left_alone_however_significant(toy, estimate_of):
+    assert Policy(target_waves=0.005).is_aligned(estimate_of(toy(), (0.003, 0.0), sigma=1e-5))
+
+
+def test_the_residual_is_freed_of_its_noise(toy, estimate_of):
+    found = estimate_of(toy(), (0.03, 0.04), sigma=0.03 / 2**0.5)
+    assert Policy().residual_waves(found) == pytest.approx(0.04)
+
+
+def test_better_needs_a_smaller_wavefront_and_no_worse_picture(toy, estimate_of):
+    old, new = estimate_of(toy(), (0.1, 0.0)), estimate_of(toy(), (0.01, 0.0))
+    policy = Policy(correlation_slack=0.005)
+    assert policy.is_better(new, old, 0.99, 0.90)
+    assert policy.is_better(new, old, 0.897, 0.90)
+    assert not policy.is_better(new, old, 0.89, 0.90)
+    assert not policy.is_better(old, new, 0.99, 0.90)
+    assert not policy.is_better(estimate_of(toy(), (0.01, 0.0), accepted=False), old, 0.99, 0.90)

@@ -1,0 +1,110 @@
+import numpy as np
+import pytest
+
+from stedalign.estimation.estimate import Estimator, Limits, PictureError, check_picture
+from stedalign.imaging.sections import OrthoSections
+from stedalign.optics.beam import Polarization
+from stedalign.optics.wavefront import ModeSet
+
+MODES = ModeSet.default()
+
+
+@pytest.fixture(scope="module")
+def estimator(spec, model):
+    made = Estimator(spec, MODES, saturation=65535)
+    made.__dict__["model"] = model
+    return made
+
+
+@pytest.fixture(scope="module")
+def case(estimator, draw, as_sections):
+    truth, counts = draw(1, seed=3)
+    return truth[0].numpy(), as_sections(counts[0]), estimator(as_sections(counts[0]))
+
+
+def test_the_estimate_lies_within_its_sigmas_of_the_truth(case):
+    truth, _, found = case
+    assert np.abs((found.wavefront.array - truth[:11]) / found.sigma_waves).max() < 4
+    assert found.accepted
+    assert found.reason == ""
+
+
+def test_shift_photons_and_background_are_found_too(case):
+    truth, _, found = case
+    np.testing.assert_allclose(found.shift_nm, truth[11:14], atol=5)
+    np.testing.assert_allclose(found.photons, truth[14:17], rtol=0.05)
+    np.testing.assert_allclose(found.background, truth[17:20], rtol=0.1)
+
+
+def test_the_reconstruction_explains_the_picture(case):
+    _, sections, found = case
+    residual = (sections.data - found.reconstruction) / np.sqrt(found.reconstruction)
+    assert residual.std() == pytest.approx(1, abs=0.05)
+    assert found.correlation > 0.97
+
+
+def test_the_json_has_the_promised_keys(case):
+    promised = {"modes", "waves", "sigma_waves", "rms_waves", "reduced_chi2", "accepted", "null_ratio"}
+    assert promised <= set(case[2].to_json())
+
+
+def test_the_null_of_an_aberrated_donut_is_brighter_than_that_of_a_perfect_one(estimator, draw, as_sections):
+    _, aberrated = draw(1, strength=0.1, seed=3)
+    _, perfect = draw(1, strength=0.0, seed=3)
+    assert estimator(as_sections(perfect[0])).null_ratio < 1e-3
+    assert estimator(as_sections(aberrated[0])).null_ratio > estimator(as_sections(perfect[0])).null_ratio
+
+
+def test_a_focus_of_the_wrong_handedness_is_refused_with_a_reason(spec, draw, as_sections):
+    _, counts = draw(1, strength=0.02, seed=1)
+    wrong = spec.model_copy(
+        update={"beam": spec.beam.model_copy(update={"polarization": Polarization(ellipticity_deg=-45)})}
+    )
+    found = Estimator(wrong, MODES)(as_sections(counts[0]))
+    assert not found.accepted
+    assert "does not explain the picture" in found.reason
+
+
+def test_limits_decide_what_is_trusted(spec, model, draw, as_sections):
+    _, counts = draw(1, seed=3)
+    strict = Estimator(spec, MODES, limits=Limits(max_rms_waves=0.01))
+    strict.__dict__["model"] = model
+    assert "beyond" in strict(as_sections(counts[0])).reason
+
+
+@pytest.mark.parametrize("level", [1.0, 40.0])
+def test_a_constant_picture_is_empty(as_sections, level):
+    with pytest.raises(PictureError, match="empty"):
+        check_picture(as_sections(np.full((3, 32, 32), level)))
+
+
+def test_a_picture_of_noise_alone_is_empty(as_sections):
+    with pytest.raises(PictureError, match="empty"):
+        check_picture(as_sections(np.random.default_rng(0).poisson(20.0, size=(3, 32, 32)).astype(float)))
+
+
+def test_a_picture_at_the_saturation_level_is_refused(draw, as_sections):
+    _, counts = draw(1)
+    clipped = counts[0].clamp(max=200)
+    with pytest.raises(PictureError, match="saturated"):
+        check_picture(as_sections(clipped, saturation=200.0))
+
+
+def test_a_plateau_is_refused_even_where_the_saturation_level_is_unknown(draw, as_sections):
+    _, counts = draw(1)
+    with pytest.raises(PictureError, match="looks saturated"):
+        check_picture(as_sections(counts[0].clamp(max=200)))
+
+
+@pytest.mark.parametrize("photons", [30.0, 350.0, 3000.0])
+def test_good_pictures_pass_the_check(draw, as_sections, photons):
+    for picture in draw(20, photons=photons, background=0.02 * photons)[1]:
+        check_picture(as_sections(picture))
+
+
+def test_a_picture_of_another_sampling_gets_a_model_of_its_own(spec, estimator, draw, as_sections):
+    truth, counts = draw(1, seed=3)
+    cropped = OrthoSections(counts[0].numpy()[:, 4:-4, 4:-4], (60.0, 60.0, 60.0))
+    found = estimator(cropped)
+    assert found.reconstruction.shape == (3, 24, 24)
+    assert np.linalg.norm(found.wavefront.array - truth[0, :11].numpy()) < 0.01

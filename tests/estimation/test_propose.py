@@ -1,0 +1,46 @@
+import numpy as np
+import torch
+
+from stedalign.estimation.propose import propose
+from stedalign.imaging.sections import OrthoSections, Sampling
+from stedalign.networks.network import Network
+from stedalign.optics.wavefront import ModeSet
+
+MODES = ModeSet.default()
+SAMPLING = Sampling(samples=32, pixel_nm=(60.0, 60.0, 60.0))
+
+
+class Recorder(torch.nn.Module):
+    """Remembers what it was shown and answers 0."""
+
+    def forward(self, pictures):
+        self.seen = pictures
+        return torch.zeros(len(pictures), len(MODES))
+
+
+def bead(samples, pixel_nm, center_nm, width_nm=200.0):
+    axes = [(np.arange(samples) - (samples - 1) / 2) * pixel_nm - c for c in center_nm]
+    planes = [(axes[1], axes[0]), (axes[2], axes[0]), (axes[2], axes[1])]
+    gaussians = [np.exp(-(np.add.outer(a**2, b**2)) / (2 * width_nm**2)) for a, b in planes]
+    return OrthoSections(np.stack(gaussians) * 100, (pixel_nm,) * 3)
+
+
+def shown(sections):
+    recorder = Recorder()
+    assert propose(Network(recorder, MODES), sections, SAMPLING) is not None
+    return recorder.seen[0].numpy()
+
+
+def test_the_network_sees_a_displaced_bead_in_the_middle():
+    centered, moved = shown(bead(32, 60.0, (0, 0, 0))), shown(bead(32, 60.0, (100, -80, 50)))
+    np.testing.assert_allclose(moved, centered, atol=0.05 * centered.max())
+
+
+def test_the_network_sees_its_own_pixel_size():
+    own, finer = shown(bead(32, 60.0, (0, 0, 0))), shown(bead(64, 30.0, (0, 0, 0)))
+    assert finer.shape == own.shape
+    np.testing.assert_allclose(finer, own, atol=0.05 * own.max())
+
+
+def test_a_field_much_smaller_than_the_networks_gives_no_proposal():
+    assert propose(Network(Recorder(), MODES), bead(20, 60.0, (0, 0, 0)), SAMPLING) is None

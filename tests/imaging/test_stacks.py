@@ -1,0 +1,90 @@
+import numpy as np
+import pytest
+import tifffile
+
+from stedalign.imaging.sections import OrthoSections
+from stedalign.imaging.stacks import StackError, load_stack, save_sections, save_volume
+
+NM = (31.25, 31.25, 50.0)
+
+
+@pytest.fixture
+def sections():
+    counts = np.random.default_rng(0).poisson(20.0, size=(3, 16, 16)).astype(float)
+    return OrthoSections(counts, NM, origin="SIMULATED")
+
+
+def blob(shape, center):
+    grids = np.meshgrid(*(np.arange(size) for size in shape), indexing="ij")
+    return 1000 * np.exp(-sum((g - c) ** 2 for g, c in zip(grids, center, strict=True)) / 8) + 5
+
+
+def test_sections_come_back_from_ome_tiff_with_pixel_sizes_and_origin(tmp_path, sections):
+    save_sections(tmp_path / "a.ome.tif", sections)
+    again = load_stack(tmp_path / "a.ome.tif")
+    np.testing.assert_array_equal(again.data, sections.data)
+    assert again.pixel_nm == NM
+    assert again.origin == "SIMULATED"
+
+
+def test_counts_that_are_not_whole_are_kept_as_floats(tmp_path):
+    data = np.random.default_rng(0).random((3, 16, 16)).astype(np.float32)
+    save_sections(tmp_path / "a.ome.tif", OrthoSections(data, NM))
+    np.testing.assert_array_equal(load_stack(tmp_path / "a.ome.tif").data, data)
+
+
+def test_a_volume_is_cut_through_its_bead(tmp_path):
+    volume = blob((30, 40, 50), (14, 22, 27)).astype(np.uint16)
+    save_volume(tmp_path / "v.ome.tif", volume, NM)
+    found = load_stack(tmp_path / "v.ome.tif", samples=16)
+    assert found.data.shape == (3, 16, 16)
+    assert found.pixel_nm == NM
+    for plane in found.data:
+        assert np.unravel_index(plane.argmax(), plane.shape) == (8, 8)
+
+
+def test_the_sections_of_a_volume_are_as_large_as_fit_around_the_bead(tmp_path):
+    save_volume(tmp_path / "v.ome.tif", blob((30, 40, 50), (10, 22, 27)).astype(np.uint16), NM)
+    assert load_stack(tmp_path / "v.ome.tif").data.shape == (3, 20, 20)
+
+
+def test_npy_needs_pixel_sizes_from_the_user(tmp_path, sections):
+    np.save(tmp_path / "a.npy", sections.data)
+    with pytest.raises(StackError, match="pixel sizes"):
+        load_stack(tmp_path / "a.npy")
+    np.testing.assert_array_equal(load_stack(tmp_path / "a.npy", pixel_nm=NM).data, sections.data)
+
+
+def test_the_users_pixel_sizes_win_over_the_files(tmp_path, sections):
+    save_sections(tmp_path / "a.ome.tif", sections)
+    assert load_stack(tmp_path / "a.ome.tif", pixel_nm=(1.0, 2.0, 3.0)).pixel_nm == (1.0, 2.0, 3.0)
+
+
+def test_a_tiff_without_ome_metadata_is_read_with_given_pixel_sizes(tmp_path, sections):
+    tifffile.imwrite(tmp_path / "plain.tif", sections.data.astype(np.uint8), photometric="minisblack")
+    found = load_stack(tmp_path / "plain.tif", pixel_nm=NM)
+    assert found.saturation == 255
+
+
+@pytest.mark.parametrize("length", [0, 4, 200, 900])
+def test_a_truncated_tiff_is_one_clear_error(tmp_path, sections, length):
+    save_sections(tmp_path / "a.ome.tif", sections)
+    whole = (tmp_path / "a.ome.tif").read_bytes()
+    (tmp_path / "a.ome.tif").write_bytes(whole[:length])
+    with pytest.raises(StackError, match="not a readable TIFF"):
+        load_stack(tmp_path / "a.ome.tif")
+
+
+def test_a_failed_write_leaves_the_former_file_alone(tmp_path, sections, monkeypatch):
+    path = tmp_path / "a.ome.tif"
+    save_sections(path, sections)
+    before = path.read_bytes()
+
+    def fail(*args, **kwargs):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(tifffile, "imwrite", fail)
+    with pytest.raises(OSError, match="disk full"):
+        save_sections(path, sections)
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["a.ome.tif"]
