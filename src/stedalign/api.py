@@ -179,7 +179,12 @@ def align(
     """
     folder = Path(run_folder)
     policy = policy or Policy()
-    session = Session.start(folder, setup.to_toml(), policy=policy.model_dump(), microscope=microscope.name, **facts)
+    facts |= {"policy": policy.model_dump(), "microscope": microscope.name}
+    try:
+        session = Session.start(folder, setup.to_toml(), **facts)
+    except BaseException:
+        microscope.close()
+        raise
     events: Iterator[Event] = alignment_events(
         microscope,
         make_estimator(setup, network),

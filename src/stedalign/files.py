@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import tempfile
 from collections.abc import Iterator
@@ -38,4 +39,17 @@ def replacing(path: Path | str) -> Iterator[Path]:
 def write_json(path: Path | str, data: dict[str, Any]) -> None:
     """Write ``data`` as indented JSON, whole or not at all."""
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
+        temporary.write_text(json_text(data) + "\n", encoding="utf-8")
+
+
+def json_text(data: dict[str, Any]) -> str:
+    """``data`` as indented JSON; what is not finite becomes null, since JSON has no word for it."""
+    return json.dumps(_finite(data), indent=2, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from stedalign.files import json_text
 
 if TYPE_CHECKING:
     from stedalign.config import Setup
@@ -87,13 +88,5 @@ def check_writable(folder: Path) -> None:
 
 
 def print_json(data: dict[str, Any]) -> None:
-    """One JSON object on standard output; what is not finite becomes null, since JSON has no word for it."""
-    print(json.dumps(_finite(data), indent=2, allow_nan=False), flush=True)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(entry) for entry in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    """One JSON object on standard output."""
+    print(json_text(data), flush=True)

@@ -161,12 +161,15 @@ def read_attributes(path: Path) -> dict[str, Any]:
 def read_split(path: Path, split: str) -> tuple[Singles, Singles]:
     """Images (n, 3, N, N) relative to the unaberrated crest and labels (n, modes) in peak waves of one split.
 
-    Raises ``ValueError`` when the images do not match the checksum that was written with them.
+    Raises ``ValueError`` when they are missing or do not match the checksum that was written with them.
     """
-    with h5py.File(path, "r") as file:
-        images: Singles = file[f"{split}_img"][:]
-        labels: Singles = file[f"{split}_labels"][:]
-        recorded = file[f"{split}_img"].attrs["sha256"]
+    try:
+        with h5py.File(path, "r") as file:
+            images: Singles = file[f"{split}_img"][:]
+            labels: Singles = file[f"{split}_labels"][:]
+            recorded = file[f"{split}_img"].attrs["sha256"]
+    except (OSError, KeyError) as error:
+        raise ValueError(f"{path} holds no {split} images that can be read: {error}") from error
     if _checksum(images) != recorded:
         raise ValueError(f"the {split} images in {path} are damaged (checksum): make the dataset again")
     return images, labels

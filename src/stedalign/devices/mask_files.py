@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
-from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
 
 from stedalign.devices.protocols import Levels
+from stedalign.files import replacing, write_json
 from stedalign.optics.wavefront import Wavefront
 
 FORMATS = {".bmp": "BMP", ".png": "PNG"}
@@ -50,9 +47,10 @@ def write_mask(
         "shape": list(levels.shape),
         "sha256": levels_hash(levels),
     }
-    text = json.dumps(description, indent=2) + "\n"
-    _replace(path, lambda stream: Image.fromarray(levels).save(stream, format=FORMATS[path.suffix.lower()]))
-    _replace(sidecar_path(path), lambda stream: stream.write(text.encode()))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        Image.fromarray(levels).save(temporary, format=FORMATS[path.suffix.lower()])
+    write_json(sidecar_path(path), description)
     return sidecar_path(path)
 
 
@@ -87,18 +85,3 @@ def read_mask(path: Path | str) -> Levels:
 def _check_suffix(path: Path) -> None:
     if path.suffix.lower() not in FORMATS:
         raise ValueError(f"mask files end in {' or '.join(FORMATS)}, got {path.name}")
-
-
-def _replace(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Let ``write`` fill a temporary file in the same folder, then put it in the place of ``path``."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            write(stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

@@ -15,6 +15,7 @@ class Bead(Spec):
     """The gold bead that scans the focus."""
 
     diameter_nm: float = Field(80.0, ge=0, le=500)
+    """Diameter; 0 = a point."""
 
 
 class Detector(Spec):

@@ -26,7 +26,7 @@ def null_ratio(model: ForwardModel, wavefront: Wavefront) -> float:
     zero and coma and tilt move it. nan for a pattern without a zero.
     """
     beam, pupil = model.spec.beam, model.focus.pupil
-    if beam.pattern.kind == "flat":
+    if not beam.pattern.has_zero:
         return float("nan")
     waves = wavefront.on(model.modes).array
     phase = 2 * np.pi * model.modes.polynomials(pupil.x, pupil.y) @ waves

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from logging.handlers import BufferingHandler
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -90,7 +91,7 @@ def _read_npy(path: Path) -> tuple[NDArray[Any], PixelSize | None, str]:
 
 def _read_tiff(path: Path) -> tuple[NDArray[Any], PixelSize | None, str]:
     try:
-        with _silent("tifffile"), tifffile.TiffFile(path) as file:
+        with _complaints_are_errors(), tifffile.TiffFile(path) as file:
             data = file.asarray()
             pixel_nm, origin = _ome_facts(file.ome_metadata)
     except OSError:
@@ -102,15 +103,22 @@ def _read_tiff(path: Path) -> tuple[NDArray[Any], PixelSize | None, str]:
 
 
 @contextmanager
-def _silent(logger_name: str) -> Iterator[None]:
-    """Keep a library from printing beside the one line of the exception."""
-    logger = logging.getLogger(logger_name)
-    level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
+def _complaints_are_errors() -> Iterator[None]:
+    """Raise ``ValueError`` for what tifffile only logs as an error, such as pages that lie beyond a file's end.
+
+    It would go on with the part of the picture that is left.
+    """
+    logger, complaints = logging.getLogger("tifffile"), BufferingHandler(100_000)
+    logger.addHandler(complaints)
+    propagate, logger.propagate = logger.propagate, False
     try:
         yield
     finally:
-        logger.setLevel(level)
+        logger.propagate = propagate
+        logger.removeHandler(complaints)
+    errors = [record.getMessage() for record in complaints.buffer if record.levelno >= logging.ERROR]
+    if errors:
+        raise ValueError(f"damaged or truncated: {' '.join(errors[0].split())[:100]}")
 
 
 def _ome_facts(ome: str | None) -> tuple[PixelSize | None, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from stedalign.imaging.forward import ForwardSpec
@@ -14,10 +14,10 @@ from stedalign.optics.wavefront import ModeSet
 def differences(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> tuple[str, str] | None:
     """What two descriptions (nested tables) disagree in, as "key = value, ..." for each, or None."""
     then, now = _leaves(recorded), _leaves(json.loads(json.dumps(asked)))
-    keys = [key for key in now if then.get(key) != now[key]]
-    if not keys:
+    names = [name for name in now if then.get(name) != now[name]]
+    if not names:
         return None
-    first, second = (", ".join(f"{key} = {values.get(key)}" for key in keys) for values in (then, now))
+    first, second = (", ".join(f"{_short(name, now)} = {values.get(name)}" for name in names) for values in (then, now))
     return first, second
 
 
@@ -43,8 +43,17 @@ def optics_disagreement(
 
 
 def _leaves(table: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of nested tables by the names they have in a setup file, without the tables' names."""
+    """The values of nested tables by their dotted names."""
     leaves: dict[str, Any] = {}
     for key, value in table.items():
-        leaves.update(_leaves(value) if isinstance(value, dict) else {key: value})
+        if isinstance(value, dict):
+            leaves.update({f"{key}.{name}": inner for name, inner in _leaves(value).items()})
+        else:
+            leaves[key] = value
     return leaves
+
+
+def _short(name: str, names: Iterable[str]) -> str:
+    """The key itself, as it stands in a setup file, unless another table has one of the same name."""
+    key = name.rpartition(".")[2]
+    return key if [other.rpartition(".")[2] for other in names].count(key) == 1 else name

@@ -10,27 +10,62 @@ from pydantic import Field, model_validator
 
 from stedalign.optics.spec import Spec
 
+Floats = NDArray[np.float64]
+
 
 class Pattern(Spec):
     """A phase mask and where it sits on the pupil."""
 
-    kind: Literal["vortex", "flat"] = "vortex"
-    """vortex = donut; flat = Gaussian-like spot."""
+    kind: Literal["vortex", "top_hat", "half_moon", "bivortex", "flat"] = "vortex"
+    """vortex = donut; top_hat = phase step inside a ring, for a zero along z; half_moon = step across a line;
+    bivortex = vortex and ring step together (coherent hybrid, Pereira et al. 2019); flat = Gaussian-like spot."""
     charge: int = Field(1, ge=-8, le=8)
-    """Turns of 2 pi around the vortex; positive counts from +x to +y. Ignored by flat."""
+    """Turns of 2 pi around the vortex; positive counts from +x to +y. For vortex and bivortex."""
+    ring_radius: float = Field(0.64, gt=0, le=2)
+    """Radius of the ring step in pupil radii, for top_hat and bivortex."""
+    step_waves: float = Field(0.5, gt=-1, lt=1)
+    """Phase step in waves, inside the ring or on the side of -x; half a wave makes the zero."""
     mask_offset: tuple[float, float] = (0.0, 0.0)
     """Shift (x, y) of the mask against the pupil, in pupil radii."""
+    mask_scale: float = Field(1.0, gt=0.1, lt=10)
+    """Magnification of the mask on the pupil."""
+    mask_rotation_deg: float = Field(0.0, ge=-180, le=180)
+    """Rotation of the mask, from +x to +y."""
 
     @model_validator(mode="after")
     def _is_a_mask(self) -> Pattern:
-        if self.kind == "vortex" and self.charge == 0:
+        if self.kind in ("vortex", "bivortex") and self.charge == 0:
             raise ValueError("a vortex needs a charge that is not 0; the pattern without one is 'flat'")
+        if self.kind in ("top_hat", "half_moon") and self.step_waves == 0:
+            raise ValueError(f"a {self.kind} needs a phase step; the pattern without one is 'flat'")
         if not np.hypot(*self.mask_offset) <= 0.5:
             raise ValueError(f"mask_offset {self.mask_offset} is longer than 0.5 pupil radii")
         return self
 
-    def phase(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+    @property
+    def has_zero(self) -> bool:
+        """Whether the pattern is made to leave the focus dark."""
+        return self.kind != "flat"
+
+    @property
+    def ring(self) -> float | None:
+        """Radius around the core, in pupil radii, at which the phase steps; None without a ring."""
+        return self.ring_radius * self.mask_scale if self.kind in ("top_hat", "bivortex") else None
+
+    @property
+    def edge_rad(self) -> float | None:
+        """Direction of the straight line through the core at which the phase steps; None without one."""
+        return np.deg2rad(self.mask_rotation_deg) + np.pi / 2 if self.kind == "half_moon" else None
+
+    def phase(self, x: Floats, y: Floats) -> Floats:
         """The mask's phase in radians at pupil points (pupil radii), shape of x."""
-        if self.kind == "flat":
-            return np.zeros_like(x)
-        return self.charge * np.arctan2(y - self.mask_offset[1], x - self.mask_offset[0])
+        u, v = x - self.mask_offset[0], y - self.mask_offset[1]
+        turn = np.deg2rad(self.mask_rotation_deg)
+        phase = np.zeros(np.broadcast_shapes(np.shape(x), np.shape(y)))
+        if self.kind in ("vortex", "bivortex"):
+            phase = phase + self.charge * (np.arctan2(v, u) - turn)
+        if self.ring is not None:
+            phase = phase + 2 * np.pi * self.step_waves * (np.hypot(u, v) < self.ring)
+        if self.kind == "half_moon":
+            phase = phase + 2 * np.pi * self.step_waves * (u * np.cos(turn) + v * np.sin(turn) < 0)
+        return phase

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import reprlib
 from typing import Any, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -41,12 +42,12 @@ def _first_problem(spec: type[BaseModel], error: ValidationError) -> str:
     where = f" in [{'.'.join(map(str, parents))}]" if parents else ""
     if problem["type"] == "extra_forbidden":
         known = sorted(table.model_fields)
-        nearest = difflib.get_close_matches(str(key), known, n=1, cutoff=0.0)
+        nearest = difflib.get_close_matches(str(key).lower(), known, n=1, cutoff=0.0)
         return f"unknown key '{key}'{where}; the nearest known key is '{nearest[0]}'"
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "value_error":
         return f"{message} ([{'.'.join(map(str, problem['loc']))}])" if problem["loc"] else message
-    return f"{key} = {problem['input']!r}{where}: {message}"
+    return f"{key} = {reprlib.repr(problem['input'])}{where}: {message}"
 
 
 def _table(spec: type[BaseModel], key: str) -> type[BaseModel] | None:

@@ -27,8 +27,13 @@ class ModeSet:
 
     @classmethod
     def of(cls, pairs: Iterable[Sequence[int]]) -> ModeSet:
-        """A mode set from (n, m) pairs."""
-        return cls(tuple(Mode(int(n), int(m)) for n, m in pairs))
+        """A mode set from (n, m) pairs. Raises ``ValueError`` for a pair that is no mode."""
+        checked = []
+        for pair in pairs:
+            if len(pair) != 2 or not all(isinstance(value, int) for value in pair):
+                raise ValueError(f"a mode is a pair of whole numbers (n, m), got {pair}")
+            checked.append(Mode(*pair))
+        return cls(tuple(checked))
 
     @classmethod
     def from_ansi(cls, numbers: Iterable[int]) -> ModeSet:

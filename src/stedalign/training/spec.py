@@ -52,6 +52,6 @@ def load_train_spec(path: Path) -> TrainSpec:
     """
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise ValueError(f"{path} cannot be read: {error}") from None
     return TrainSpec.parse(data, str(path))

@@ -1,0 +1,81 @@
+"""The border to the user: exit codes, one line for every error, nothing slow before it is needed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import stedalign
+from stedalign.cli import setups
+
+
+def test_help_names_every_command(run):
+    outcome = run("--help")
+    assert outcome.code == 0
+    for command in ("init", "simulate", "mask", "estimate", "align", "dataset", "train", "evaluate"):
+        assert command in outcome.out
+
+
+def test_the_version_is_printed(run):
+    outcome = run("--version")
+    assert (outcome.code, outcome.out) == (0, stedalign.__version__ + "\n")
+
+
+def test_no_command_at_all_shows_the_help_and_is_wrong_usage(run):
+    outcome = run()
+    assert outcome.code == 2
+    assert "Commands" in outcome.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["align-it"], ("No such command 'align-it'", "stedalign --help")),
+        (["estimate"], ("Missing argument 'file'", "stedalign estimate --help")),
+        (["simulate"], ("Missing option '--out'", "stedalign simulate --help")),
+        (["align", "--fast"], ("No such option", "--fast", "stedalign align --help")),
+        (["align", "--seed", "first"], ("--seed", "integer")),
+        (["align", "--seed", "-1"], ("--seed", "0")),
+        (["align", "--max-corrections", "51"], ("--max-corrections", "50")),
+        (["simulate", "--out", "a.ome.tif", "--photons", "-350"], ("--photons", "0")),
+        (["simulate", "--out", "a.ome.tif", "--photons", "many"], ("--photons", "number")),
+        (["simulate", "--out", "a.ome.tif", "--photons", "0"], ("photons = 0.0", "greater than 0")),
+        (["simulate", "--out", "a.ome.tif", "--photons", "nan"], ("photons",)),
+        (["simulate", "--out", "a.ome.tif", "--peak-waves", "nan"], ("--peak-waves",)),
+        (["simulate", "--out", "a.ome.tif", "--peak-waves", "2"], ("--peak-waves", "1")),
+        (["simulate", "--out", "a.ome.tif", "--off-center-nm", "nan"], ("--off-center-nm",)),
+        (["dataset", "--out", "a.h5", "--samples", "3"], ("--samples", "10")),
+    ],
+)
+def test_wrong_usage_is_one_line_that_names_the_option(run, arguments, words):
+    run(*arguments).assert_refused(*words)
+
+
+def test_an_error_nobody_foresaw_is_one_line_too(run, monkeypatch):
+    def fails(*_):
+        raise KeyError("a bug")
+
+    monkeypatch.setattr(setups, "fresh_file", fails)
+    run("init").assert_refused("KeyError", "please report", code=1)
+
+
+def test_help_and_import_take_no_torch_and_nothing_that_the_plain_install_lacks():
+    """``click`` comes with the developers' tools alone."""
+    program = """
+import sys
+import stedalign
+assert "torch" not in sys.modules
+sys.modules["click"] = None
+sys.argv = ["stedalign", "--help"]
+from stedalign.cli.main import main
+try:
+    main()
+except SystemExit as end:
+    assert end.code == 0
+for heavy in ("torch", "scipy", "matplotlib", "h5py", "lightning"):
+    assert heavy not in sys.modules, heavy
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
