@@ -14,6 +14,7 @@ _HOMES = {
     "Setup": "stedalign.config",
     "Estimate": "stedalign.estimation.estimate",
     "focus": "stedalign.api",
+    "effective_spot": "stedalign.api",
     "estimate": "stedalign.api",
     "align": "stedalign.api",
     "Alignment": "stedalign.api",
@@ -29,6 +30,7 @@ __all__ = [
     "Setup",
     "Wavefront",
     "align",
+    "effective_spot",
     "estimate",
     "focus",
     "load_microscope",
@@ -36,7 +38,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from stedalign.api import Alignment, align, estimate, focus
+    from stedalign.api import Alignment, align, effective_spot, estimate, focus
     from stedalign.config import Setup
     from stedalign.devices.loading import load_microscope
     from stedalign.estimation.estimate import Estimate

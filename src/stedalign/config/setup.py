@@ -20,6 +20,7 @@ from stedalign.imaging.forward import ForwardSpec
 from stedalign.imaging.sections import Sampling
 from stedalign.optics.beam import Beam, Objective
 from stedalign.optics.patterns import Pattern
+from stedalign.optics.saturation import Fluorophore
 from stedalign.optics.spec import Spec, SpecError
 from stedalign.optics.wavefront import ModeSet
 
@@ -69,6 +70,8 @@ class Setup(Spec):
     """The spatial light modulator and where the pupil lies on it."""
     stage: StageSpec = StageSpec()
     """The stage that carries the bead."""
+    fluorophore: Fluorophore = Fluorophore()
+    """The dye, for the effective (fluorescence) spot."""
     limits: Limits = Limits()
     """When an estimate is trusted."""
 

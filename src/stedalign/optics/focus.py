@@ -167,21 +167,22 @@ def _leading(matrix: Floats, tolerance: float) -> tuple[Floats, Floats, Floats]:
     """Leading singular triplets (P, r), (r,), (J, r) that leave less than ``tolerance`` of the Frobenius norm.
 
     By a randomized range finder with one power iteration (Halko, Martinsson and Tropp 2011, algorithm 4.4), whose
-    guess of the rank doubles until the discarded part is seen to be small.
+    guess of the rank doubles until the discarded part is seen to be small. In torch, to have one pool of threads.
     """
-    generator = np.random.default_rng(0)
-    total = float(np.square(matrix).sum())
+    generator = torch.Generator().manual_seed(0)
+    whole = torch.from_numpy(matrix)
+    total = float(whole.square().sum())
     guess, most = 64, min(matrix.shape)
     while True:
         guess = min(2 * guess, most)
-        basis, _ = np.linalg.qr(matrix @ generator.normal(size=(matrix.shape[1], guess)))
-        basis, _ = np.linalg.qr(matrix @ (matrix.T @ basis))
-        left, sizes, right = np.linalg.svd(basis.T @ matrix, full_matrices=False)
-        rest = np.clip(total - np.cumsum(sizes**2), 0, None)
-        small = rest <= max(tolerance**2, 1e-14) * total
+        probe = torch.randn(matrix.shape[1], guess, generator=generator, dtype=whole.dtype)
+        basis, _ = torch.linalg.qr(whole @ probe)
+        basis, _ = torch.linalg.qr(whole @ (whole.T @ basis))
+        left, sizes, right = torch.linalg.svd(basis.T @ whole, full_matrices=False)
+        small = total - sizes.square().cumsum(0) <= max(tolerance**2, 1e-14) * total
         if small.any() or guess == most:
-            rank = int(small.argmax()) + 1 if small.any() else most
-            return basis @ left[:, :rank], sizes[:rank], right[:rank].T
+            rank = int(small.int().argmax()) + 1 if small.any() else most
+            return (basis @ left[:, :rank]).numpy(), sizes[:rank].numpy(), right[:rank].T.numpy()
 
 
 def _coherent_modes(pupil: Pupil, radius_nm: float, tolerance: float) -> Floats:

@@ -30,15 +30,23 @@ class Fluorophore(Spec):
         return np.exp2(-ratio) if self.law == "pulsed" else 1 / (1 + ratio)
 
 
-def focal_intensity(pupil: Pupil, objective: Objective, beam: Beam, points_nm: Floats, law: str = "cw") -> Floats:
-    """Intensity in W/cm^2 at points (P, 3) in nm, shape (P,).
+def focal_intensity(
+    pupil: Pupil,
+    objective: Objective,
+    beam: Beam,
+    points_nm: Floats,
+    law: str = "cw",
+    phase_rad: Floats | None = None,
+) -> Floats:
+    """Intensity in W/cm^2 at points (P, 3) in nm, shape (P,), with ``phase_rad`` (J,) added in the pupil.
 
     The power behind the objective passes through each plane: P = (2 pi / k)^2 x integral |a|^2 dOmega in the units
-    in which the intensity is |E|^2 (Parseval, with cos theta from flux to intensity). For a pulsed law it is the
-    mean intensity during the pulse, mean power / (repetition rate x pulse length).
+    in which the intensity is |E|^2 (Parseval, with cos theta from density to flux). For a pulsed law it is the mean
+    intensity during the pulse, mean power / (repetition rate x pulse length).
     """
     power_w = beam.power_w * beam.transmittance
     if law == "pulsed":
         power_w /= min(1.0, beam.repetition_rate_hz * beam.pulse_length_s)
     area_nm2 = (2 * np.pi / objective.wavenumber(beam.wavelength_nm)) ** 2 * pupil.power
-    return np.asarray((np.abs(pupil.field(points_nm)) ** 2).sum(axis=0) * power_w / area_nm2 / CM2_PER_NM2)
+    density = (np.abs(pupil.field(points_nm, phase_rad)) ** 2).sum(axis=0)
+    return np.asarray(density * power_w / area_nm2 / CM2_PER_NM2)
