@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -21,12 +22,13 @@ from stedalign.devices.mask_files import write_mask
 from stedalign.devices.protocols import Levels, Microscope
 from stedalign.devices.simulated import SimulatedMicroscope
 from stedalign.devices.slm_mask import mask_levels
+from stedalign.estimation.centering import centering_wavefront
 from stedalign.estimation.estimate import Estimate, Estimator
 from stedalign.evaluation.report import draw_alignment, draw_estimate
 from stedalign.files import write_json
 from stedalign.imaging.forward import ForwardSpec
 from stedalign.imaging.sections import OrthoSections
-from stedalign.networks.checkpoint import CheckpointError, load_network, packaged_weights
+from stedalign.networks.checkpoint import OtherSetupError, load_network, packaged_weights
 from stedalign.networks.network import Network
 from stedalign.optics.focus import Focus
 from stedalign.optics.pupil import sample_pupil
@@ -85,10 +87,13 @@ def _plan(forward: ForwardSpec, modes: ModeSet, tolerance: float, strength_waves
 
 
 def default_network(setup: Setup) -> Network | None:
-    """The network that came with the package, or None where it was trained for another setup."""
+    """The network that came with the package, or None where it was trained for another setup.
+
+    Raises ``CheckpointError`` where its file is missing or damaged.
+    """
     try:
         return load_network(packaged_weights(DEFAULT_NETWORK), setup.forward, setup.modes)
-    except CheckpointError:
+    except OtherSetupError:
         return None
 
 
@@ -117,11 +122,11 @@ def correction_levels(setup: Setup, correction: Wavefront) -> Levels:
     return mask_levels(setup.slm, setup.depletion.pattern, correction)
 
 
-def save_mask(setup: Setup, correction: Wavefront, path: Path) -> Path:
-    """Write the mask as ``path`` (BMP or PNG) with its JSON side-car; returns ``path``."""
+def save_mask(setup: Setup, levels: Levels, correction: Wavefront | None, path: Path) -> Path:
+    """Write gray levels as ``path`` (BMP or PNG) with a JSON side-car that tells the correction; returns ``path``."""
     write_mask(
         path,
-        correction_levels(setup, correction),
+        levels,
         correction=correction,
         wavelength_nm=setup.depletion.wavelength_nm,
         levels_per_2pi=setup.slm.levels_per_2pi,
@@ -129,23 +134,36 @@ def save_mask(setup: Setup, correction: Wavefront, path: Path) -> Path:
     return path
 
 
-def save_masks(setup: Setup, correction: Wavefront, folder: Path) -> Path:
+def save_masks(setup: Setup, levels: Levels, correction: Wavefront | None, folder: Path) -> Path:
     """Write ``mask.bmp`` for the SLM's software and ``mask.png`` for people, with one side-car; returns the BMP."""
-    save_mask(setup, correction, folder / "mask.png")
-    return save_mask(setup, correction, folder / "mask.bmp")
+    save_mask(setup, levels, correction, folder / "mask.png")
+    return save_mask(setup, levels, correction, folder / "mask.bmp")
 
 
 def save_estimate(setup: Setup, sections: OrthoSections, found: Estimate, folder: Path) -> Path | None:
     """Write ``estimate.json``, ``estimate.png`` and, where the estimate was accepted, the correcting mask.
 
-    Returns the mask's path. Raises ``FileExistsError`` where the folder already holds something.
+    The JSON also tells the tip, tilt and defocus that would bring the focus to the middle, which the mask leaves to the
+    stage. Returns the mask's path. Raises ``FileExistsError`` where the folder already holds something.
     """
     session = Session.start(folder, setup.to_toml())
-    mask = save_masks(setup, -found.wavefront, folder) if found.accepted else None
+    correction = -found.wavefront
+    mask = save_masks(setup, correction_levels(setup, correction), correction, folder) if found.accepted else None
     title = "SIMULATED bead" if found.simulated else "bead"
     draw_estimate(folder / "estimate.png", sections, found, title)
-    write_json(session.folder / "estimate.json", found.to_json() | {"mask": str(mask) if mask else None})
+    centering = centering_wavefront(found.shift_nm, setup.objective, setup.depletion.wavelength_nm)
+    facts = {
+        "wavelength_nm": setup.depletion.wavelength_nm,
+        "centering": centering.to_json(),
+        "mask": str(mask) if mask else None,
+    }
+    write_json(session.folder / "estimate.json", found.to_json() | facts)
     return mask
+
+
+def new_run_folder(job: str) -> Path:
+    """A folder under ``runs``, named after job and time; it is made when something is written there."""
+    return Path("runs") / f"{job}-{datetime.now():%Y%m%d-%H%M%S-%f}"[:-3]
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,6 +174,7 @@ class Alignment:
     after: Measured
     finished: Finished
     corrections: int
+    simulated: bool
     run_folder: Path
     mask: Path
     picture: Path
@@ -167,7 +186,7 @@ class Alignment:
         rms_before = (self.truth_before or self.before.estimate.wavefront).rms_waves
         rms_after = (self.truth_after or self.after.estimate.wavefront).rms_waves
         return {
-            "simulated": self.truth_after is not None,
+            "simulated": self.simulated,
             "converged": self.finished.converged,
             "reason": self.finished.reason,
             "iterations": self.corrections,
@@ -192,54 +211,66 @@ class NotAligned(RuntimeError):
 def align(
     microscope: Microscope,
     setup: Setup,
-    run_folder: Path | str,
+    run_folder: Path | str | None = None,
     *,
     policy: Policy | None = None,
-    network: Network | None = None,
+    network: Network | Literal["packaged"] | None = "packaged",
     start: Wavefront | None = None,
     watch: Callable[[Event], None] = lambda event: None,
     **facts: Any,
 ) -> Alignment:
     """Align a microscope, writing log, pictures, mask and result into ``run_folder``, which must be empty.
 
-    ``watch`` is called with each event as it happens; ``facts`` (a seed, say) are noted in the folder. Raises
-    ``AlignmentError`` or ``NotAligned`` where no mask could be made; the SLM then shows what it showed before.
+    ``network`` None starts every fit from zero alone. ``watch`` is called with each event as it happens; ``facts`` (a
+    seed, say) are noted in the folder. Raises ``AlignmentError`` or ``NotAligned`` where no picture was usable; the SLM
+    then shows what it showed before. The microscope is closed in any case.
     """
-    folder = Path(run_folder)
+    folder = Path(run_folder) if run_folder is not None else new_run_folder("align")
     policy = policy or Policy()
-    facts |= {"policy": policy.model_dump(), "microscope": microscope.name}
     try:
+        if network == "packaged":
+            network = default_network(setup)
+        facts |= {
+            "policy": policy.model_dump(),
+            "microscope": microscope.name,
+            "network": network.training if network is not None else None,
+        }
         session = Session.start(folder, setup.to_toml(), **facts)
-    except BaseException:
+        events = alignment_events(
+            microscope,
+            make_estimator(setup, network),
+            lambda correction: correction_levels(setup, correction),
+            start or Wavefront.zero(setup.modes),
+            policy,
+        )
+        with closing(session.record(events)) as recorded:
+            for event in recorded:
+                watch(event)
+    finally:
         microscope.close()
-        raise
-    events: Iterator[Event] = alignment_events(
-        microscope,
-        make_estimator(setup, network),
-        lambda correction: correction_levels(setup, correction),
-        start or Wavefront.zero(setup.modes),
-        policy,
-    )
-    with closing(session.record(events)) as recorded:
-        for event in recorded:
-            watch(event)
-    before, after, finished = session.before, session.after, session.finished
-    if before is None or after is None or finished is None:
+    finished = session.finished
+    if finished is None or finished.shown is None or session.before is None:
         raise NotAligned(finished.reason if finished else "the loop ended early")
-    mask = save_masks(setup, after.correction, folder)
+    after = finished.shown
+    mask = save_masks(setup, after.levels, after.correction, folder)
     title = f"{microscope.name}: {session.corrections} corrections, {finished.reason}"
-    draw_alignment(folder / "alignment.png", before, after, title)
-    truth = microscope.world.residual if isinstance(microscope, SimulatedMicroscope) else None
+    draw_alignment(folder / "alignment.png", session.before, after, title)
+    world = microscope.world if isinstance(microscope, SimulatedMicroscope) else None
+    truths = [
+        world.residual(measured.correction) if world is not None and measured.correction is not None else None
+        for measured in (session.before, after)
+    ]
     result = Alignment(
-        before,
+        session.before,
         after,
         finished,
         session.corrections,
+        microscope.simulated or after.estimate.simulated,
         folder,
         mask,
         folder / "alignment.png",
-        truth_before=truth(before.correction) if truth else None,
-        truth_after=truth(after.correction) if truth else None,
+        truth_before=truths[0],
+        truth_after=truths[1],
     )
     write_json(folder / "result.json", result.to_json())
     return result

@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("stedalign", "torch", "numpy", "scipy")
+PACKAGES = ("stedalign", "torch", "numpy", "scipy", "lightning")
 
 
 def environment() -> dict[str, Any]:

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 
 from stedalign.alignment.policy import Policy
@@ -18,10 +20,12 @@ def test_the_residual_is_freed_of_its_noise(toy, estimate_of):
 
 
 def test_better_needs_a_smaller_wavefront_and_no_worse_picture(toy, estimate_of):
-    old, new = estimate_of(toy(), (0.1, 0.0)), estimate_of(toy(), (0.01, 0.0))
-    policy = Policy(correlation_slack=0.005)
-    assert policy.is_better(new, old, 0.99, 0.90)
-    assert policy.is_better(new, old, 0.897, 0.90)
-    assert not policy.is_better(new, old, 0.89, 0.90)
-    assert not policy.is_better(old, new, 0.99, 0.90)
-    assert not policy.is_better(estimate_of(toy(), (0.01, 0.0), accepted=False), old, 0.99, 0.90)
+    def judged(waves, correlation, accepted=True):
+        return SimpleNamespace(estimate=estimate_of(toy(), waves, accepted=accepted), correlation=correlation)
+
+    old, policy = judged((0.1, 0.0), 0.90), Policy(correlation_slack=0.005)
+    assert policy.is_better(judged((0.01, 0.0), 0.99), old)
+    assert policy.is_better(judged((0.01, 0.0), 0.897), old)
+    assert not policy.is_better(judged((0.01, 0.0), 0.89), old)
+    assert not policy.is_better(judged((0.2, 0.0), 0.99), old)
+    assert not policy.is_better(judged((0.01, 0.0), 0.99, accepted=False), old)

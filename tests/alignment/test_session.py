@@ -1,4 +1,5 @@
 import json
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -25,12 +26,32 @@ def test_each_event_is_a_line_before_it_is_seen(tmp_path, toy, estimate_of, mask
     assert [line["event"] for line in lines(session)][-3:] == ["measured", "measured", "finished"]
 
 
-def test_pictures_before_and_after_are_kept(tmp_path, toy, estimate_of, mask_of, zero):
+def test_every_picture_is_kept_and_named_in_the_log(tmp_path, toy, estimate_of, mask_of, zero):
     world, session = toy(), start(tmp_path)
     list(session.record(align(world.microscope, lambda _: estimate_of(world, world.residual), mask_of, zero, Policy())))
-    before, after = (load_stack(session.folder / f"{name}.ome.tif") for name in ("before", "after"))
-    assert not np.array_equal(before.data, after.data)
-    np.testing.assert_allclose(after.data, session.after.sections.data, rtol=1e-6)
+    names = [line["picture"] for line in lines(session) if line["event"] == "measured"]
+    assert names == ["picture-1.ome.tif", "picture-2.ome.tif", "picture-3.ome.tif"]
+    last = load_stack(session.folder / names[-1])
+    np.testing.assert_allclose(last.data, session.finished.shown.sections.data, rtol=1e-6)
+
+
+def test_an_error_beside_the_loop_restores_the_mask_at_once(tmp_path, toy, estimate_of, mask_of, zero):
+    world, session = toy(), start(tmp_path)
+    recorded = session.record(
+        align(world.microscope, lambda _: estimate_of(world, world.residual), mask_of, zero, Policy())
+    )
+
+    def watch_badly():
+        with closing(recorded):
+            for _ in recorded:
+                raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full") as caught:
+        watch_badly()
+    # While the exception lives, so do its frames: nothing is left to the garbage collector.
+    assert caught.value is not None
+    assert (world.panel.levels == 7).all()
+    assert not world.shutter.is_open
 
 
 def test_an_abort_is_the_last_line_of_the_log(tmp_path, toy, estimate_of, mask_of, zero):

@@ -242,6 +242,38 @@ def test_a_mask_can_be_replaced_when_asked(run, tmp_path):
     assert outcome.written == {"made.bmp", "made.json"}
 
 
+ESTIMATE = {"modes": [[2, 2]], "waves": [0.1], "sigma_waves": [0.01], "accepted": True}
+SIDECAR = {"modes": [[2, 2]], "waves": [0.1], "sign": "added to the pupil phase", "wavelength_nm": 775.0}
+MASK, TWO_WAVELENGTHS = ("mask", "--out", "made.bmp"), ("is for 592.0 nm", "depletion beam has 775.0 nm")
+
+
+@pytest.mark.parametrize(
+    ("command", "content", "words"),
+    [
+        ((*MASK, "--estimate"), ESTIMATE | {"accepted": False, "reason": "too dim"}, ("was refused (too dim)",)),
+        ((*MASK, "--estimate"), ESTIMATE | {"accepted": None}, ("was refused",)),
+        ((*MASK, "--estimate"), SIDECAR, ("is a correction already", "--waves")),
+        ((*MASK, "--waves"), ESTIMATE, ("is an estimate", "--estimate")),
+        (("align", "--no-network", "--start"), ESTIMATE, ("is an estimate",)),
+        ((*MASK, "--waves"), SIDECAR | {"wavelength_nm": 592.0}, TWO_WAVELENGTHS),
+        ((*MASK, "--waves"), SIDECAR | {"wavelength_nm": "red"}, ("no wavefront in it",)),
+        ((*MASK, "--estimate"), ESTIMATE | {"wavelength_nm": 592.0}, TWO_WAVELENGTHS),
+        (("simulate", "--out", "made.ome.tif", "--waves"), SIDECAR | {"wavelength_nm": 592.0}, TWO_WAVELENGTHS),
+    ],
+)
+def test_a_wavefront_of_another_kind_is_refused(run, tmp_path, command, content, words):
+    (tmp_path / "found.json").write_text(json.dumps(content))
+    run(*command, "found.json").assert_refused("found.json", *words)
+
+
+@pytest.mark.parametrize(("option", "content", "sign"), [("--waves", SIDECAR, 1), ("--estimate", ESTIMATE, -1)])
+def test_a_wavefront_of_the_right_kind_is_taken(run, tmp_path, option, content, sign):
+    (tmp_path / "found.json").write_text(json.dumps(content | {"wavelength_nm": 775.0}))
+    assert run("mask", "--out", "made.bmp", option, "found.json").code == 0
+    sidecar = json.loads((tmp_path / "made.json").read_text())
+    assert dict(zip(map(tuple, sidecar["modes"]), sidecar["waves"], strict=True))[2, 2] == sign * 0.1
+
+
 def test_a_correction_of_an_estimate_is_its_negative(run, tmp_path):
     (tmp_path / "estimate.json").write_text(json.dumps({"modes": [[2, 2], [3, 1]], "waves": [0.1, -0.05]}))
     assert run("mask", "--out", "made.png", "--estimate", "estimate.json").code == 0

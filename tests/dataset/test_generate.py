@@ -13,12 +13,13 @@ import torch
 
 from stedalign.dataset.generate import BATCH, GenerationInterrupted, Simulator, generate
 from stedalign.dataset.spec import DatasetSpec, draw
-from stedalign.dataset.storage import check_optics, parts_folder, read_split
+from stedalign.dataset.storage import check_optics, clear_leftovers, parts_folder, read_split
+from stedalign.files import leftovers, replacing
 from stedalign.imaging.center_of_mass import center_of_mass_px
 from stedalign.imaging.detector import Bead
 from stedalign.imaging.forward import ForwardSpec
 from stedalign.imaging.sections import Sampling
-from stedalign.optics.beam import Objective
+from stedalign.optics.beam import Beam, Objective
 from stedalign.optics.wavefront import ModeSet
 
 # A point for a bead: its coherent modes are most of the planning.
@@ -111,8 +112,8 @@ def test_a_bad_shard_is_made_again(made: Path, tmp_path: Path, damage: str) -> N
     elif damage == "foreign":
         first.write_bytes(second.read_bytes())
     else:
-        (parts_folder(path) / f".{first.stem}-left.h5").write_bytes(content[:100])
-        (tmp_path / ".damaged-left.h5").write_bytes(content[:100])
+        (parts_folder(path) / f".{first.stem}.tmp-abcd_123.h5").write_bytes(content[:100])
+        (tmp_path / ".damaged.tmp-abcd_123.h5").write_bytes(content[:100])
     generate(SPEC, FORWARD, path, batches_per_shard=1)
     assert digest(path) == digest(made)
     assert [item.name for item in tmp_path.iterdir()] == ["damaged.h5"]
@@ -122,6 +123,63 @@ def test_a_finished_file_is_used_again(made: Path) -> None:
     before = made.stat().st_mtime_ns
     generate(SPEC, FORWARD, made)
     assert made.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    ("attribute", "table", "key"), [("forward_spec", "beam", "stop_radius"), ("dataset_spec", None, "shift_nm")]
+)
+def test_a_file_from_before_a_key_existed_is_used_again(
+    made: Path, tmp_path: Path, attribute: str, table: str | None, key: str
+) -> None:
+    path = tmp_path / "old.h5"
+    path.write_bytes(made.read_bytes())
+    with h5py.File(path, "a") as file:
+        recorded = json.loads(file.attrs[attribute])
+        del (recorded[table] if table else recorded)[key]
+        file.attrs.update({attribute: json.dumps(recorded), "identity": "of another version"})
+    before = digest(path)
+    generate(SPEC, FORWARD, path)
+    assert digest(path) == before
+
+
+def test_the_lasers_power_makes_no_other_dataset(made: Path) -> None:
+    before = digest(made)
+    generate(SPEC, FORWARD.model_copy(update={"beam": Beam(power_w=0.1)}), made)
+    assert digest(made) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("format_version", 2, "has the format 2, this version reads 1: choose another name"),
+        ("dataset_spec", '{"colour": 1}', "that this version does not know .unknown key 'colour'"),
+    ],
+)
+def test_a_dataset_of_another_version_is_refused_by_what_differs(
+    made: Path, tmp_path: Path, name: str, value: object, words: str
+) -> None:
+    path = tmp_path / "future.h5"
+    path.write_bytes(made.read_bytes())
+    with h5py.File(path, "a") as file:
+        file.attrs[name] = value
+    with pytest.raises(ValueError, match=words):
+        generate(SPEC, FORWARD, path)
+
+
+def test_temporaries_of_other_files_stay(tmp_path: Path) -> None:
+    names = [".a[1]-2.tmp-abcd_123.h5", ".a1.tmp-abcd_123.h5", ".a[1].tmp-abcd_123.tif", ".a[1]-mine.h5", "a[1].h5"]
+    for name in [*names, ".a[1].tmp-abcd_123.h5"]:
+        (tmp_path / name).touch()
+    clear_leftovers(tmp_path / "a[1].h5")
+    assert {file.name for file in tmp_path.iterdir()} == set(names)
+
+
+def test_what_a_killed_write_leaves_is_found_by_its_name(tmp_path: Path) -> None:
+    with replacing(tmp_path / "a.ome.h5") as temporary:
+        temporary.touch()
+        assert leftovers(tmp_path, "a.ome.h5") == leftovers(tmp_path) == [temporary]
+        assert not leftovers(tmp_path, "a.h5")
+        assert not leftovers(tmp_path / "nowhere")
 
 
 def test_another_dataset_is_never_overwritten_unasked(made: Path, tmp_path: Path) -> None:

@@ -89,6 +89,31 @@ def test_what_is_missing_is_an_error_of_one_line(vendor, name, words):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("part", ["source", "slm", "stage", "shutter"])
+def test_a_microscope_that_lacks_a_part_is_closed_again(vendor, part):
+    closed = []
+
+    class Vendor(Microscope):
+        def close(self):
+            closed.append(True)
+
+    def factory(setup):
+        simulated = load_microscope("simulated", setup)
+        parts = {name: getattr(simulated, name) for name in ("source", "slm", "stage", "shutter")}
+        return Vendor(**(parts | {part: object()}))
+
+    vendor.factory = factory
+    with pytest.raises(MicroscopeError, match=f"its {part} lacks"):
+        load_microscope("vendor_of_microscopes:factory", SETUP)
+    assert closed == [True]
+
+
+def test_what_is_missing_is_told_even_where_closing_fails(vendor):
+    vendor.factory = lambda _: Microscope("camera", "panel", "stage", shutter="shutter")
+    with pytest.raises(MicroscopeError, match="its source lacks methods of PsfSource; closing it failed as well"):
+        load_microscope("vendor_of_microscopes:factory", SETUP)
+
+
 def test_a_microscope_error_is_a_value_error():
     assert issubclass(MicroscopeError, ValueError)
 

@@ -251,6 +251,21 @@ def test_what_the_panel_shows_cannot_be_changed_from_outside():
     assert slm.shown().max() == 0
 
 
+@pytest.mark.parametrize(
+    ("objective", "beam", "words"),
+    [
+        (Objective(mapping="tangent"), Beam(), "the mapping 'tangent'"),
+        (Objective(sample_index=1.33, sample_depth_nm=500.0), Beam(), "a sample of another index"),
+        (Objective(), Beam(stop_radius=0.2), "a central stop"),
+        (Objective(), Beam(fill=1.0, fill_center=(0.1, 0.0)), "a beam off center"),
+        (Objective(), Beam(polarization=Polarization(kind="radial")), "radial polarization"),
+    ],
+)
+def test_optics_that_it_would_leave_out_are_refused(objective, beam, words):
+    with pytest.raises(ValueError, match=f"^the simulated microscope does not know {words}$"):
+        build_simulated(objective, beam, Bead(), SAMPLING, Detector(), SlmGeometry(), StageSpec(), MODES, 0)
+
+
 def test_drawn_worlds_have_the_asked_strength():
     worlds = [
         build_simulated(

@@ -108,3 +108,16 @@ def test_a_picture_of_another_sampling_gets_a_model_of_its_own(spec, estimator, 
     found = estimator(cropped)
     assert found.reconstruction.shape == (3, 24, 24)
     assert np.linalg.norm(found.wavefront.array - truth[0, :11].numpy()) < 0.01
+
+
+def test_counts_that_were_scaled_down_are_refused(estimator, draw, as_sections):
+    _, counts = draw(1, seed=3)
+    found = estimator(as_sections(counts[0] * 0.25))
+    assert not found.accepted
+    assert "photon counts" in found.reason
+
+
+def test_a_picture_with_its_background_subtracted_is_refused(draw, as_sections):
+    _, counts = draw(1)
+    with pytest.raises(PictureError, match="raw picture"):
+        check_picture(as_sections(counts[0] - 10))

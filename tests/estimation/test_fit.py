@@ -99,3 +99,36 @@ def test_a_fit_of_garbage_ends_with_finite_numbers(model):
     result = fit(model, counts, start, iterations=20)
     assert torch.isfinite(result.parameters).all()
     assert torch.isfinite(result.covariance).all()
+
+
+@pytest.mark.parametrize("read_noise", [0.0, 3.0])
+def test_a_picture_without_background_is_fitted_as_well(model, draw, read_noise):
+    truth, counts = draw(6, background=0.0, seed=5)
+    if read_noise:
+        counts = counts + read_noise * torch.randn(counts.shape, generator=torch.Generator().manual_seed(0))
+    start = start_parameters(model, counts, torch.zeros(6, MODES).double(), torch.zeros(6, 3).double())
+    result = fit(model, counts, start, read_noise=read_noise)
+    assert result.converged.all()
+    assert float((result.parameters - truth)[:, :MODES].norm(dim=1).max()) < 0.008
+
+
+def test_converged_means_that_a_full_step_would_gain_nothing(model, fitted):
+    _, counts, result = fitted
+    mean, jacobian = model.linearize(result.parameters.float())
+    slopes = jacobian.flatten(2).double()
+    residual = ((counts.flatten(1) - mean.flatten(1).double()) / mean.flatten(1).double())[:, :, None]
+    gradient = (slopes @ residual)[..., 0]
+    step = torch.linalg.solve(fisher_information(slopes, mean), gradient)
+    assert float((gradient * step).sum(-1).max()) < 0.05
+
+
+def test_parameters_that_do_the_same_are_noticed(spec, model, draw):
+    from stedalign.imaging.forward import ForwardModel
+    from stedalign.optics.wavefront import ModeSet
+
+    _, counts = draw(1)
+    with_tilt = ForwardModel(spec, ModeSet.from_ansi([2, 3, 5]))
+    start = start_parameters(with_tilt, counts, torch.zeros(1, 3).double(), torch.zeros(1, 3).double())
+    assert not fit(with_tilt, counts, start, iterations=5).determined.any()
+    start = start_parameters(model, counts, torch.zeros(1, MODES).double(), torch.zeros(1, 3).double())
+    assert fit(model, counts, start, iterations=5).determined.all()

@@ -1,9 +1,16 @@
 import numpy as np
 import pytest
 import tifffile
+import torch
 
+from stedalign.imaging.detector import Bead
+from stedalign.imaging.forward import ForwardSpec
 from stedalign.imaging.sections import OrthoSections
 from stedalign.imaging.stacks import StackError, load_stack, save_sections, save_volume
+from stedalign.optics.beam import Beam
+from stedalign.optics.focus import Focus
+from stedalign.optics.patterns import Pattern
+from stedalign.optics.wavefront import ModeSet
 
 NM = (31.25, 31.25, 50.0)
 
@@ -46,6 +53,55 @@ def test_a_volume_is_cut_through_its_bead(tmp_path):
 def test_the_sections_of_a_volume_are_as_large_as_fit_around_the_bead(tmp_path):
     save_volume(tmp_path / "v.ome.tif", blob((30, 40, 50), (10, 22, 27)).astype(np.uint16), NM)
     assert load_stack(tmp_path / "v.ome.tif").data.shape == (3, 21, 21)
+
+
+def ring(shape, center, radius):
+    z, y, x = np.meshgrid(*(np.arange(size) for size in shape), indexing="ij")
+    across = np.hypot(y - center[1], x - center[2]) - radius
+    return 1000 * np.exp(-(across**2) / 4 - (z - center[0]) ** 2 / 30)
+
+
+def test_two_beads_in_a_volume_are_refused(tmp_path):
+    shape = (30, 30, 70)
+    save_volume(tmp_path / "v.ome.tif", ring(shape, (14, 15, 17), 6) + 0.8 * ring(shape, (14, 15, 52), 6), NM)
+    with pytest.raises(StackError, match="two beads: crop the volume to one"):
+        load_stack(tmp_path / "v.ome.tif")
+
+
+def test_a_much_fainter_bead_does_not_move_the_cut(tmp_path):
+    shape = (30, 30, 70)
+    volume = np.round(ring(shape, (14, 15, 17), 6) + 0.4 * ring(shape, (14, 15, 52), 6))
+    save_volume(tmp_path / "v.ome.tif", volume, NM)
+    np.testing.assert_array_equal(load_stack(tmp_path / "v.ome.tif").data[1], volume[0:29, 15, 3:32])
+
+
+def test_a_donut_in_pieces_is_one_bead(tmp_path):
+    shape = (31, 41, 41)
+    volume = blob(shape, (15, 20, 14)) + blob(shape, (15, 20, 26))
+    save_volume(tmp_path / "lobes.ome.tif", volume.astype(np.uint16), NM)
+    np.testing.assert_array_equal(
+        load_stack(tmp_path / "lobes.ome.tif").data[0], volume.astype(np.uint16)[15, 5:36, 5:36]
+    )
+
+
+@pytest.mark.parametrize("kind", ["vortex", "top_hat", "half_moon", "bivortex"])
+def test_each_pattern_s_focus_is_one_bead(tmp_path, kind):
+    spec = ForwardSpec(beam=Beam(pattern=Pattern(kind=kind)), bead=Bead(diameter_nm=0.0))
+    across, along = np.arange(-5, 6) * 110.0, np.arange(-10, 11) * 110.0
+    z, y, x = (grid.ravel() for grid in np.meshgrid(along, across, across, indexing="ij"))
+    points = [np.stack([x, y, z], axis=-1)]
+    focus = Focus(
+        spec.objective,
+        spec.beam,
+        ModeSet.of([(2, 2)]),
+        points,
+        bead_diameter_nm=0.0,
+        tolerance=1e-2,
+        strength_waves=0.02,
+    )
+    volume = focus(torch.zeros(1, 4))[0].reshape(21, 11, 11).numpy()
+    save_volume(tmp_path / "v.ome.tif", volume, (110.0, 110.0, 110.0))
+    assert load_stack(tmp_path / "v.ome.tif").data.shape[1] >= 9
 
 
 def test_npy_needs_pixel_sizes_from_the_user(tmp_path, sections):

@@ -257,3 +257,21 @@ def test_odd_numbers_of_samples_work():
     )[0]
     found = torch.cat(plan(parameters), dim=1)[0].numpy()
     np.testing.assert_allclose(found, reference * float(plan.scale), atol=1e-6)
+
+
+def test_a_field_too_wide_for_the_tolerance_is_refused():
+    wide = Sampling(samples=64, pixel_nm=(1000.0,) * 3)
+    with pytest.raises(ValueError, match="too wide for a tolerance"):
+        Focus(Objective(), Beam(), MODES, wide.points_nm(), tolerance=1e-4, strength_waves=0.1)
+
+
+@pytest.mark.parametrize("pixel_nm", [20.0, 120.0])
+def test_the_tolerance_holds_for_narrow_and_wide_fields(pixel_nm):
+    sampling = Sampling(samples=32, pixel_nm=(pixel_nm,) * 3)
+    wavefront = Wavefront(MODES, tuple(np.random.default_rng(5).normal(scale=0.05, size=len(MODES))))
+    plan = Focus(Objective(), Beam(), MODES, sampling.points_nm(), tolerance=1e-4)
+    found = torch.cat(plan(torch.tensor([[*wavefront.waves, 0, 0, 0]])), dim=1)[0].double().numpy()
+    some = np.random.default_rng(6).integers(3 * 32**2, size=400)
+    where = np.concatenate(sampling.points_nm())[some]
+    reference = dense_intensity(Objective(), Beam(), [wavefront], where)[0] * float(plan.scale)
+    assert np.linalg.norm(found[some] - reference) <= 1e-4 * np.linalg.norm(reference)

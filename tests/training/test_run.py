@@ -14,6 +14,7 @@ from stedalign.imaging.forward import ForwardSpec
 from stedalign.imaging.sections import Sampling
 from stedalign.networks.checkpoint import CheckpointError, load_network
 from stedalign.optics.wavefront import ModeSet
+from stedalign.provenance import environment, source_commit
 from stedalign.training.fit import TrainingInterrupted
 from stedalign.training.module import Regression, loss, squared_error_waves
 from stedalign.training.run import MissingExtraError, Result, train
@@ -60,7 +61,9 @@ def test_a_run_folder_tells_how_it_was_made(result: Result) -> None:
     config = json.loads((result.run_folder / "run.json").read_text())
     assert TrainSpec.model_validate(config["train_spec"]) == SPEC
     assert config["setup_hash"] == FORWARD.hash
-    assert {"versions", "commit", "uncommitted_changes", "seed"} <= set(config)
+    assert config["seed"] == SPEC.seed
+    assert config["commit"] == source_commit()
+    assert {name: config[name] for name in ("python", "platform", "versions")}.items() <= environment().items()
     assert list((result.run_folder / "tensorboard").glob("events.*"))
     assert json.loads((result.run_folder / "results.json").read_text())["test_loss"] == result.test_loss
 
@@ -90,6 +93,70 @@ def test_a_resumed_run_ends_like_the_unbroken_one(result: Result, data: Path, tm
     resumed = train(SPEC, FORWARD, tmp_path, data, resume=tmp_path, progress=False)
     assert losses(tmp_path) == losses(result.run_folder)
     assert resumed.test_loss == result.test_loss
+
+
+@pytest.fixture
+def last(result: Result) -> Path:
+    return result.run_folder / "checkpoints" / "last.ckpt"
+
+
+LONGER = SPEC.model_copy(update={"epochs": 4})
+
+
+@pytest.mark.parametrize(
+    ("spec", "forward", "words"),
+    [
+        (LONGER.model_copy(update={"seed": 2}), FORWARD, r"training\.seed = 1; asked for: training\.seed = 2"),
+        (
+            LONGER.model_copy(update={"dataset": DATA.model_copy(update={"modes": ((2, 2), (3, -1))})}),
+            FORWARD,
+            r"modes = .*3, 1.*asked for: .*3, -1",
+        ),
+        (
+            LONGER,
+            FORWARD.model_copy(update={"bead": Bead(diameter_nm=80)}),
+            r"diameter_nm = 0\.0; asked for: diameter_nm = 80",
+        ),
+    ],
+    ids=["training", "modes", "optics"],
+)
+def test_a_checkpoint_of_another_run_cannot_be_resumed_elsewhere(
+    last: Path, data: Path, tmp_path: Path, spec: TrainSpec, forward: ForwardSpec, words: str
+) -> None:
+    with pytest.raises(ValueError, match=f"is a checkpoint of another configuration .{words}"):
+        train(spec, forward, tmp_path / "run", data, resume=last, progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_checkpoint_goes_on_elsewhere_with_more_epochs(last: Path, data: Path, tmp_path: Path) -> None:
+    train(LONGER, FORWARD, tmp_path, data, resume=last, progress=False)
+    assert [json.loads(line)["epoch"] for line in (tmp_path / "log.jsonl").read_text().splitlines()] == [4]
+
+
+def test_a_checkpoint_that_says_nothing_of_its_run_is_taken(last: Path, data: Path, tmp_path: Path) -> None:
+    content = torch.load(last, weights_only=True)
+    del content["stedalign"]
+    torch.save(content, tmp_path / "old.ckpt")
+    train(LONGER, FORWARD, tmp_path / "run", data, resume=tmp_path / "old.ckpt", progress=False)
+    assert (tmp_path / "run" / WEIGHTS).exists()
+
+
+@pytest.mark.parametrize("epochs", [3, 2])
+def test_without_an_epoch_left_one_line_says_so(result: Result, data: Path, tmp_path: Path, epochs: int) -> None:
+    spec = SPEC.model_copy(update={"epochs": epochs})
+    with pytest.raises(ValueError, match=f"^nothing left to train: .* has 3 of {epochs} epochs") as caught:
+        train(spec, FORWARD, tmp_path / "run", data, resume=result.run_folder, progress=False)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_from_before_a_key_existed_can_be_resumed(data: Path, tmp_path: Path) -> None:
+    train(SPEC.model_copy(update={"epochs": 1}), FORWARD, tmp_path, data, progress=False)
+    config = json.loads((tmp_path / "run.json").read_text())
+    del config["forward_spec"]["beam"]["stop_radius"], config["train_spec"]["step_epochs"]
+    (tmp_path / "run.json").write_text(json.dumps(config | {"setup_hash": "of another version"}))
+    train(SPEC.model_copy(update={"epochs": 2}), FORWARD, tmp_path, data, resume=tmp_path, progress=False)
+    assert len(losses(tmp_path)) == 2
 
 
 def test_ctrl_c_says_how_to_go_on(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,9 +198,13 @@ def test_a_folder_with_a_run_is_not_reused_unasked(result: Result, data: Path) -
         train(changed, FORWARD, result.run_folder, data, resume=result.run_folder, progress=False)
 
 
-def test_a_damaged_checkpoint_cannot_be_resumed(data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", [None, {"epoch": 1}, [1]])
+def test_a_damaged_checkpoint_cannot_be_resumed(data: Path, tmp_path: Path, content: object) -> None:
     broken = tmp_path / "broken.ckpt"
-    broken.write_bytes(b"not a checkpoint")
+    if content is None:
+        broken.write_bytes(b"not a checkpoint")
+    else:
+        torch.save(content, broken)
     with pytest.raises(ValueError, match="cannot be read as a checkpoint"):
         train(SPEC, FORWARD, tmp_path / "run", data, resume=broken, progress=False)
 

@@ -3,53 +3,57 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Generator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from stedalign.alignment.policy import Policy
-from stedalign.devices.protocols import Levels, Microscope
+from stedalign.devices.protocols import Levels, Microscope, Position
 from stedalign.estimation.centering import displacement_nm
-from stedalign.estimation.estimate import Estimate, PictureError
+from stedalign.estimation.estimate import Estimate, PictureError, check_picture
 from stedalign.imaging.quality import correlation
 from stedalign.imaging.sections import OrthoSections
 from stedalign.optics.wavefront import Wavefront
 
-Displacement = tuple[float, float, float]
-
 
 class AlignmentError(RuntimeError):
-    """The loop cannot go on, with the reason; the mask that was shown before is back on the SLM."""
+    """The loop cannot go on, with the reason; mask and stage are back where they were before."""
 
 
 @dataclass(frozen=True)
 class Centered:
     """The stage moved the bead towards the middle."""
 
-    displacement_nm: Displacement
+    displacement_nm: Position
 
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """A picture was taken under a correction and understood, or refused."""
+    """A picture was taken under a mask and understood, or refused."""
 
     number: int
     """How many corrections had been tried before."""
-    correction: Wavefront
+    correction: Wavefront | None
+    """What the mask adds to the pattern; None for the mask that was found on the SLM."""
     levels: Levels
     sections: OrthoSections
     estimate: Estimate
     correlation: float
-    """Pearson correlation of the picture with the focus it should become."""
-    kept: bool
+    """Pearson correlation of the picture with the unaberrated focus, displaced and scaled as fitted."""
+    kept: bool = False
     """Whether this mask is now the best one."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Finished:
-    """The loop has ended and ``best`` is on the SLM, unless there is none: then the former mask is."""
+    """The loop has ended by itself."""
 
     converged: bool
     reason: str
+    shown: Measured | None
+    """What is on the SLM now; None where no picture was usable and the former mask is back."""
 
 
 Event = Centered | Measured | Finished
@@ -61,69 +65,110 @@ def align(
     mask: Callable[[Wavefront], Levels],
     start: Wavefront,
     policy: Policy,
-) -> Iterator[Event]:
+) -> Generator[Event]:
     """Run the loop, yielding what happens as it happens.
 
-    ``mask`` turns a correction into gray levels. Whatever ends the loop (also closing the iterator, an exception,
-    Ctrl-C), the SLM is left with the best measured mask if the loop ended by itself and with the mask it found
-    otherwise, and the microscope is closed. Raises ``AlignmentError`` where a picture cannot be used.
+    ``mask`` turns a correction into gray levels. A mask found on the SLM that is not the one to start from competes:
+    where the best new one does not measure better, it is shown again. If the loop ends by itself the best measured
+    mask stays; whatever else ends it (closing the iterator, an exception, Ctrl-C) restores mask and stage. The
+    microscope is closed in any case, before the last event. Raises ``AlignmentError`` where no picture can be used.
     """
-    before = microscope.slm.shown()
-    final = before
+    before, home = microscope.slm.shown(), microscope.stage.position_nm()
     try:
         if microscope.shutter is not None:
             microscope.shutter.open()
-        best: Measured | None = None
-        correction = start
-        for number in range(policy.max_corrections + 1):
-            levels = mask(correction)
-            microscope.slm.show(levels)
-            try:
-                sections = yield from _center(microscope, policy)
-                estimate = estimator(sections)
-            except PictureError as error:
-                raise AlignmentError(str(error)) from error
-            likeness = correlation(sections.data, estimate.ideal)
-            kept = (
-                estimate.accepted
-                if best is None
-                else policy.is_better(estimate, best.estimate, likeness, best.correlation)
-            )
-            measured = Measured(number, correction, levels, sections, estimate, likeness, kept)
-            yield measured
-            if not kept:
-                finished = _not_kept(measured, best, policy)
-                break
-            best, final = measured, levels
-            if policy.is_aligned(estimate):
-                finished = Finished(True, "what is left is below the target or below its own noise")
-                break
-            if number == policy.max_corrections:
-                finished = Finished(False, f"stopped after {number} corrections")
-                break
-            _move_by(microscope, estimate.shift_nm, policy)
-            correction = policy.next_correction(correction, estimate)
-        microscope.slm.show(final)
-        yield finished
+        found = None
+        if not np.array_equal(before, mask(start)):
+            found = yield from _measure_found(microscope, estimator, before, home, policy)
+        finished = yield from _improve(microscope, estimator, mask, start, home, policy)
+        if found is not None and (finished.shown is None or not policy.is_better(finished.shown, found)):
+            finished = Finished(policy.is_aligned(found.estimate), "the mask that was found measures no worse", found)
+        microscope.slm.show(before if finished.shown is None else finished.shown.levels)
+        if finished.shown is None:
+            _go_to(microscope, home)
     except BaseException:
         microscope.slm.show(before)
+        _go_to(microscope, home)
         raise
     finally:
         microscope.close()
+    yield finished
 
 
-def _not_kept(measured: Measured, best: Measured | None, policy: Policy) -> Finished:
-    if best is None:
-        return Finished(False, measured.estimate.reason)
-    near = policy.residual_waves(best.estimate) <= 2 * policy.target_waves
-    return Finished(near, "the last correction did not measure better; the one before it is kept")
+def _measure_found(
+    microscope: Microscope,
+    estimator: Callable[[OrthoSections], Estimate],
+    levels: Levels,
+    home: Position,
+    policy: Policy,
+) -> Generator[Event, None, Measured | None]:
+    """The picture under the mask that was found, or None where it shows no focus of this setup."""
+    try:
+        measured = yield from _measure(microscope, estimator, 0, None, levels, home, policy)
+    except PictureError:
+        return None
+    yield measured
+    return measured if measured.estimate.accepted else None
 
 
-def _center(microscope: Microscope, policy: Policy) -> Generator[Event, None, OrthoSections]:
+def _improve(
+    microscope: Microscope,
+    estimator: Callable[[OrthoSections], Estimate],
+    mask: Callable[[Wavefront], Levels],
+    start: Wavefront,
+    home: Position,
+    policy: Policy,
+) -> Generator[Event, None, Finished]:
+    """Correct until there is nothing left to gain; the best mask is the outcome's ``shown``."""
+    best: Measured | None = None
+    correction = start
+    for number in range(policy.max_corrections + 1):
+        try:
+            measured = yield from _measure(microscope, estimator, number, correction, mask(correction), home, policy)
+        except PictureError as error:
+            if best is None:
+                raise AlignmentError(str(error)) from error
+            return Finished(False, f"a picture could not be used ({error}); the best mask is kept", best)
+        kept = measured.estimate.accepted if best is None else policy.is_better(measured, best)
+        measured = replace(measured, kept=kept)
+        yield measured
+        if not kept:
+            if best is None:
+                return Finished(False, measured.estimate.reason, None)
+            near = policy.residual_waves(best.estimate) <= 2 * policy.target_waves
+            return Finished(near, "the last correction did not measure better; the one before it is kept", best)
+        best = measured
+        if policy.is_aligned(best.estimate):
+            return Finished(True, "what is left is below the target or below its own noise", best)
+        if number < policy.max_corrections:
+            _move_by(microscope, best.estimate.shift_nm, home, policy)
+            correction = policy.next_correction(correction, best.estimate)
+    return Finished(False, f"stopped after {policy.max_corrections} corrections", best)
+
+
+def _measure(
+    microscope: Microscope,
+    estimator: Callable[[OrthoSections], Estimate],
+    number: int,
+    correction: Wavefront | None,
+    levels: Levels,
+    home: Position,
+    policy: Policy,
+) -> Generator[Event, None, Measured]:
+    """Show a mask, center the bead, and estimate its picture. Raises ``PictureError`` for one without use."""
+    microscope.slm.show(levels)
+    sections = yield from _center(microscope, home, policy)
+    estimate = estimator(sections)
+    likeness = correlation(sections.data, estimate.ideal)
+    return Measured(number, correction, levels, sections, estimate, likeness)
+
+
+def _center(microscope: Microscope, home: Position, policy: Policy) -> Generator[Event, None, OrthoSections]:
     """Move the bead to the middle by its center of mass; the last picture is the generator's return value."""
     sections = microscope.source.acquire()
     last = math.inf
     for _ in range(policy.max_center_moves):
+        check_picture(sections)
         displacement = displacement_nm(sections)
         distance = math.hypot(*displacement)
         if distance <= policy.center_within_nm:
@@ -133,17 +178,30 @@ def _center(microscope: Microscope, policy: Policy) -> Generator[Event, None, Or
                 f"centering runs away ({last:.0f} nm, then {distance:.0f} nm): check the stage's axes and signs"
             )
         last = distance
-        _move_by(microscope, displacement, policy)
+        _move_by(microscope, displacement, home, policy)
         yield Centered(displacement)
         sections = microscope.source.acquire()
     return sections
 
 
-def _move_by(microscope: Microscope, displacement: Displacement, policy: Policy) -> None:
+def _move_by(microscope: Microscope, displacement: Position, home: Position, policy: Policy) -> None:
+    """Follow the bead, unless it is as good as there or suspiciously far from where the stage began."""
     if math.hypot(*displacement) < policy.center_within_nm / 3:
         return
     x, y, z = (position + step for position, step in zip(microscope.stage.position_nm(), displacement, strict=True))
+    travel = math.dist((x, y, z), home)
+    if travel > policy.max_travel_nm:
+        raise AlignmentError(
+            f"the bead seems to be {travel:.0f} nm from where it was, more than the {policy.max_travel_nm:.0f} nm that "
+            "the stage may follow it: bring a bead to the middle by hand"
+        )
     try:
         microscope.stage.move_to_nm(x, y, z)
     except ValueError as error:
         raise AlignmentError(f"the bead cannot be centered: {error}") from error
+
+
+def _go_to(microscope: Microscope, position: Position) -> None:
+    # The stage came from there, so only a stage that drifted past its own limits refuses; then it stays.
+    with suppress(ValueError):
+        microscope.stage.move_to_nm(*position)

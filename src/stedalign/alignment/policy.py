@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 from pydantic import Field
 from scipy import stats
@@ -9,6 +11,15 @@ from scipy import stats
 from stedalign.estimation.estimate import Estimate
 from stedalign.optics.spec import Spec
 from stedalign.optics.wavefront import Wavefront
+
+
+class Judged(Protocol):
+    """A picture with its estimate and its correlation with the unaberrated focus."""
+
+    @property
+    def estimate(self) -> Estimate: ...
+    @property
+    def correlation(self) -> float: ...
 
 
 class Policy(Spec):
@@ -28,6 +39,8 @@ class Policy(Spec):
     """The bead is moved to the middle until it is this close."""
     max_center_moves: int = Field(5, ge=0, le=50)
     """Moves of the stage per picture at most."""
+    max_travel_nm: float = Field(1000.0, gt=0)
+    """The stage follows the bead this far from where it began and no further."""
     correlation_slack: float = Field(0.005, ge=0)
     """How far the correlation with the ideal focus may fall by noise before a correction counts as worse."""
 
@@ -46,14 +59,14 @@ class Policy(Spec):
         wanted = correction - estimate.wavefront * self.gain
         return wanted * min(1.0, self.max_correction_waves / max(wanted.rms_waves, 1e-12))
 
-    def is_better(self, new: Estimate, old: Estimate, new_correlation: float, old_correlation: float) -> bool:
+    def is_better(self, new: Judged, old: Judged) -> bool:
         """Whether a new picture shows a better focus.
 
-        The model must explain it and see a smaller wavefront, and the correlation with the ideal focus, which
-        asks no fitted wavefront, must not have fallen.
+        The model must explain it and see a smaller wavefront, and the correlation with the unaberrated focus, which
+        takes from the fit only where the focus lies and how bright it is, must not have fallen.
         """
         return (
-            new.accepted
-            and new.rms_waves < old.rms_waves
-            and new_correlation > old_correlation - self.correlation_slack
+            new.estimate.accepted
+            and new.estimate.rms_waves < old.estimate.rms_waves
+            and new.correlation > old.correlation - self.correlation_slack
         )

@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from stedalign.alignment.loop import Centered, Event, Finished, Measured
-from stedalign.files import replacing, write_json
+from stedalign.files import json_text, replacing, write_json
 from stedalign.imaging.stacks import save_sections
 from stedalign.provenance import environment
 
 
 @dataclass
 class Session:
-    """Records the events of one loop in ``folder``: ``log.jsonl``, the pictures before and after."""
+    """Records the events of one loop in ``folder``: ``log.jsonl`` and every picture."""
 
     folder: Path
     before: Measured | None = field(default=None, init=False)
-    after: Measured | None = field(default=None, init=False)
+    """The first picture that was understood."""
     finished: Finished | None = field(default=None, init=False)
     corrections: int = field(default=0, init=False)
+    pictures: int = field(default=0, init=False)
 
     @classmethod
     def start(cls, folder: Path, setup_toml: str, **facts: Any) -> Session:
@@ -42,13 +43,13 @@ class Session:
         write_json(folder / "environment.json", {**environment(), **facts})
         return session
 
-    def record(self, events: Iterator[Event]) -> Generator[Event]:
+    def record(self, events: Generator[Event]) -> Generator[Event]:
         """Pass the events on, each after its line is in the log."""
-        with (self.folder / "log.jsonl").open("a", encoding="utf-8") as log:
+        with closing(events), (self.folder / "log.jsonl").open("a", encoding="utf-8") as log:
             try:
                 for event in events:
-                    _append(log, self._line(event))
                     self._note(event)
+                    _append(log, self._line(event))
                     yield event
             except BaseException as error:
                 _append(log, {"event": "aborted", "error": type(error).__name__, "message": str(error)})
@@ -57,12 +58,10 @@ class Session:
     def _note(self, event: Event) -> None:
         if isinstance(event, Measured):
             self.corrections = event.number
-            if event.kept:
-                name = "before" if self.before is None else "after"
-                if self.before is None:
-                    self.before = event
-                self.after = event
-                save_sections(self.folder / f"{name}.ome.tif", event.sections)
+            self.pictures += 1
+            save_sections(self.folder / f"picture-{self.pictures}.ome.tif", event.sections)
+            if self.before is None and event.estimate.accepted:
+                self.before = event
         elif isinstance(event, Finished):
             self.finished = event
 
@@ -74,10 +73,11 @@ class Session:
         return {
             "event": "measured",
             "number": event.number,
-            "correction": event.correction.to_json(),
+            "correction": event.correction.to_json() if event.correction else None,
             "estimate": event.estimate.to_json(),
             "correlation": event.correlation,
             "kept": event.kept,
+            "picture": f"picture-{self.pictures}.ome.tif",
             "picture_sha256": hashlib.sha256(event.sections.data.tobytes()).hexdigest(),
             "mask_sha256": hashlib.sha256(event.levels.tobytes()).hexdigest(),
         }
@@ -85,6 +85,6 @@ class Session:
 
 def _append(log: Any, line: dict[str, Any]) -> None:
     stamped = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), **line}
-    log.write(json.dumps(stamped) + "\n")
+    log.write(json_text(stamped, indent=None) + "\n")
     log.flush()
     os.fsync(log.fileno())

@@ -87,7 +87,7 @@ def align(
         the_setup = read_setup(setup)
         folder = run_folder(out, "align")
         network = read_network(the_setup, weights, no_network)
-        first = read_wavefront(start) if start else None
+        first = read_wavefront(start, setup=the_setup) if start else None
         options = {"seed": seed} if microscope == "simulated" else {}
         instrument = load_microscope(microscope, the_setup, **options)
     table = _Progress()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import os
-from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -41,15 +41,41 @@ def read_network(setup: Setup, weights: Path | None, no_network: bool) -> Networ
     return load_network(weights, setup.forward, setup.modes) if weights else default_network(setup)
 
 
-def read_wavefront(path: Path) -> Wavefront:
-    """A wavefront from JSON with ``modes`` and ``waves``: a mask's side-car or an estimate."""
+def read_wavefront(
+    path: Path, role: Literal["correction", "estimate", "any"] = "correction", setup: Setup | None = None
+) -> Wavefront:
+    """A wavefront from JSON with ``modes`` and ``waves``: a mask's side-car or an estimate.
+
+    Raises ``ValueError`` where the file says that it is not what ``role`` asks for, that the estimate was
+    refused, or that its wavelength is not that of the depletion beam of ``setup``.
+    """
     from stedalign.optics.wavefront import Wavefront
 
     try:
-        return Wavefront.from_json(json.loads(path.read_text(encoding="utf-8")))
+        content = json.loads(path.read_text(encoding="utf-8"))
+        wavefront = Wavefront.from_json(content)
+        wavelength_nm = float(content.get("wavelength_nm", math.nan))
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         what = f"{error} is missing" if isinstance(error, KeyError) else error
         raise ValueError(f'{path}: no wavefront in it (JSON with "modes" [n, m] and "waves"): {what}') from error
+    _check_role(path, content, role)
+    beam_nm = math.nan if setup is None else setup.depletion.wavelength_nm
+    if not (math.isnan(wavelength_nm) or math.isnan(beam_nm) or math.isclose(wavelength_nm, beam_nm, rel_tol=1e-6)):
+        raise ValueError(f"{path} is for {wavelength_nm} nm, the setup's depletion beam has {beam_nm} nm")
+    return wavefront
+
+
+def _check_role(path: Path, content: dict[str, Any], role: str) -> None:
+    """Raise ``ValueError`` where a correction is taken for an estimate or the other way round."""
+    from stedalign.devices.mask_files import CORRECTION_SIGN
+
+    if role == "correction" and "sigma_waves" in content:
+        raise ValueError(f"{path} is an estimate, whose correction is its negative; use 'mask --estimate', or its mask")
+    if role == "estimate" and content.get("sign") == CORRECTION_SIGN:
+        raise ValueError(f"{path} is a correction already (the side-car of a mask), not an estimate; use --waves")
+    if role == "estimate" and content.get("accepted", True) is not True:
+        reason = f" ({content['reason']})" if content.get("reason") else ""
+        raise ValueError(f"{path}: this estimate was refused{reason}; there is nothing to correct by")
 
 
 def fresh_file(path: Path, overwrite: bool, suffixes: tuple[str, ...] = ()) -> Path:
@@ -71,7 +97,9 @@ def run_folder(out: Path | None, job: str) -> Path:
 
     Raises ``ValueError`` where it holds something already or cannot be made, so that no work is done in vain.
     """
-    folder = out or Path("runs") / f"{job}-{datetime.now():%Y%m%d-%H%M%S-%f}"[:-3]
+    from stedalign.api import new_run_folder
+
+    folder = out or new_run_folder(job)
     if folder.is_dir() and any(folder.iterdir()):
         raise ValueError(f"{folder} is not empty; choose another folder with --out")
     check_writable(folder)

@@ -68,7 +68,7 @@ def simulate(
         detector = type(detector).parse(detector.model_dump() | {"photons": photons})
     generator = np.random.default_rng(seed)
     drawn = generator.normal(scale=peak_waves, size=len(the_setup.modes))
-    hidden = read_wavefront(waves) if waves else Wavefront.from_peak_waves(the_setup.modes, drawn)
+    hidden = read_wavefront(waves, "any", the_setup) if waves else Wavefront.from_peak_waves(the_setup.modes, drawn)
     place = generator.normal(scale=off_center_nm, size=3).tolist()
     microscope = make_microscope(
         the_setup.model_copy(update={"detector": detector}), seed, aberration=hidden, bead_offset_nm=tuple(place)
@@ -100,7 +100,7 @@ def mask(
     overwrite: Overwrite = False,
 ) -> None:
     """Write the SLM's mask: the pattern, with a correction or without."""
-    from stedalign.api import save_mask
+    from stedalign.api import correction_levels, save_mask
     from stedalign.devices.mask_files import FORMATS
     from stedalign.optics.wavefront import Wavefront
 
@@ -109,8 +109,8 @@ def mask(
     fresh_file(out.with_suffix(".json"), overwrite)
     correction = Wavefront.zero(the_setup.modes)
     if waves:
-        correction = correction + read_wavefront(waves)
+        correction = correction + read_wavefront(waves, "correction", the_setup)
     if estimate:
-        correction = correction - read_wavefront(estimate)
-    save_mask(the_setup, correction, out)
+        correction = correction - read_wavefront(estimate, "estimate", the_setup)
+    save_mask(the_setup, correction_levels(the_setup, correction), correction, out)
     print(f"wrote {out} and {out.with_suffix('.json').name}")

@@ -8,7 +8,7 @@ from reprlib import repr as brief
 from typing import Annotated, Any
 
 import tomlkit
-from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
 from tomlkit.items import Table
 from tomlkit.toml_document import TOMLDocument
 
@@ -74,6 +74,13 @@ class Setup(Spec):
     """The dye, for the effective (fluorescence) spot."""
     limits: Limits = Limits()
     """When an estimate is trusted."""
+
+    @model_validator(mode="after")
+    def _leaves_shifts_to_the_stage(self) -> Setup:
+        shifting = [mode.name for mode in self.modes if mode.n < 2]
+        if shifting:
+            raise ValueError(f"modes: {' and '.join(shifting)} only move the focus or nothing; the stage does that")
+        return self
 
     @property
     def forward(self) -> ForwardSpec:

@@ -20,14 +20,14 @@ from numpy.typing import NDArray
 
 from stedalign import __version__
 from stedalign.dataset.spec import SPLITS, DatasetSpec, draw
-from stedalign.files import replacing
+from stedalign.files import leftovers, replacing
 from stedalign.imaging.forward import ForwardSpec
-from stedalign.networks.recorded import differences, optics_disagreement
+from stedalign.networks.recorded import LABEL_UNIT, differences, optics_disagreement
+from stedalign.optics.spec import SpecError
 from stedalign.optics.wavefront import ModeSet
 
 Singles = NDArray[np.float32]
 FORMAT_VERSION = 1
-LABEL_UNIT = "peak_waves"
 
 
 def identity(spec: DatasetSpec, forward: ForwardSpec) -> str:
@@ -74,9 +74,8 @@ def parts_folder(path: Path) -> Path:
 
 def clear_leftovers(path: Path) -> None:
     """Remove the temporary files that a killed run left beside ``path`` and among its shards."""
-    for folder, stem in (path.parent, path.stem), (parts_folder(path), "*"):
-        for leftover in folder.glob(f".{stem}-*{path.suffix}"):
-            leftover.unlink(missing_ok=True)
+    for leftover in leftovers(path.parent, path.name) + leftovers(parts_folder(path)):
+        leftover.unlink(missing_ok=True)
 
 
 def join(path: Path, shards: Sequence[Shard], spec: DatasetSpec, forward: ForwardSpec) -> None:
@@ -122,15 +121,28 @@ def _sound(shard: Shard, samples: int) -> Singles:
 
 
 def check_identity(path: Path, spec: DatasetSpec, forward: ForwardSpec) -> None:
-    """Raise ``ValueError`` with one line unless the file ``path`` is the dataset that the specs describe."""
+    """Raise ``ValueError`` with one line unless the file ``path`` is the dataset that the specs describe.
+
+    Descriptions are compared as this version reads them, not fingerprints, so that a dataset from before a new
+    key stays good; what does not change the pictures, such as the laser's power, may differ.
+    """
     attributes = read_attributes(path)
-    if attributes["identity"] == identity(spec, forward):
-        return
-    fallback = f"format {attributes['format_version']}", f"format {FORMAT_VERSION}"
-    recorded = {name: json.loads(attributes[name]) for name in ("dataset_spec", "forward_spec")}
-    asked = {"dataset_spec": spec.model_dump(), "forward_spec": forward.model_dump()}
-    held, wanted = differences(recorded, asked) or fallback
-    raise ValueError(f"{path} holds another dataset ({held}; asked for: {wanted}): choose another name or overwrite it")
+    advice = "choose another name or overwrite it"
+    if attributes["format_version"] != FORMAT_VERSION:
+        raise ValueError(
+            f"{path} has the format {attributes['format_version']}, this version reads {FORMAT_VERSION}: {advice}"
+        )
+    try:
+        held_spec = DatasetSpec.parse(json.loads(attributes["dataset_spec"]))
+        held_forward = ForwardSpec.parse(json.loads(attributes["forward_spec"]))
+    except SpecError as error:
+        raise ValueError(f"{path} holds a dataset that this version does not know ({error}): {advice}") from error
+    found = differences(
+        {"dataset": held_spec.model_dump(), "forward": held_forward.picture},
+        {"dataset": spec.model_dump(), "forward": forward.picture},
+    )
+    if found:
+        raise ValueError(f"{path} holds another dataset ({found[0]}; asked for: {found[1]}): {advice}")
 
 
 def check_optics(path: Path, forward: ForwardSpec, modes: ModeSet) -> None:

@@ -36,13 +36,26 @@ def load_microscope(name: str, setup: object, **options: object) -> Microscope:
         raise MicroscopeError(f"microscope '{name}' could not be started: {_line(error)}") from error
     if not isinstance(microscope, Microscope):
         raise MicroscopeError(f"microscope '{name}': its factory made a {type(microscope).__name__}, not a Microscope")
+    try:
+        _check_parts(name, microscope)
+    except MicroscopeError as error:
+        # Nobody else holds it: left open, its beam and its ports stay open.
+        try:
+            microscope.close()
+        except Exception as failure:
+            raise MicroscopeError(f"{error}; closing it failed as well: {_line(failure)}") from failure
+        raise
+    return microscope
+
+
+def _check_parts(name: str, microscope: Microscope) -> None:
+    """Raise ``MicroscopeError`` for a part that cannot do what the loop asks of it."""
     parts = [("source", PsfSource), ("slm", Slm), ("stage", Stage)]
     if microscope.shutter is not None:
         parts.append(("shutter", Shutter))
     for part, protocol in parts:
         if not isinstance(getattr(microscope, part), protocol):
             raise MicroscopeError(f"microscope '{name}': its {part} lacks methods of {protocol.__name__}")
-    return microscope
 
 
 def _factory(name: str) -> Callable[..., object]:

@@ -14,6 +14,8 @@ from stedalign.files import replacing, write_json
 from stedalign.optics.wavefront import Wavefront
 
 FORMATS = {".bmp": "BMP", ".png": "PNG"}
+CORRECTION_SIGN = "added to the pupil phase"
+"""How a side-car says that its wavefront is a correction, not a misalignment."""
 
 
 def levels_hash(levels: Levels) -> str:
@@ -27,21 +29,22 @@ def sidecar_path(path: Path | str) -> Path:
 
 
 def write_mask(
-    path: Path | str, levels: Levels, *, correction: Wavefront, wavelength_nm: float, levels_per_2pi: float
+    path: Path | str, levels: Levels, *, correction: Wavefront | None, wavelength_nm: float, levels_per_2pi: float
 ) -> Path:
     """Write ``levels`` (rows, columns) as an 8-bit gray BMP or PNG, and its JSON side-car, which is returned.
 
-    The suffix decides the format. Both files are written under another name and then renamed, so nobody ever
-    loads half a mask. Raises ``ValueError`` for another suffix, or levels that are not two-dimensional uint8.
+    ``correction`` is None for a mask that was found on the panel. The suffix decides the format. Both files are
+    written under another name and then renamed, so nobody ever loads half a mask. Raises ``ValueError`` for another
+    suffix, or levels that are not two-dimensional uint8.
     """
     path = Path(path)
     _check_suffix(path)
     if levels.ndim != 2 or levels.dtype != np.uint8:
         raise ValueError(f"a mask is a two-dimensional uint8 image, got {levels.dtype} of the shape {levels.shape}")
     description = {
-        **correction.to_json(),
+        **(correction.to_json() if correction is not None else {"modes": None, "waves": None}),
         "unit": "rms waves",
-        "sign": "added to the pupil phase",
+        "sign": CORRECTION_SIGN,
         "wavelength_nm": wavelength_nm,
         "levels_per_2pi": levels_per_2pi,
         "shape": list(levels.shape),

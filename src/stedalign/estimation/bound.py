@@ -33,7 +33,17 @@ def cramer_rao(model: ForwardModel, parameters: Tensor, read_noise: float = 0.0)
 
 def covariance(information: Tensor) -> Tensor:
     """Inverse of Fisher matrices (B, P, P), balanced first: parameters differ by orders of magnitude."""
-    size = information.diagonal(dim1=1, dim2=2).sqrt().clamp_min(1e-30)
-    balanced = information / (size[:, :, None] * size[:, None, :])
+    balanced, size = _balanced(information)
     inverse = torch.linalg.pinv(balanced, rtol=1e-12, hermitian=True)
     return inverse / (size[:, :, None] * size[:, None, :])
+
+
+def smallest_eigenvalue(information: Tensor) -> Tensor:
+    """Of the balanced Fisher matrices (B, P, P): 1 for parameters that do not mix, 0 where two are the same."""
+    return torch.linalg.eigvalsh(_balanced(information)[0])[:, 0]
+
+
+def _balanced(information: Tensor) -> tuple[Tensor, Tensor]:
+    """The matrices scaled to a diagonal of ones, and the scales (B, P)."""
+    size = information.diagonal(dim1=1, dim2=2).sqrt().clamp_min(1e-30)
+    return information / (size[:, :, None] * size[:, None, :]), size

@@ -26,12 +26,12 @@ def centering_wavefront(
 ) -> Wavefront:
     """Tip, tilt and defocus that move a focus from ``displacement`` (x, y, z in nm) back to the middle.
 
-    Tip and tilt scale with the pupil's radius over the focal length, which is the NA; they are exact. Defocus is
+    Tip and tilt scale with the NA, which is the pupil's radius over the focal length; they are exact. Defocus is
     the projection of the propagation phase n z cos(theta) on the Zernike mode (2, 0), whose low-NA limit is
     -z NA^2 / (4 sqrt(3) n wavelength); the rest of that phase is spherical and higher.
     """
     x, y, z = displacement
-    na = objective.back_aperture_mm / (2 * objective.focal_length_mm)
+    na = objective.na
     node, weight = np.polynomial.legendre.leggauss(40)
     rho_squared = (node + 1) / 2
     cosine = np.sqrt(1 - (na / objective.immersion_index) ** 2 * rho_squared)

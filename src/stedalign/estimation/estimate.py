@@ -31,8 +31,11 @@ class PictureError(ValueError):
 class Limits(Spec):
     """When an estimate is trusted."""
 
+    min_reduced_chi2: float = Field(0.7, ge=0, lt=1)
+    """Below this the numbers are no photon counts, and the error bars would be wrong."""
     max_reduced_chi2: float = Field(1.5, gt=1)
-    """Above this the model does not explain the picture, and the estimate is refused."""
+    """Above this the model does not explain the picture. A tolerance for model error, not a test: noise alone stays
+    within 1 +- 0.05."""
     max_rms_waves: float = Field(0.5, gt=0)
     """Above this the wavefront is beyond what the model was built for, and the estimate is refused."""
 
@@ -129,7 +132,7 @@ class Estimator:
 
         Raises ``PictureError`` for a saturated or an empty picture.
         """
-        check_picture(sections, self.saturation)
+        check_picture(sections, self.saturation, self.read_noise)
         model = self.model_for(sections)
         starts = {"zero": np.zeros(len(self.modes))}
         if self.network is not None:
@@ -153,7 +156,7 @@ class Estimator:
         ideal[:count] = 0
         with torch.no_grad():
             expected = model(torch.stack([parameters, ideal]).to(model.focus.scale.dtype)).double().numpy()
-        reason = self._refusal(wavefront, chi2, bool(result.converged[best]), bool((sigma > 0).all()))
+        reason = self._refusal(wavefront, chi2, bool(result.converged[best]), bool(result.determined[best]))
         x, y, z = parameters[model.shift].tolist()
         first, second, third = parameters[model.scale].tolist()
         below = parameters[model.background].tolist()
@@ -174,9 +177,9 @@ class Estimator:
             simulated=sections.origin == "SIMULATED",
         )
 
-    def _refusal(self, wavefront: Wavefront, chi2: float, converged: bool, observable: bool) -> str:
-        if not observable:
-            return "the picture does not determine every mode"
+    def _refusal(self, wavefront: Wavefront, chi2: float, converged: bool, determined: bool) -> str:
+        if not determined:
+            return "the picture does not tell all modes and shifts apart: leave a mode out"
         if chi2 > self.limits.max_reduced_chi2:
             return (
                 f"the model does not explain the picture (reduced chi2 {chi2:.2f}, at most "
@@ -184,6 +187,11 @@ class Estimator:
             )
         if not converged:
             return "the fit did not converge"
+        if chi2 < self.limits.min_reduced_chi2:
+            return (
+                f"the noise is too small for photon counts (reduced chi2 {chi2:.2f}, at least "
+                f"{self.limits.min_reduced_chi2:g}): give the picture in photons, without averaging or scaling"
+            )
         if wavefront.rms_waves > self.limits.max_rms_waves:
             return (
                 f"{wavefront.rms_waves:.3f} waves rms is beyond the {self.limits.max_rms_waves:g} that can be trusted"
@@ -191,8 +199,8 @@ class Estimator:
         return ""
 
 
-def check_picture(sections: OrthoSections, saturation: float | None = None) -> None:
-    """Raise ``PictureError`` where the picture is clipped or empty.
+def check_picture(sections: OrthoSections, saturation: float | None = None, read_noise: float = 0.0) -> None:
+    """Raise ``PictureError`` where the picture is clipped, empty or no raw picture.
 
     Clipped: at the known saturation level, or, whatever the level, 0.3 % of all pixels sharing the maximum. Empty:
     the means of 4x4 blocks scatter no more than the noise of single pixels, read off neighboring differences,
@@ -203,13 +211,15 @@ def check_picture(sections: OrthoSections, saturation: float | None = None) -> N
     level = min(levels, default=None)
     if data.max() == data.min():
         raise PictureError("the picture is empty: every pixel has the same value")
+    if data.min() < -8 * read_noise:
+        raise PictureError(f"counts below zero ({data.min():g}): give the raw picture, without background subtracted")
     clipped = int((data >= level).sum()) if level is not None else 0
     if clipped:
         raise PictureError(
             f"the picture is saturated: {clipped} pixels at {level:g} counts; lower the laser power or gain"
         )
     shared = int((data == data.max()).sum())
-    if shared > 0.003 * data.size and data.max() > 2 * np.median(data):
+    if shared > max(24, 0.003 * data.size) and data.max() > 2 * np.median(data):
         raise PictureError(
             f"the picture looks saturated: {shared} pixels share the highest value, {data.max():g}; "
             "lower the laser power or gain"

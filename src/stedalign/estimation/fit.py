@@ -7,13 +7,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from stedalign.estimation.bound import FLOOR, covariance, fisher_information
+from stedalign.estimation.bound import FLOOR, covariance, fisher_information, smallest_eigenvalue
 from stedalign.imaging.forward import ForwardModel
 
 FIRST_DAMPING = 1e-3
 HIGHEST_DAMPING = 1e8
 SMALLEST_GAIN = 1e-2
-"""Predicted gain in deviance below which a fit is done: a tenth of a standard deviation."""
+"""Gain in log-likelihood below which a fit is done: about a tenth of a standard deviation."""
+LEAST_DETERMINED = 1e-5
+"""Smallest eigenvalue of the balanced Fisher matrix that still tells parameters apart; 1 if none were correlated."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class FitResult:
     """(B,), Pearson's chi-squared over the degrees of freedom: 1 where the model explains the picture."""
     converged: Tensor
     """(B,), bool."""
+    determined: Tensor
+    """(B,), bool: whether the picture tells all parameters apart."""
 
 
 def start_parameters(model: ForwardModel, counts: Tensor, waves: Tensor, shift_nm: Tensor) -> Tensor:
@@ -53,66 +57,80 @@ def fit(
 ) -> FitResult:
     """Fit ``counts`` (B, 3, N, N) from ``start`` (B, P).
 
-    Levenberg-Marquardt with the Fisher matrix as Hessian (Fisher scoring) and Marquardt's scaling (1963);
-    damping is per item, and a step is kept only where it lowers the deviance.
+    Levenberg-Marquardt with the Fisher matrix as Hessian (Fisher scoring) and Marquardt's scaling (1963), each item
+    with its own damping; a step is kept only where it lowers the deviance. Scales and backgrounds have a lower bound,
+    at which they rest while the likelihood pulls them outwards (an active set). An item has converged when a full step
+    in what is free would gain less than ``SMALLEST_GAIN``. Read noise counts as further Poisson counts of its variance
+    (Snyder et al. 1995).
     """
     dtype, device = model.focus.scale.dtype, model.focus.scale.device
-    data = counts.flatten(1).double().to(device) + read_noise**2
-    best = start.double().to(device)
-    size = len(best)
+    extra = read_noise**2
+    data = (counts.flatten(1).double().to(device) + extra).clamp_min(0)
+    lowest = torch.full((start.shape[1],), -torch.inf, dtype=torch.float64, device=device)
+    lowest[model.scale], lowest[model.background] = FLOOR, -0.5 * extra
+    best = torch.maximum(start.double().to(device), lowest)
+    size, count = best.shape
     damping = torch.full((size,), FIRST_DAMPING, dtype=torch.float64, device=device)
-    converged = torch.zeros(size, dtype=torch.bool, device=device)
-    information = torch.zeros(size, best.shape[1], best.shape[1], dtype=torch.float64, device=device)
+    running = torch.ones(size, dtype=torch.bool, device=device)
+    converged, stale = torch.zeros_like(running), torch.ones_like(running)
+    information = torch.zeros(size, count, count, dtype=torch.float64, device=device)
     gradient = torch.zeros_like(best)
-    deviance = torch.full((size,), torch.inf, dtype=torch.float64, device=device)
-    stale = torch.ones(size, dtype=torch.bool, device=device)
 
     def expected(parameters: Tensor) -> Tensor:
-        return model(parameters.to(dtype)).flatten(1).double() + read_noise**2
+        return (model(parameters.to(dtype)).flatten(1).double() + extra).clamp_min(FLOOR)
 
     with torch.no_grad():
         deviance = _deviance(data, expected(best))
         for _ in range(iterations):
-            todo = stale & ~converged
-            if todo.any():
+            todo = (stale & running).nonzero()[:, 0]
+            if len(todo):
                 mean, jacobian = model.linearize(best[todo].to(dtype))
-                mean = mean.flatten(1).double() + read_noise**2
-                jacobian = jacobian.flatten(2).double()
-                information[todo] = fisher_information(jacobian, mean)
-                residual = (data[todo] - mean) / mean.clamp_min(FLOOR)
-                gradient[todo] = (jacobian @ residual[:, :, None])[..., 0]
+                weighted = (mean.flatten(1).double() + extra).clamp_min(FLOOR)
+                residual = (data[todo] - weighted) / weighted
+                slopes = jacobian.flatten(2).double()
+                pull = (slopes @ residual[:, :, None])[..., 0]
+                resting = (best[todo] <= lowest) & (pull < 0)
+                information[todo], gradient[todo] = _freeze(fisher_information(slopes, mean, read_noise), pull, resting)
                 stale[todo] = False
-            active = (~converged).nonzero()[:, 0]
+                full_step = _damped_step(information[todo], gradient[todo], torch.full_like(damping[todo], 1e-9))
+                done = (gradient[todo] * full_step).sum(-1) < SMALLEST_GAIN
+                converged[todo[done]] = True
+                running[todo[done]] = False
+            active = running.nonzero()[:, 0]
             if len(active) == 0:
                 break
             step = _damped_step(information[active], gradient[active], damping[active])
-            gain = (gradient[active] * step).sum(-1)
-            trial = _within_bounds(model, best[active] + step)
+            trial = torch.maximum(best[active] + step, lowest)
             value = _deviance(data[active], expected(trial))
             better = value < deviance[active]
             best[active[better]] = trial[better]
             deviance[active[better]] = value[better]
             stale[active[better]] = True
             damping[active] *= torch.where(better, 0.2, 5.0)
-            stuck = damping[active] > HIGHEST_DAMPING
-            done = (gain < SMALLEST_GAIN) & (better | (damping[active] > 1.0))
-            converged[active[done | stuck]] = True
+            running[active[damping[active] > HIGHEST_DAMPING]] = False
 
         mean, jacobian = model.linearize(best.to(dtype))
-        mean = (mean.flatten(1).double() + read_noise**2).clamp_min(FLOOR)
-        freedom = data.shape[1] - best.shape[1]
+        final = fisher_information(jacobian, mean, read_noise)
+        mean = (mean.flatten(1).double() + extra).clamp_min(FLOOR)
         return FitResult(
             parameters=best.cpu(),
-            covariance=covariance(fisher_information(jacobian, mean)).cpu(),
+            covariance=covariance(final).cpu(),
             deviance=deviance.cpu(),
-            reduced_chi2=((data - mean).square() / mean).sum(-1).div(freedom).cpu(),
+            reduced_chi2=((data - mean).square() / mean).sum(-1).div(data.shape[1] - count).cpu(),
             converged=converged.cpu(),
+            determined=(smallest_eigenvalue(final) > LEAST_DETERMINED).cpu(),
         )
 
 
-def _deviance(data: Tensor, expected: Tensor) -> Tensor:
+def _freeze(information: Tensor, gradient: Tensor, resting: Tensor) -> tuple[Tensor, Tensor]:
+    """Take resting parameters (B, P) out of the equations: their step becomes zero."""
+    free = (~resting).double()
+    frozen = torch.diag_embed(resting.double())
+    return information * free[:, :, None] * free[:, None, :] + frozen, gradient * free
+
+
+def _deviance(data: Tensor, mean: Tensor) -> Tensor:
     """Poisson deviance (B,) of counts (B, pixels); infinite where the model left the numbers."""
-    mean = expected.clamp_min(FLOOR)
     terms = mean - data + torch.xlogy(data, data / mean)
     return 2 * terms.sum(-1).nan_to_num(torch.inf)
 
@@ -122,11 +140,3 @@ def _damped_step(information: Tensor, gradient: Tensor, damping: Tensor) -> Tens
     system = information + torch.diag_embed(scale * damping[:, None])
     step, _ = torch.linalg.solve_ex(system, gradient)
     return step.nan_to_num(0.0, 0.0, 0.0)
-
-
-def _within_bounds(model: ForwardModel, parameters: Tensor) -> Tensor:
-    """Scales stay positive and backgrounds not negative: outside there is no likelihood."""
-    bounded = parameters.clone()
-    bounded[:, model.scale].clamp_(min=FLOOR)
-    bounded[:, model.background].clamp_(min=0.0)
-    return bounded

@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from stedalign.files import replacing
 from stedalign.imaging.sections import PLANES, OrthoSections, cut_sections
@@ -20,6 +21,8 @@ from stedalign.imaging.sections import PLANES, OrthoSections, cut_sections
 PixelSize = tuple[float, float, float]
 NM_PER_UNIT = {"nm": 1.0, "µm": 1e3, "um": 1e3, "mm": 1e6, "m": 1e9, "pm": 1e-3, "Å": 0.1}
 SIMULATED = "SIMULATED"
+JOINED_NM = 300.0, 300.0, 900.0
+"""Bright pieces with a gap of at most this along x, y, z belong to one focus, which is longer than wide."""
 
 
 class StackError(ValueError):
@@ -50,7 +53,7 @@ def load_stack(path: Path | str, *, pixel_nm: PixelSize | None = None, samples: 
     saturation = float(np.iinfo(data.dtype).max) if data.dtype.kind in "ui" else None
     try:
         if data.shape[0] != 3:
-            data = _sections_of_volume(data, samples)
+            data = _sections_of_volume(data, pixel, samples)
         return OrthoSections(data, pixel, saturation=saturation, origin=origin)
     except ValueError as error:
         raise StackError(f"{path}: {error}") from error
@@ -139,7 +142,7 @@ def _ome_facts(ome: str | None) -> tuple[PixelSize | None, str]:
     return (None if np.isnan(sizes).any() else (sizes[0], sizes[1], sizes[2])), origin
 
 
-def _sections_of_volume(volume: NDArray[Any], samples: int | None) -> NDArray[np.float64]:
+def _sections_of_volume(volume: NDArray[Any], pixel_nm: PixelSize, samples: int | None) -> NDArray[np.float64]:
     """The largest square sections around the brightest bead that fit the volume, ``samples`` at most.
 
     Their number of samples is odd: the planes then cross in the voxel that is the middle of each, as the forward
@@ -148,9 +151,9 @@ def _sections_of_volume(volume: NDArray[Any], samples: int | None) -> NDArray[np
     if not volume.size:
         raise ValueError(f"the volume is empty: its shape is {volume.shape}")
     signal = np.clip(volume - np.quantile(volume, 0.1), 0, None)
-    signal[signal < 0.3 * signal.max()] = 0
     if not signal.any():
         raise ValueError("the volume is empty: every voxel has the same value")
+    signal = _brightest_bead(signal, pixel_nm)
     indices = [np.arange(size) for size in volume.shape]
     center = [
         round(float((signal.sum(axis=tuple({0, 1, 2} - {axis})) * index).sum() / signal.sum()))
@@ -165,3 +168,22 @@ def _sections_of_volume(volume: NDArray[Any], samples: int | None) -> NDArray[np
             f"{volume.shape} for sections of 9 pixels; image it nearer the middle"
         )
     return cut_sections(volume, (center[0], center[1], center[2]), fitting)
+
+
+def _brightest_bead(signal: NDArray[np.float64], pixel_nm: PixelSize) -> NDArray[np.float64]:
+    """The bright parts of the brightest bead in ``signal`` (Z, Y, X), zero elsewhere.
+
+    Raises ``ValueError`` where another bead has more than half of its light.
+    """
+    smooth = ndimage.gaussian_filter(signal, 1.0)
+    smooth[smooth < 0.3 * smooth.max()] = 0
+    # Grown by half the gap to either side, the pieces of a donut touch.
+    reach = [2 * round(gap / 2 / pixel) + 1 for gap, pixel in zip(JOINED_NM, pixel_nm, strict=True)]
+    grown = ndimage.maximum_filter(smooth > 0, size=reach[::-1], mode="constant")
+    labels, count = ndimage.label(grown)
+    light = ndimage.sum_labels(smooth, labels, np.arange(1, count + 1))
+    first, second = (*np.sort(light)[::-1], 0.0)[:2]
+    if second > 0.5 * first:
+        raise ValueError("two beads: crop the volume to one")
+    smooth[labels != 1 + light.argmax()] = 0
+    return smooth

@@ -20,12 +20,11 @@ from torch import Tensor, nn
 from stedalign.files import replacing
 from stedalign.imaging.forward import ForwardSpec
 from stedalign.networks.network import Network
-from stedalign.networks.recorded import optics_disagreement
+from stedalign.networks.recorded import LABEL_UNIT, optics_disagreement
 from stedalign.networks.registry import build
 from stedalign.optics.wavefront import ModeSet
 
 FORMAT = "stedalign-network-1"
-LABEL_UNIT = "peak_waves"
 
 
 class CheckpointError(ValueError):
@@ -53,6 +52,10 @@ class Origin:
             "sampling": json.dumps(self.forward.sampling.model_dump()),
             "training": json.dumps(self.training),
         }
+
+
+class OtherSetupError(CheckpointError):
+    """Weights that are sound, but made for another microscope or other modes."""
 
 
 def packaged_weights(name: str) -> Path:
@@ -92,7 +95,7 @@ def load_network(path: Path, forward: ForwardSpec, modes: ModeSet) -> Network:
     recorded_spec, recorded_modes = json.loads(metadata["forward_spec"]), json.loads(metadata["modes"])
     disagreement = optics_disagreement(recorded_spec, recorded_modes, forward, modes)
     if disagreement:
-        raise CheckpointError(f"weights were trained {disagreement}")
+        raise OtherSetupError(f"weights were trained {disagreement}")
     try:
         module = build(metadata["network"], len(modes), forward.sampling.samples)
         module.load_state_dict(tensors)

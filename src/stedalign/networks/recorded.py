@@ -10,10 +10,13 @@ from stedalign.imaging.forward import ForwardSpec
 from stedalign.optics.spec import SpecError
 from stedalign.optics.wavefront import ModeSet
 
+LABEL_UNIT = "peak_waves"
+"""The unit of the labels in datasets, and so of what the networks give."""
+
 
 def differences(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> tuple[str, str] | None:
     """What two descriptions (nested tables) disagree in, as "key = value, ..." for each, or None."""
-    then, now = _leaves(recorded), _leaves(json.loads(json.dumps(asked)))
+    then, now = (_leaves(json.loads(json.dumps(table))) for table in (recorded, asked))
     names = [name for name in now if then.get(name) != now[name]]
     if not names:
         return None

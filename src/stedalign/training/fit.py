@@ -20,8 +20,10 @@ from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import nn
 
+from stedalign.imaging.forward import ForwardSpec
 from stedalign.training.data import Pictures
 from stedalign.training.module import NoisyData, Regression
+from stedalign.training.record import CHECKPOINT_KEY, check_record
 from stedalign.training.spec import TrainSpec
 
 
@@ -65,16 +67,16 @@ def fit(
     training: Pictures,
     validation: Pictures,
     spec: TrainSpec,
+    forward: ForwardSpec,
     run_folder: Path,
     checkpoint: Path | None,
     progress: bool,
 ) -> tuple[Regression, int, float]:
     """Train ``network``; the best epoch's module, its number counted from 1, and its validation loss.
 
-    Raises ``ValueError`` when ``checkpoint`` cannot be read, and ``TrainingInterrupted`` on Ctrl-C.
+    ``checkpoint`` is one that ``check_checkpoint`` lets pass. Raises ``TrainingInterrupted`` on Ctrl-C.
     """
-    modes = spec.dataset.mode_set
-    regression = Regression(network, modes, spec)
+    regression = Regression(network, spec, forward)
     data = NoisyData(training, validation, spec)
     keeper = ModelCheckpoint(
         run_folder / "checkpoints",
@@ -83,8 +85,6 @@ def fit(
         save_last=True,
         enable_version_counter=False,
     )
-    if checkpoint is not None:
-        _load(checkpoint)
     # In a log file a bar is noise: there the line of each epoch is enough.
     bar = progress and sys.stdout.isatty()
     with _quiet():
@@ -117,12 +117,29 @@ def fit(
     return regression, int(best["epoch"]) + 1, math.nan if score is None else float(score)
 
 
+def check_checkpoint(checkpoint: Path, spec: TrainSpec, forward: ForwardSpec) -> None:
+    """Raise ``ValueError`` with one line unless there is something left to train from ``checkpoint`` on.
+
+    It must be readable, of a run that differs in its epochs alone (where it says so: the first ones did not), and
+    have fewer epochs than are asked for.
+    """
+    content = _load(checkpoint)
+    if CHECKPOINT_KEY in content:
+        check_record(json.loads(content[CHECKPOINT_KEY]), spec, forward, f"{checkpoint} is a checkpoint of")
+    done = int(content["epoch"]) + 1
+    if done >= spec.epochs:
+        raise ValueError(f"nothing left to train: {checkpoint} has {done} of {spec.epochs} epochs; ask for more")
+
+
 def _load(checkpoint: Path) -> dict[str, Any]:
+    message = f"{checkpoint} cannot be read as a checkpoint of a training run"
     try:
         content: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
     # A damaged archive can fail anywhere in the reader.
     except Exception as error:
-        raise ValueError(f"{checkpoint} cannot be read as a checkpoint of a training run") from error
+        raise ValueError(message) from error
+    if not isinstance(content, dict) or not {"epoch", "state_dict"} <= content.keys():
+        raise ValueError(message)
     return content
 
 
@@ -138,6 +155,8 @@ def _quiet() -> Iterator[None]:
             warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
             # A resumed run keeps its folder; whether that is allowed is decided in ``run``.
             warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
+            # A checkpoint that goes on elsewhere: the best epoch is then looked for among the new ones.
+            warnings.filterwarnings("ignore", message="The dirpath has changed from")
             yield
     finally:
         logger.setLevel(level)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import lightning
 import torch
 from torch import Tensor, nn
 
+from stedalign.imaging.forward import ForwardSpec
 from stedalign.optics.wavefront import ModeSet
 from stedalign.training.data import Batch, NoisyBatches, Pictures
+from stedalign.training.record import CHECKPOINT_KEY, run_record
 from stedalign.training.seeds import Stream, stream_seed
 from stedalign.training.spec import TrainSpec
 
@@ -29,15 +32,19 @@ def squared_error_waves(prediction: Tensor, labels: Tensor, modes: ModeSet) -> T
 class Regression(lightning.LightningModule):
     """A network that learns coefficients in peak waves."""
 
-    def __init__(self, network: nn.Module, modes: ModeSet, spec: TrainSpec) -> None:
+    def __init__(self, network: nn.Module, spec: TrainSpec, forward: ForwardSpec) -> None:
         super().__init__()
         self.network = network
-        self.modes = modes
+        self.modes = spec.dataset.mode_set
         self.spec = spec
+        self.optics = forward
 
     def forward(self, pictures: Tensor) -> Tensor:
         coefficients: Tensor = self.network(pictures)
         return coefficients
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint[CHECKPOINT_KEY] = json.dumps(run_record(self.spec, self.optics))
 
     def on_train_epoch_start(self) -> None:
         # Dropout draws from torch's global generator: seeded here, a resumed run repeats the unbroken one.

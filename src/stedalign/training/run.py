@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import platform
-import subprocess
-import sys
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +13,15 @@ import tomlkit
 import torch
 from torch import nn
 
-from stedalign import __version__
 from stedalign.dataset.generate import generate, progress_bar
 from stedalign.files import replacing, write_json
 from stedalign.imaging.forward import ForwardSpec
 from stedalign.networks.checkpoint import Origin, load_network, save_network
 from stedalign.networks.network import Network
 from stedalign.networks.registry import build, set_input_statistics
+from stedalign.provenance import environment
 from stedalign.training.data import NoisyBatches, Pictures, channel_statistics
+from stedalign.training.record import check_record, run_record
 from stedalign.training.seeds import Stream, stream_seed
 from stedalign.training.spec import TrainSpec
 
@@ -65,18 +63,20 @@ def train(
     """Make the data where they are missing, train, and export the best weights into ``run_folder``.
 
     ``dataset_path`` defaults to ``dataset.h5`` in the run folder. ``resume`` is an earlier run's folder or
-    one of its ``.ckpt`` files: weights, optimizer and epoch go on from there. ``warm_start`` is a
-    ``.safetensors`` file to begin with instead of random weights.
+    one of its ``.ckpt`` files: weights, optimizer and epoch go on from there, in a run that may differ in its
+    number of epochs alone. ``warm_start`` is a ``.safetensors`` file to begin with instead of random weights.
 
     Raises ``MissingExtraError`` without the extra "train", and ``ValueError`` (or its ``CheckpointError``)
     with one line when the folder holds another run, or when data, checkpoint or weights do not fit.
     """
     require_extra()
-    from stedalign.training.fit import fit
+    from stedalign.training.fit import check_checkpoint, fit
 
     if resume is not None and warm_start is not None:
         raise ValueError("a resumed run has its weights already: choose either resume or warm_start")
     checkpoint = None if resume is None else _checkpoint(resume)
+    if checkpoint is not None:
+        check_checkpoint(checkpoint, spec, forward)
     modes = spec.dataset.mode_set
     torch.manual_seed(stream_seed(spec.seed, Stream.WEIGHTS))
     network = build(spec.network, len(modes), forward.sampling.samples)
@@ -92,7 +92,7 @@ def train(
         seed = stream_seed(spec.seed, Stream.STATISTICS)
         set_input_statistics(network, *channel_statistics(NoisyBatches(training, spec.noise, spec.batch_size, seed)))
 
-    best, epoch, validation_loss = fit(network, training, validation, spec, run_folder, checkpoint, progress)
+    best, epoch, validation_loss = fit(network, training, validation, spec, forward, run_folder, checkpoint, progress)
     figures = evaluate(best, Pictures.load(dataset_path, "test"), spec)
     weights = run_folder / WEIGHTS
     results = {"epoch": epoch, "validation_loss": validation_loss, **figures}
@@ -147,13 +147,7 @@ def _claim_folder(folder: Path, spec: TrainSpec, forward: ForwardSpec, *, resume
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / CONFIG
     if config.exists():
-        held = json.loads(config.read_text())
-        asked = json.loads(json.dumps(_describe(spec, forward)))
-        for description in (held, asked):
-            description["train_spec"]["epochs"] = None
-        same = all(held[key] == asked[key] for key in ("train_spec", "setup_hash"))
-        if not same:
-            raise ValueError(f"{folder} holds a run with another configuration: choose another folder")
+        check_record(json.loads(config.read_text()), spec, forward, f"choose another folder: {folder} holds a run of")
         if not resumed and (folder / LAST).exists():
             raise ValueError(f"{folder} holds a run already: resume it or choose another folder")
     write_json(config, _describe(spec, forward))
@@ -162,30 +156,4 @@ def _claim_folder(folder: Path, spec: TrainSpec, forward: ForwardSpec, *, resume
 
 
 def _describe(spec: TrainSpec, forward: ForwardSpec) -> dict[str, Any]:
-    return {
-        "train_spec": spec.model_dump(),
-        "forward_spec": forward.model_dump(),
-        "setup_hash": forward.hash,
-        "seed": spec.seed,
-        **_git_state(),
-        "versions": {
-            "stedalign": __version__,
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "platform": sys.platform,
-        },
-    }
-
-
-def _git_state() -> dict[str, Any]:
-    """Commit and whether the tree differs from it; both None for an installed package."""
-    here = Path(__file__).parent
-
-    def git(*arguments: str) -> str:
-        command = ["git", "-C", str(here), *arguments]
-        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=10).stdout.strip()
-
-    try:
-        return {"commit": git("rev-parse", "HEAD"), "uncommitted_changes": bool(git("status", "--porcelain"))}
-    except (OSError, subprocess.SubprocessError):
-        return {"commit": None, "uncommitted_changes": None}
+    return {**run_record(spec, forward), "seed": spec.seed, **environment()}

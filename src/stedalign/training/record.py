@@ -1,0 +1,54 @@
+"""What a run writes down about itself, in its folder and in its checkpoints, and what a resumed run must match."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from stedalign.imaging.forward import ForwardSpec
+from stedalign.networks.recorded import differences
+from stedalign.optics.spec import SpecError
+from stedalign.training.spec import TrainSpec
+
+CHECKPOINT_KEY = "stedalign"
+"""Under which a checkpoint of the trainer holds the record, as JSON; the first ones lack it."""
+
+
+def run_record(spec: TrainSpec, forward: ForwardSpec) -> dict[str, Any]:
+    """What is trained, on which data and for which optics; fits JSON."""
+    return {
+        "train_spec": spec.model_dump(),
+        "forward_spec": forward.model_dump(),
+        "setup_hash": forward.hash,
+        "modes": spec.dataset.mode_set.pairs,
+    }
+
+
+def check_record(recorded: Mapping[str, Any], spec: TrainSpec, forward: ForwardSpec, source: str) -> None:
+    """Raise ``ValueError``, which begins with ``source``, unless this run may go on from the recorded one.
+
+    It may have another number of epochs and nothing else. Descriptions are compared as this version reads them,
+    not fingerprints.
+    """
+    try:
+        held_spec = TrainSpec.parse(_without_nulls(recorded["train_spec"]))
+        held_forward = ForwardSpec.parse(_without_nulls(recorded["forward_spec"]))
+    except SpecError as error:
+        raise ValueError(f"{source} a configuration that this version does not know ({error})") from error
+    found = differences(
+        {"training": held_spec.model_dump(exclude={"epochs"}), "forward": held_forward.picture},
+        {"training": spec.model_dump(exclude={"epochs"}), "forward": forward.picture},
+    )
+    if found:
+        raise ValueError(f"{source} another configuration ({found[0]}; asked for: {found[1]})")
+
+
+def _without_nulls(value: Any) -> Any:
+    """Nested tables without the keys that are null, so that they take their defaults.
+
+    A file of JSON has null for an infinite value too, and the one value that may be infinite, the beam's fill, is
+    so by default.
+    """
+    if isinstance(value, dict):
+        return {key: _without_nulls(entry) for key, entry in value.items() if entry is not None}
+    return value
