@@ -73,58 +73,47 @@ def align(
     mask stays; whatever else ends it (closing the iterator, an exception, Ctrl-C) restores mask and stage. The
     microscope is closed in any case, before the last event. Raises ``AlignmentError`` where no picture can be used.
     """
-    before, home = microscope.slm.shown(), microscope.stage.position_nm()
+    bench = _Bench(microscope, estimator, policy, home=microscope.stage.position_nm())
+    before = microscope.slm.shown()
     try:
         if microscope.shutter is not None:
             microscope.shutter.open()
         found = None
         if not np.array_equal(before, mask(start)):
-            found = yield from _measure_found(microscope, estimator, before, home, policy)
-        finished = yield from _improve(microscope, estimator, mask, start, home, policy)
+            found = yield from _measure_found(bench, before)
+        finished = yield from _improve(bench, mask, start)
         if found is not None and (finished.shown is None or not policy.is_better(finished.shown, found)):
             finished = Finished(policy.is_aligned(found.estimate), "the mask that was found measures no worse", found)
         microscope.slm.show(before if finished.shown is None else finished.shown.levels)
         if finished.shown is None:
-            _go_to(microscope, home)
+            bench.go_home()
     except BaseException:
         microscope.slm.show(before)
-        _go_to(microscope, home)
+        bench.go_home()
         raise
     finally:
         microscope.close()
     yield finished
 
 
-def _measure_found(
-    microscope: Microscope,
-    estimator: Callable[[OrthoSections], Estimate],
-    levels: Levels,
-    home: Position,
-    policy: Policy,
-) -> Generator[Event, None, Measured | None]:
+def _measure_found(bench: _Bench, levels: Levels) -> Generator[Event, None, Measured | None]:
     """The picture under the mask that was found, or None where it shows no focus of this setup."""
     try:
-        measured = yield from _measure(microscope, estimator, 0, None, levels, home, policy)
+        measured = yield from bench.measure(0, None, levels)
     except PictureError:
         return None
     yield measured
     return measured if measured.estimate.accepted else None
 
 
-def _improve(
-    microscope: Microscope,
-    estimator: Callable[[OrthoSections], Estimate],
-    mask: Callable[[Wavefront], Levels],
-    start: Wavefront,
-    home: Position,
-    policy: Policy,
-) -> Generator[Event, None, Finished]:
+def _improve(bench: _Bench, mask: Callable[[Wavefront], Levels], start: Wavefront) -> Generator[Event, None, Finished]:
     """Correct until there is nothing left to gain; the best mask is the outcome's ``shown``."""
+    policy = bench.policy
     best: Measured | None = None
     correction = start
     for number in range(policy.max_corrections + 1):
         try:
-            measured = yield from _measure(microscope, estimator, number, correction, mask(correction), home, policy)
+            measured = yield from bench.measure(number, correction, mask(correction))
         except PictureError as error:
             if best is None:
                 raise AlignmentError(str(error)) from error
@@ -141,67 +130,66 @@ def _improve(
         if policy.is_aligned(best.estimate):
             return Finished(True, "what is left is below the target or below its own noise", best)
         if number < policy.max_corrections:
-            _move_by(microscope, best.estimate.shift_nm, home, policy)
+            bench.move_by(best.estimate.shift_nm)
             correction = policy.next_correction(correction, best.estimate)
     return Finished(False, f"stopped after {policy.max_corrections} corrections", best)
 
 
-def _measure(
-    microscope: Microscope,
-    estimator: Callable[[OrthoSections], Estimate],
-    number: int,
-    correction: Wavefront | None,
-    levels: Levels,
-    home: Position,
-    policy: Policy,
-) -> Generator[Event, None, Measured]:
-    """Show a mask, center the bead, and estimate its picture. Raises ``PictureError`` for one without use."""
-    microscope.slm.show(levels)
-    sections = yield from _center(microscope, home, policy)
-    estimate = estimator(sections)
-    likeness = correlation(sections.data, estimate.ideal)
-    return Measured(number, correction, levels, sections, estimate, likeness)
+@dataclass(frozen=True)
+class _Bench:
+    """The microscope and the bead on it: takes centered pictures and keeps the stage near where it began."""
 
+    microscope: Microscope
+    estimator: Callable[[OrthoSections], Estimate]
+    policy: Policy
+    home: Position
 
-def _center(microscope: Microscope, home: Position, policy: Policy) -> Generator[Event, None, OrthoSections]:
-    """Move the bead to the middle by its center of mass; the last picture is the generator's return value."""
-    sections = microscope.source.acquire()
-    last = math.inf
-    for _ in range(policy.max_center_moves):
-        check_picture(sections)
-        displacement = displacement_nm(sections)
-        distance = math.hypot(*displacement)
-        if distance <= policy.center_within_nm:
-            break
-        if distance > 1.5 * last:
+    def measure(self, number: int, correction: Wavefront | None, levels: Levels) -> Generator[Event, None, Measured]:
+        """Show a mask, center the bead, and estimate its picture. Raises ``PictureError`` for one without use."""
+        self.microscope.slm.show(levels)
+        sections = yield from self.center()
+        estimate = self.estimator(sections)
+        likeness = correlation(sections.data, estimate.ideal)
+        return Measured(number, correction, levels, sections, estimate, likeness)
+
+    def center(self) -> Generator[Event, None, OrthoSections]:
+        """Move the bead to the middle by its center of mass; the last picture is the generator's return value."""
+        sections = self.microscope.source.acquire()
+        last = math.inf
+        for _ in range(self.policy.max_center_moves):
+            check_picture(sections)
+            displacement = displacement_nm(sections)
+            distance = math.hypot(*displacement)
+            if distance <= self.policy.center_within_nm:
+                break
+            if distance > 1.5 * last:
+                raise AlignmentError(
+                    f"centering runs away ({last:.0f} nm, then {distance:.0f} nm): check the stage's axes and signs"
+                )
+            last = distance
+            self.move_by(displacement)
+            yield Centered(displacement)
+            sections = self.microscope.source.acquire()
+        return sections
+
+    def move_by(self, displacement: Position) -> None:
+        """Follow the bead, unless it is as good as there or suspiciously far from where the stage began."""
+        if math.hypot(*displacement) < self.policy.center_within_nm / 3:
+            return
+        stage, allowed = self.microscope.stage, self.policy.max_travel_nm
+        x, y, z = (position + step for position, step in zip(stage.position_nm(), displacement, strict=True))
+        travel = math.dist((x, y, z), self.home)
+        if travel > allowed:
             raise AlignmentError(
-                f"centering runs away ({last:.0f} nm, then {distance:.0f} nm): check the stage's axes and signs"
+                f"the bead seems to be {travel:.0f} nm from where it was, more than the {allowed:.0f} nm that "
+                "the stage may follow it: bring a bead to the middle by hand"
             )
-        last = distance
-        _move_by(microscope, displacement, home, policy)
-        yield Centered(displacement)
-        sections = microscope.source.acquire()
-    return sections
+        try:
+            stage.move_to_nm(x, y, z)
+        except ValueError as error:
+            raise AlignmentError(f"the bead cannot be centered: {error}") from error
 
-
-def _move_by(microscope: Microscope, displacement: Position, home: Position, policy: Policy) -> None:
-    """Follow the bead, unless it is as good as there or suspiciously far from where the stage began."""
-    if math.hypot(*displacement) < policy.center_within_nm / 3:
-        return
-    x, y, z = (position + step for position, step in zip(microscope.stage.position_nm(), displacement, strict=True))
-    travel = math.dist((x, y, z), home)
-    if travel > policy.max_travel_nm:
-        raise AlignmentError(
-            f"the bead seems to be {travel:.0f} nm from where it was, more than the {policy.max_travel_nm:.0f} nm that "
-            "the stage may follow it: bring a bead to the middle by hand"
-        )
-    try:
-        microscope.stage.move_to_nm(x, y, z)
-    except ValueError as error:
-        raise AlignmentError(f"the bead cannot be centered: {error}") from error
-
-
-def _go_to(microscope: Microscope, position: Position) -> None:
-    # The stage came from there, so only a stage that drifted past its own limits refuses; then it stays.
-    with suppress(ValueError):
-        microscope.stage.move_to_nm(*position)
+    def go_home(self) -> None:
+        # The stage came from there, so only a stage that drifted past its own limits refuses; then it stays.
+        with suppress(ValueError):
+            self.microscope.stage.move_to_nm(*self.home)

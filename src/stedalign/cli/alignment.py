@@ -135,7 +135,7 @@ class _Progress:
         self.moves = 0
         self.finished = False
         self.table = Table(title="alignment", title_justify="left")
-        for name in ("corrections", "centering", "wavefront (mλ rms)", "null ratio", "correlation", "chi2", ""):
+        for name in ("step", "centering", "wavefront (mλ rms)", "null", "Pearson r", "chi2", "mask"):
             self.table.add_column(name, justify="right")
 
     def add(self, event: Event) -> None:
@@ -154,7 +154,7 @@ class _Progress:
                 f"{found.null_ratio:.2%}",
                 f"{event.correlation:.4f}",
                 f"{found.reduced_chi2:.2f}",
-                "kept" if event.kept else "[yellow]restored[/yellow]",
+                "found" if event.correction is None else "kept" if event.kept else "[yellow]restored[/yellow]",
             )
             self.moves = 0
 
