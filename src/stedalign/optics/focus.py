@@ -24,6 +24,8 @@ from stedalign.optics.wavefront import ModeSet
 Floats = NDArray[np.float64]
 SHIFT_AXES = ("x", "y", "z")
 
+ROWS_AT_ONCE = 192
+"""Waves (batch x channels) that are propagated together: more leave the cache and gain nothing."""
 FINEST_NODES = (32, 64), (48, 96), (80, 176), (128, 288)
 
 
@@ -95,16 +97,16 @@ class Focus(torch.nn.Module):
         The parameters are the modes' coefficients in rms waves, then the shift of the picture along
         x, y, z in nm.
         """
-        waves = self._waves(parameters)
-        intensities = []
-        for index, points in enumerate(self.points):
-            total = cross = waves.new_zeros(())
-            for even, odd in self._fields(waves, index):
-                for part in (*even, *odd):
-                    total = torch.addcmul(total, part, part)
-                cross = torch.addcmul(torch.addcmul(cross, even[1], odd[0]), even[0], odd[1], value=-1)
-            intensities.append(_mirrored(total * self.scale, cross * (2 * self.scale), points))
-        return intensities
+        chunk = max(1, ROWS_AT_ONCE // self.channels.shape[1])
+        parts = [self._intensities(part) for part in parameters.split(chunk)]
+        return [torch.cat(pieces) for pieces in zip(*parts, strict=True)]
+
+    def _intensities(self, parameters: Tensor) -> list[Tensor]:
+        fields = self._fields(self._waves(parameters))
+        return [
+            _mirrored(even.square().sum((1, 2)), odd.square().sum((1, 2)), _cross(even, odd), size) * self.scale
+            for (even, odd), size in zip(fields, self.points, strict=True)
+        ]
 
     def jacobian(self, parameters: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Intensities (B, P) as from ``forward`` and their derivatives (B, modes + 3, P), per target.
@@ -112,50 +114,62 @@ class Focus(torch.nn.Module):
         Analytic: a parameter multiplies each plane wave by i times its row of the basis, and the field is
         linear in the waves.
         """
+        chunk = max(1, ROWS_AT_ONCE // (self.channels.shape[1] * parameters.shape[1]))
+        parts = [self._slopes(part) for part in parameters.split(chunk)]
+        values, derivatives = zip(*parts, strict=True)
+        return (
+            [torch.cat(pieces) for pieces in zip(*values, strict=True)],
+            [torch.cat(pieces) for pieces in zip(*derivatives, strict=True)],
+        )
+
+    def _slopes(self, parameters: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         count, size = parameters.shape
         waves = self._waves(parameters)
-        rows = self.basis.T
+        real, imag = waves[:, None, 0], waves[:, None, 1]
+        rows = self.basis.T[None, :, None, :]
         # i (a + ib) row = (-b + ia) row
-        turned = torch.stack([-waves[1][:, :, None] * rows, waves[0][:, :, None] * rows]).flatten(2, 3)
+        turned = torch.stack([-imag * rows, real * rows], dim=2).flatten(0, 1)
+        fields = self._fields(waves)
+        slopes = self._fields(turned)
         values, derivatives = [], []
-        for index, points in enumerate(self.points):
-            total = cross = total_slope = cross_slope = waves.new_zeros(())
-            for (even, odd), slopes in zip(self._fields(waves, index), self._fields(turned, index), strict=True):
-                d_even, d_odd = ([part.view(count, size, -1) for part in parts] for parts in slopes)
-                for part, slope in zip((*even, *odd), (*d_even, *d_odd), strict=True):
-                    total = torch.addcmul(total, part, part)
-                    total_slope = torch.addcmul(total_slope, part[:, None], slope)
-                cross = torch.addcmul(torch.addcmul(cross, even[1], odd[0]), even[0], odd[1], value=-1)
-                for sign, real, imag in ((1, 1, 0), (-1, 0, 1)):
-                    cross_slope = torch.addcmul(cross_slope, d_even[real], odd[imag][:, None], value=sign)
-                    cross_slope = torch.addcmul(cross_slope, even[real][:, None], d_odd[imag], value=sign)
-            values.append(_mirrored(total * self.scale, cross * (2 * self.scale), points))
-            derivatives.append(_mirrored(total_slope * (2 * self.scale), cross_slope * (2 * self.scale), points))
-        return values, derivatives
+        for (even, odd), (d_even, d_odd), points in zip(fields, slopes, self.points, strict=True):
+            values.append(_mirrored(even.square().sum((1, 2)), odd.square().sum((1, 2)), _cross(even, odd), points))
+            d_even, d_odd = (part.unflatten(0, (count, size)) for part in (d_even, d_odd))
+            even, odd = even[:, None], odd[:, None]
+            crossed = _cross(d_even, odd) + _cross(even, d_odd)
+            derivatives.append(
+                _mirrored(2 * (even * d_even).sum((2, 3)), 2 * (odd * d_odd).sum((2, 3)), crossed, points)
+            )
+        return [value * self.scale for value in values], [value * self.scale for value in derivatives]
 
     def _waves(self, parameters: Tensor) -> Tensor:
-        """The plane waves of each channel, (2, channels, B, J) with real and imaginary part first."""
+        """The plane waves of each channel, (B, 2, channels, J) with real and imaginary part on the second axis."""
         phase = parameters @ self.basis.T
-        cosine, sine = torch.cos(phase), torch.sin(phase)
-        real, imag = self.channels[:, :, None]
-        return torch.stack([cosine * real - sine * imag, cosine * imag + sine * real])
+        cosine, sine = torch.cos(phase)[:, None], torch.sin(phase)[:, None]
+        real, imag = self.channels
+        return torch.stack([cosine * real - sine * imag, cosine * imag + sine * real], dim=1)
 
-    def _fields(self, waves: Tensor, index: int) -> Iterator[tuple[list[Tensor], list[Tensor]]]:
-        """Per channel, even and odd part of the field on the first half of a target, each [real, imaginary] (B, P/2).
+    def _fields(self, waves: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Even and odd part of the field on each target's first half, each (B, 2, channels, P/2)."""
+        shape, flat = waves.shape[:-1], waves.flatten(0, -2)
 
-        One channel at a time, so that what is squared next still lies in the cache.
-        """
-        parts = []
-        for name in (f"even{index}", f"odd{index}"):
-            coefficients = waves.flatten(0, 2) @ self.get_buffer(f"compress_{name}").T
-            parts.append((coefficients.view(*waves.shape[:3], -1), self.get_buffer(f"expand_{name}").T))
-        for channel in range(waves.shape[1]):
-            even, odd = ([half[part, channel] @ expand for part in (0, 1)] for half, expand in parts)
-            yield even, odd
+        def part(name: str) -> Tensor:
+            # One large product each: batched ones are several times slower.
+            coefficients = flat @ self.get_buffer(f"compress_{name}").T
+            return (coefficients @ self.get_buffer(f"expand_{name}").T).unflatten(0, shape)
+
+        return [(part(f"even{index}"), part(f"odd{index}")) for index in range(len(self.points))]
 
 
-def _mirrored(total: Tensor, cross: Tensor, size: int) -> Tensor:
+def _cross(even: Tensor, odd: Tensor) -> Tensor:
+    """Re(conj(even) i odd) x 2, summed over the channels; (real, imag) is the third axis from the end."""
+    product = even[..., 1, :, :] * odd[..., 0, :, :] - even[..., 0, :, :] * odd[..., 1, :, :]
+    return 2 * product.sum(-2)
+
+
+def _mirrored(even: Tensor, odd: Tensor, cross: Tensor, size: int) -> Tensor:
     """|even + i odd|^2 on the first half of the points and |even - i odd|^2 on the mirrored second half."""
+    total = even + odd
     return torch.cat([total + cross, (total - cross)[..., : size // 2].flip(-1)], dim=-1)
 
 
@@ -256,7 +270,9 @@ def _choose_pupil(
         )
 
     def first_good(counts: Sequence[int], evaluate: Callable[[int], Floats]) -> int:
-        return next((count for count in counts[:-1] if error(evaluate(count), reference) < 0.5 * tolerance), counts[-1])
+        return next(
+            (count for count in counts[:-1] if error(evaluate(count), reference) < 0.15 * tolerance), counts[-1]
+        )
 
     radial = first_good(_ladder(finest[0], 2), partial(intensity, azimuthal=finest[1]))
     azimuthal = first_good(_ladder(finest[1], 4), partial(intensity, finest[0]))
