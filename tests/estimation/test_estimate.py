@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 
 from stedalign.estimation.estimate import Estimator, Limits, PictureError, check_picture
 from stedalign.imaging.sections import OrthoSections
@@ -53,6 +54,15 @@ def test_the_null_of_an_aberrated_donut_is_brighter_than_that_of_a_perfect_one(e
     _, perfect = draw(1, strength=0.0, seed=3)
     assert estimator(as_sections(perfect[0])).null_ratio < 1e-3
     assert estimator(as_sections(aberrated[0])).null_ratio > estimator(as_sections(perfect[0])).null_ratio
+
+
+def test_astigmatism_makes_the_crest_uneven(estimator, draw, as_sections):
+    truth, perfect = draw(1, strength=0.0, seed=3)
+    assert estimator(as_sections(perfect[0])).crest_uniformity > 0.9
+    truth[0, 1] = 0.06
+    with torch.no_grad():
+        astigmatic = torch.poisson(estimator.model(truth.float()), torch.Generator().manual_seed(0))
+    assert estimator(as_sections(astigmatic[0])).crest_uniformity < 0.8
 
 
 def test_a_focus_of_the_wrong_handedness_is_refused_with_a_reason(spec, draw, as_sections):

@@ -24,9 +24,10 @@ BEAM_KEYS = {
     "rep_rate": "Hz",
     "pulse_length": "s",
     "obj_ba": "back aperture's diameter, mm",
-    "offset": "of the beam against the back aperture, mm; one number or [x, y]",
+    "offset": "of the mask against the back aperture, mm; one number or [x, y]",
 }
 NUMERICAL_KEYS = ("out_scrn_size", "z_extent", "out_res", "inp_res")
+# px_size is the pitch of the original's display: it stands beside the optics there and changes nothing in them.
 OPTIONAL_BEAM_KEYS = {"px_size"}
 
 

@@ -15,7 +15,7 @@ from stedalign.estimation.centering import displacement_nm
 from stedalign.estimation.fit import fit, start_parameters
 from stedalign.estimation.propose import propose
 from stedalign.imaging.forward import ForwardModel, ForwardSpec
-from stedalign.imaging.quality import correlation, null_ratio
+from stedalign.imaging.quality import correlation, crest_uniformity, null_ratio
 from stedalign.imaging.sections import PLANES, OrthoSections
 from stedalign.networks.network import Network
 from stedalign.optics.spec import Spec
@@ -58,6 +58,8 @@ class Estimate:
     """Why the estimate was refused; empty when accepted."""
     null_ratio: float
     """Of the beam with the fitted wavefront: no bead, no noise. nan for a pattern without a zero."""
+    crest_uniformity: float
+    """Lowest over highest crest around the fitted donut's xy section: 1 is an even ring."""
     correlation: float
     """Pearson correlation between the picture and the fitted model."""
     start: str
@@ -86,6 +88,7 @@ class Estimate:
             "accepted": self.accepted,
             "reason": self.reason,
             "null_ratio": None if np.isnan(self.null_ratio) else self.null_ratio,
+            "crest_uniformity": self.crest_uniformity,
             "correlation": self.correlation,
             "shift_nm": list(self.shift_nm),
             "photons": list(self.photons),
@@ -170,6 +173,7 @@ class Estimator:
             accepted=not reason,
             reason=reason,
             null_ratio=null_ratio(model, wavefront),
+            crest_uniformity=crest_uniformity(expected[0, 0]),
             correlation=correlation(sections.data, expected[0]),
             start=list(starts)[best],
             reconstruction=expected[0],

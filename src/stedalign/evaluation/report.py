@@ -58,7 +58,7 @@ def draw_estimate(path: Path, sections: OrthoSections, estimate: Estimate, title
     verdict = "accepted" if estimate.accepted else f"REFUSED: {estimate.reason}"
     lines = (
         f"{estimate.rms_waves * 1e3:.1f} ± {estimate.rms_sigma_waves * 1e3:.1f} mλ rms",
-        f"null ratio {estimate.null_ratio:.2%}",
+        f"null ratio {estimate.null_ratio:.2%}, crest uniformity {estimate.crest_uniformity:.2f}",
         f"reduced chi2 {estimate.reduced_chi2:.3f}",
         f"shift {', '.join(f'{value:.0f}' for value in estimate.shift_nm)} nm (x, y, z)",
         verdict,
