@@ -253,7 +253,8 @@ def align(
         raise NotAligned(finished.reason if finished else "the loop ended early")
     after = finished.shown
     mask = save_masks(setup, after.levels, after.correction, folder)
-    title = f"{microscope.name}: {session.corrections} corrections, {finished.reason}"
+    tried = "1 correction" if session.corrections == 1 else f"{session.corrections} corrections"
+    title = f"{microscope.name}: {tried}, {finished.reason}"
     draw_alignment(folder / "alignment.png", session.before, after, title)
     world = microscope.world if isinstance(microscope, SimulatedMicroscope) else None
     truths = [
