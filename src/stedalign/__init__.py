@@ -14,6 +14,7 @@ _HOMES = {
     "Setup": "stedalign.config",
     "Estimate": "stedalign.estimation.estimate",
     "focus": "stedalign.api",
+    "focus_on": "stedalign.api",
     "effective_spot": "stedalign.api",
     "estimate": "stedalign.api",
     "align": "stedalign.api",
@@ -33,12 +34,13 @@ __all__ = [
     "effective_spot",
     "estimate",
     "focus",
+    "focus_on",
     "load_microscope",
     "load_stack",
 ]
 
 if TYPE_CHECKING:
-    from stedalign.api import Alignment, align, effective_spot, estimate, focus
+    from stedalign.api import Alignment, align, effective_spot, estimate, focus, focus_on
     from stedalign.config import Setup
     from stedalign.devices.loading import load_microscope
     from stedalign.estimation.estimate import Estimate

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from stedalign.alignment.loop import Event, Finished, Measured
 from stedalign.alignment.loop import align as alignment_events
@@ -33,6 +34,7 @@ from stedalign.networks.network import Network
 from stedalign.optics.focus import Focus
 from stedalign.optics.pupil import sample_pupil
 from stedalign.optics.saturation import focal_intensity
+from stedalign.optics.targets import Target
 from stedalign.optics.wavefront import ModeSet, Wavefront
 
 DEFAULT_NETWORK = "multinet11"
@@ -43,16 +45,50 @@ FINE_PUPIL = 36, 80
 def focus(setup: Setup, wavefront: Wavefront, *, tolerance: float = 1e-5) -> OrthoSections:
     """Intensity of the depletion focus in three sections, relative to the crest without aberrations.
 
-    No bead, no noise, no background; the relative L2 error stays below ``tolerance``.
+    No bead, no noise, no background; the relative L2 error stays below ``tolerance``. Raises ``ValueError`` where the
+    sections are too wide for it.
     """
-    strength = max(0.2, 1.25 * wavefront.rms_waves)
-    plan = _plan(setup.forward, wavefront.modes, tolerance, round(strength, 1))
-    parameters = torch.zeros(1, len(wavefront.modes) + 3, dtype=torch.float64)
-    parameters[0, :-3] = torch.from_numpy(wavefront.array)
-    with torch.no_grad():
-        planes = torch.cat(plan(parameters)).numpy()
+    planes = _intensity(_section_plan(setup.forward, wavefront.modes, tolerance, _strength(wavefront)), wavefront)
     samples = setup.sampling.samples
-    return OrthoSections(planes.reshape(3, samples, samples), setup.sampling.pixel_nm)
+    return OrthoSections(np.stack(planes).reshape(3, samples, samples), setup.sampling.pixel_nm)
+
+
+def focus_on(setup: Setup, wavefront: Wavefront, target: Target, *, tolerance: float = 1e-5) -> NDArray[np.float64]:
+    """The same intensity on any target of ``stedalign.optics.targets``: a plane, a line, a volume, points.
+
+    Shaped like the target; points give (P,). A volume [z, y, x] is ``section("zyx", samples, pixel_nm)``.
+    """
+    strength = _strength(wavefront)
+    plan = Focus(
+        setup.objective, setup.depletion, wavefront.modes, [target], tolerance=tolerance, strength_waves=strength
+    ).double()
+    # Every plan is relative to its own brightest pixel, which may lie far from the crest.
+    crest = _section_plan(setup.forward, wavefront.modes, tolerance, strength)
+    (values,) = _intensity(plan, wavefront)
+    return values.reshape(target.shape) * float(crest.scale / plan.scale)
+
+
+def _strength(wavefront: Wavefront) -> float:
+    return round(max(0.2, 1.25 * wavefront.rms_waves), 1)
+
+
+def _intensity(plan: Focus, wavefront: Wavefront) -> list[NDArray[np.float64]]:
+    parameters = plan.rest.clone()
+    parameters[: len(wavefront.modes)] = torch.from_numpy(wavefront.array)
+    with torch.no_grad():
+        return [values[0].numpy() for values in plan(parameters[None])]
+
+
+@lru_cache(maxsize=8)
+def _section_plan(forward: ForwardSpec, modes: ModeSet, tolerance: float, strength_waves: float) -> Focus:
+    return Focus(
+        forward.objective,
+        forward.beam,
+        modes,
+        forward.sampling.targets(),
+        tolerance=tolerance,
+        strength_waves=strength_waves,
+    ).double()
 
 
 def effective_spot(setup: Setup, wavefront: Wavefront) -> OrthoSections:
@@ -62,28 +98,18 @@ def effective_spot(setup: Setup, wavefront: Wavefront) -> OrthoSections:
     excitation is unaberrated. No bead, no detection.
     """
     points = np.concatenate(setup.sampling.points_nm())
-    depletion = sample_pupil(setup.objective, setup.depletion, *FINE_PUPIL)
-    phase = 2 * np.pi * wavefront.modes.polynomials(depletion.x, depletion.y) @ wavefront.array
-    excitation = sample_pupil(setup.objective, setup.excitation, *FINE_PUPIL)
-    spot = np.concatenate([(np.abs(excitation.field(part)) ** 2).sum(axis=0) for part in np.array_split(points, 16)])
     law = setup.fluorophore.law
-    quench = np.concatenate(
-        [
-            focal_intensity(depletion, setup.objective, setup.depletion, part, law, phase)
-            for part in np.array_split(points, 16)
-        ]
-    )
+    spot, quench = np.zeros(len(points)), np.zeros(len(points))
+    for part in setup.excitation.components:
+        pupil = sample_pupil(setup.objective, part, *FINE_PUPIL)
+        spot += focal_intensity(pupil, setup.objective, part, points, law)
+    for part in setup.depletion.components:
+        pupil = sample_pupil(setup.objective, part, *FINE_PUPIL)
+        phase = 2 * np.pi * wavefront.modes.polynomials(pupil.x, pupil.y) @ wavefront.array
+        quench += focal_intensity(pupil, setup.objective, part, points, law, phase)
     left = spot / spot.max() * setup.fluorophore.remaining(quench)
     samples = setup.sampling.samples
     return OrthoSections(left.reshape(3, samples, samples), setup.sampling.pixel_nm)
-
-
-@lru_cache(maxsize=8)
-def _plan(forward: ForwardSpec, modes: ModeSet, tolerance: float, strength_waves: float) -> Focus:
-    points = forward.sampling.points_nm()
-    return Focus(
-        forward.objective, forward.beam, modes, points, tolerance=tolerance, strength_waves=strength_waves
-    ).double()
 
 
 def default_network(setup: Setup) -> Network | None:

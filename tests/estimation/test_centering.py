@@ -14,7 +14,7 @@ SAMPLING = Sampling(samples=32, pixel_nm=(60.0, 60.0, 60.0))
 
 
 def picture(objective, beam, wavefront, shift_nm=(0.0, 0.0, 0.0), sampling=SAMPLING):
-    plan = Focus(objective, beam, wavefront.modes, sampling.points_nm(), tolerance=1e-4)
+    plan = Focus(objective, beam, wavefront.modes, sampling.targets(), tolerance=1e-4)
     planes = torch.cat(plan(torch.tensor([[*wavefront.waves, *shift_nm]])))
     return OrthoSections(planes.reshape(3, sampling.samples, -1).numpy(), sampling.pixel_nm)
 

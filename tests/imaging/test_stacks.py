@@ -10,6 +10,7 @@ from stedalign.imaging.stacks import StackError, load_stack, save_sections, save
 from stedalign.optics.beam import Beam
 from stedalign.optics.focus import Focus
 from stedalign.optics.patterns import Pattern
+from stedalign.optics.targets import section
 from stedalign.optics.wavefront import ModeSet
 
 NM = (31.25, 31.25, 50.0)
@@ -87,14 +88,11 @@ def test_a_donut_in_pieces_is_one_bead(tmp_path):
 @pytest.mark.parametrize("kind", ["vortex", "top_hat", "half_moon", "bivortex"])
 def test_each_pattern_s_focus_is_one_bead(tmp_path, kind):
     spec = ForwardSpec(beam=Beam(pattern=Pattern(kind=kind)), bead=Bead(diameter_nm=0.0))
-    across, along = np.arange(-5, 6) * 110.0, np.arange(-10, 11) * 110.0
-    z, y, x = (grid.ravel() for grid in np.meshgrid(along, across, across, indexing="ij"))
-    points = [np.stack([x, y, z], axis=-1)]
     focus = Focus(
         spec.objective,
         spec.beam,
         ModeSet.of([(2, 2)]),
-        points,
+        [section("zyx", (21, 11, 11), (110.0, 110.0, 110.0))],
         bead_diameter_nm=0.0,
         tolerance=1e-2,
         strength_waves=0.02,

@@ -26,7 +26,7 @@ def by_midpoints(objective, beam, count=900, waves=0.05):
     cosine = np.sqrt(1 - objective.sine**2 * (x**2 + y**2))
     phase = beam.pattern.phase(x, y) + 2 * np.pi * waves * (Mode(3, 1).polynomial(x, y) + Mode(2, -2).polynomial(x, y))
     scalar = (2 / count) ** 2 * objective.sine**2 / np.sqrt(cosine) * beam.envelope(x, y) * np.exp(1j * phase)
-    jones = beam.polarization.field(x, y)
+    jones = [real + 1j * imag for real, imag in beam.polarization.field(x, y)]
     sx, sy = objective.sine * x, objective.sine * y
     radial = sx * jones[0] + sy * jones[1]
     field = np.stack([jones[0] - sx * radial / (1 + cosine), jones[1] - sy * radial / (1 + cosine), -radial]) * scalar
@@ -133,7 +133,8 @@ def test_a_sample_of_the_same_index_changes_nothing():
 def test_a_watery_sample_adds_the_path_difference_and_damps_waves_beyond_the_critical_angle():
     objective = Objective(sample_index=1.33, sample_depth_nm=1000)
     sine = np.array([0.0, 0.5, 0.9])
-    factor = objective.mismatch(sine, 775.0)
+    damping, phase = objective.mismatch(sine, 775.0)
+    factor = damping * np.exp(1j * phase)
     path = 1.33 * np.sqrt(1 - (1.518 * 0.5 / 1.33) ** 2) - 1.518 * np.sqrt(1 - 0.25)
     assert factor[0] == pytest.approx(np.exp(2j * np.pi * 1000 / 775 * (1.33 - 1.518)))
     assert factor[1] == pytest.approx(np.exp(2j * np.pi * 1000 / 775 * path))

@@ -213,3 +213,11 @@ def test_without_the_extra_one_line_says_what_to_install(monkeypatch: pytest.Mon
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r'training needs the extra "train": pip install'):
         train(SPEC, FORWARD, tmp_path)
+
+
+def test_the_last_checkpoint_is_of_the_last_epoch_even_where_an_earlier_one_was_better(
+    data: Path, tmp_path: Path
+) -> None:
+    train(SPEC.model_copy(update={"epochs": 4, "learning_rate": 3.0}), FORWARD, tmp_path, data, progress=False)
+    best, last = (torch.load(tmp_path / "checkpoints" / name, weights_only=True) for name in ("best.ckpt", "last.ckpt"))
+    assert best["epoch"] < last["epoch"] == 3

@@ -92,7 +92,7 @@ class Setup(Spec):
         """Read a TOML file. Raises ``SetupError``, one line that names file, key and remedy."""
         try:
             text = Path(path).read_text(encoding="utf-8")
-            return cls.parse(tomllib.loads(text), str(path))
+            return cls.parse(_beside(tomllib.loads(text), Path(path).parent), str(path))
         except OSError as error:
             raise SetupError(f"{path}: cannot be read ({error.strerror})") from error
         except UnicodeDecodeError as error:
@@ -109,6 +109,18 @@ class Setup(Spec):
             document.add(tomlkit.comment(line))
         _fill(document, self)
         return tomlkit.dumps(document)
+
+
+def _beside(table: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The table with the names of files read as lying beside the setup."""
+    found = {}
+    for key, value in table.items():
+        if isinstance(value, dict):
+            value = _beside(value, folder)
+        elif key == "file" and isinstance(value, str) and value:
+            value = str((folder / value).resolve())
+        found[key] = value
+    return found
 
 
 def _fill(container: TOMLDocument | Table, spec: Spec) -> None:

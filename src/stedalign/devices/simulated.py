@@ -170,7 +170,7 @@ def build_simulated(
     The hidden world is drawn from ``seed`` on ``modes``, or is ``hidden`` as given; ``aberration`` and
     ``bead_offset_nm`` then replace that part of it. The same arguments give the same counts, bit by bit.
     """
-    _require_known_optics(objective, beam)
+    _require_known_optics(objective, beam, sampling)
     world_seed, picture_seed = np.random.SeedSequence(seed).spawn(2)
     if hidden is None:
         hidden = draw_hidden(modes, np.random.default_rng(world_seed), peak_waves_sigma=peak_waves_sigma)
@@ -259,14 +259,17 @@ def _lit_pixels(
     )
 
 
-def _require_known_optics(objective: Objective, beam: Beam) -> None:
+def _require_known_optics(objective: Objective, beam: Beam, sampling: Sampling) -> None:
     """Raise ``ValueError`` for optics that this simulation would silently leave out."""
     unknown = {
         f"the mapping '{objective.mapping}'": objective.mapping != "sine",
         "a sample of another index": objective.sample_index is not None and objective.sample_depth_nm > 0,
         "a central stop": beam.stop_radius > 0,
         "a beam off center": beam.fill_center != (0.0, 0.0),
-        f"{beam.polarization.kind} polarization": beam.polarization.kind != "uniform",
+        "a map of the polarization": beam.polarization.kind == "file",
+        f"{beam.polarization.kind} polarization": beam.polarization.kind in ("radial", "azimuthal"),
+        "an overlay of two patterns": beam.overlay is not None,
+        "pixels that integrate": sampling.integrate,
     }
     found = [name for name, present in unknown.items() if present]
     if found:

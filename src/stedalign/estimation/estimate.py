@@ -126,9 +126,10 @@ class Estimator:
         return ForwardModel(self.spec, self.modes)
 
     def model_for(self, sections: OrthoSections) -> ForwardModel:
-        if sections.sampling == self.spec.sampling:
+        sampling = sections.sampling.model_copy(update={"integrate": self.spec.sampling.integrate})
+        if sampling == self.spec.sampling:
             return self.model
-        return ForwardModel(self.spec.model_copy(update={"sampling": sections.sampling}), self.modes)
+        return ForwardModel(self.spec.model_copy(update={"sampling": sampling}), self.modes)
 
     def __call__(self, sections: OrthoSections) -> Estimate:
         """Estimate wavefront, shifts, scales and backgrounds of one picture.

@@ -27,9 +27,15 @@ class ForwardSpec(Spec):
 
     @property
     def picture(self) -> dict[str, Any]:
-        """The description, as plain data, less what does not change the picture: laser power and pulses."""
-        inert = {"beam": {"power_w", "repetition_rate_hz", "pulse_length_s", "transmittance"}}
-        plain: dict[str, Any] = json.loads(json.dumps(self.model_dump(exclude=inert)))
+        """The description, as plain data, less what does not change the picture: laser power, pulses, places of files.
+
+        What a file holds is told by its fingerprint.
+        """
+        where: dict[str, Any] = {"pattern": {"file"}, "polarization": {"file"}}
+        inert = dict.fromkeys(("power_w", "repetition_rate_hz", "pulse_length_s", "transmittance"), True)
+        plain: dict[str, Any] = json.loads(
+            json.dumps(self.model_dump(exclude={"beam": inert | where | {"overlay": where}}))
+        )
         return plain
 
     @property
@@ -56,7 +62,7 @@ class ForwardModel(torch.nn.Module):
             spec.objective,
             spec.beam,
             modes,
-            spec.sampling.points_nm(),
+            spec.sampling.targets(),
             bead_diameter_nm=spec.bead.diameter_nm,
             tolerance=tolerance,
             strength_waves=strength_waves,

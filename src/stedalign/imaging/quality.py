@@ -32,7 +32,7 @@ def null_ratio(model: ForwardModel, wavefront: Wavefront) -> float:
     phase = 2 * np.pi * model.modes.polynomials(pupil.x, pupil.y) @ waves
 
     def intensity(points_nm: Floats) -> Floats:
-        return np.asarray((np.abs(pupil.field(points_nm.reshape(-1, 3), phase)) ** 2).sum(axis=0))
+        return pupil.intensity(points_nm.reshape(-1, 3), phase)
 
     resolution = beam.wavelength_nm / model.spec.objective.na
     around = np.linspace(-1, 1, 31) * 1.2 * resolution

@@ -12,6 +12,7 @@ from pydantic import Field
 from torch import Tensor
 
 from stedalign.optics.spec import Spec
+from stedalign.optics.targets import Grid, centered, section
 
 PLANES = ("xy", "xz", "yz")
 BACKGROUND_QUANTILE = 0.1
@@ -25,6 +26,8 @@ class Sampling(Spec):
     """Samples along each axis."""
     pixel_nm: tuple[float, float, float] = (31.25, 31.25, 31.25)
     """Pixel size along x, y, z."""
+    integrate: bool = False
+    """Whether each pixel holds the mean over its area, as where a detector or a scan integrates."""
 
     def model_post_init(self, context: Any, /) -> None:
         if not all(0 < pixel <= 1000 for pixel in self.pixel_nm):
@@ -33,14 +36,19 @@ class Sampling(Spec):
     @property
     def axis_px(self) -> Floats:
         """Positions of the samples in pixels, shape (samples,)."""
-        return np.arange(float(self.samples)) - (self.samples - 1) / 2
+        return centered(self.samples, 1.0)
+
+    def targets(self) -> list[Grid]:
+        """The xy, xz and yz section for ``Focus``."""
+        pixel = dict(zip("xyz", self.pixel_nm, strict=True))
+        return [
+            section(axes, (self.samples,) * 2, [pixel[axis] for axis in axes], integrate=self.integrate)
+            for axes in ("yx", "zx", "zy")
+        ]
 
     def points_nm(self) -> list[Floats]:
         """The points (samples^2, 3) of the xy, xz and yz section in nm, row by row."""
-        first, second = np.meshgrid(self.axis_px, self.axis_px)
-        zero = np.zeros_like(first)
-        planes = (first, second, zero), (first, zero, second), (zero, first, second)
-        return [np.stack(plane, axis=-1).reshape(-1, 3) * np.array(self.pixel_nm) for plane in planes]
+        return [target.points_nm for target in self.targets()]
 
 
 @dataclass(frozen=True, eq=False)

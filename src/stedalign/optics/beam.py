@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from stedalign.optics.arrays import Array, namespace
 from stedalign.optics.patterns import Pattern
+from stedalign.optics.pupil_maps import fingerprint, interpolate, jones_map
 from stedalign.optics.spec import Spec
 
-Floats = NDArray[np.float64]
 Mapping = Literal["sine", "herschel", "uniform", "tangent"]
 
 
@@ -55,66 +56,72 @@ class Objective(Spec):
         """Sine of the marginal angle."""
         return self.na / self.immersion_index
 
-    def pupil_radius(self, sine: Floats) -> Floats:
+    def pupil_radius(self, sine: Array) -> Array:
         """Height in the pupil, in pupil radii, of rays with sine of angle ``sine``; any shape."""
-        return _height(self.mapping, sine) / _height(self.mapping, np.array(self.sine))
+        return _height(self.mapping, sine) / float(_height(self.mapping, np.array(self.sine)))
 
-    def ray_sine(self, radius: Floats) -> Floats:
+    def ray_sine(self, radius: Array) -> Array:
         """Sine of the angle of rays at ``radius`` pupil radii: the inverse of ``pupil_radius``."""
-        height = radius * _height(self.mapping, np.array(self.sine))
+        xp = namespace(radius)
+        height = radius * float(_height(self.mapping, np.array(self.sine)))
         if self.mapping == "sine":
             return height
         if self.mapping == "herschel":
-            return np.sin(2 * np.arcsin(height / 2))
-        return np.sin(height if self.mapping == "uniform" else np.arctan(height))
+            return xp.sin(2 * xp.arcsin(height / 2))
+        return xp.sin(height if self.mapping == "uniform" else xp.arctan(height))
 
-    def apodization(self, cosine: Floats) -> Floats:
+    def apodization(self, cosine: Array) -> Array:
         """Amplitude of a plane wave over that in the pupil: sqrt(r dr / (f^2 sin dtheta)).
 
         sqrt(cos), 1, sqrt(theta / sin theta) or cos^(-3/2) for the four mappings (Gu 2000, section 6.3).
         """
+        xp = namespace(cosine)
         if self.mapping == "sine":
-            return np.sqrt(cosine)
+            return xp.sqrt(cosine)
         if self.mapping == "herschel":
-            return np.ones_like(cosine)
+            return xp.ones_like(cosine)
         if self.mapping == "tangent":
             return cosine**-1.5
-        return 1 / np.sqrt(np.sinc(np.arccos(cosine) / np.pi))
+        return 1 / xp.sqrt(xp.sinc(xp.arccos(cosine) / np.pi))
 
-    def mismatch(self, sine: Floats, wavelength_nm: float) -> NDArray[np.complex128]:
-        """Factor on each plane wave from a sample of another index: exp(i k0 d (n_s cos_s - n cos)).
+    def mismatch(self, sine: Array, wavelength_nm: float) -> tuple[Array, Array]:
+        """Amplitude and phase (rad) that a sample of another index puts on each plane wave.
 
-        The focus lies ``sample_depth_nm`` behind the interface (Hell et al. 1993; Fresnel losses are left out).
-        Waves beyond the critical angle are evanescent in the sample and decay. Ones without mismatch.
+        The factor is exp(i k0 d (n_s cos_s - n cos)) with the focus ``sample_depth_nm`` behind the interface (Hell et
+        al. 1993; Fresnel losses are left out). Waves beyond the critical angle are evanescent in the sample and decay.
         """
+        xp = namespace(sine)
         if self.sample_index is None or self.sample_depth_nm == 0:
-            return np.ones(np.shape(sine), dtype=complex)
+            return xp.ones_like(sine), xp.zeros_like(sine)
+        depth = 2 * np.pi * self.sample_depth_nm / wavelength_nm
         transverse = (self.immersion_index * sine) ** 2
-        inside = np.sqrt((self.sample_index**2 - transverse).astype(complex))
-        outside = np.sqrt(self.immersion_index**2 - transverse)
-        factor: NDArray[np.complex128] = np.exp(2j * np.pi * self.sample_depth_nm / wavelength_nm * (inside - outside))
-        return factor
+        inside = self.sample_index**2 - transverse
+        # Both branches are evaluated, so that neither has an infinite slope at the critical angle.
+        size = xp.sqrt(xp.where(inside == 0, 1.0, xp.abs(inside)))
+        path = xp.where(inside > 0, size, 0.0) - xp.sqrt(self.immersion_index**2 - transverse)
+        return xp.exp(-depth * xp.where(inside < 0, size, 0.0)), depth * path
 
     def wavenumber(self, wavelength_nm: float) -> float:
         """2 pi n / wavelength in the immersion medium, rad per nm."""
         return 2 * math.pi * self.immersion_index / wavelength_nm
 
 
-def _height(mapping: Mapping, sine: Floats) -> Floats:
+def _height(mapping: Mapping, sine: Array) -> Array:
     """Height over focal length of rays with this sine of angle."""
+    xp = namespace(sine)
     if mapping == "sine":
         return sine
-    angle = np.arcsin(sine)
+    angle: Array = xp.arcsin(sine)
     if mapping == "herschel":
-        return np.asarray(2 * np.sin(angle / 2))
-    return np.asarray(angle if mapping == "uniform" else np.tan(angle))
+        return 2 * xp.sin(angle / 2)
+    return angle if mapping == "uniform" else xp.tan(angle)
 
 
 class Polarization(Spec):
-    """A pure polarization in front of the objective: one ellipse everywhere, or a vector beam."""
+    """A pure polarization in front of the objective: one ellipse everywhere, a vector beam, or a map."""
 
-    kind: Literal["uniform", "radial", "azimuthal"] = "uniform"
-    """uniform = the ellipse below; radial and azimuthal = linear along or across the radius."""
+    kind: Literal["uniform", "radial", "azimuthal", "file"] = "uniform"
+    """uniform = the ellipse below; radial and azimuthal = linear along or across the radius; file = your own map."""
 
     ellipticity_deg: float = Field(45.0, ge=-45, le=45)
     """+45 is circular, turning from +x to +y in time, and gives the zero of a vortex of positive charge;
@@ -122,24 +129,59 @@ class Polarization(Spec):
     azimuth_deg: float = Field(0.0, ge=-180, le=180)
     """Direction of the ellipse's long axis, from +x to +y."""
 
-    def field(self, x: Floats, y: Floats) -> NDArray[np.complex128]:
-        """Jones vectors (2, ...) at pupil points (pupil radii)."""
-        if self.kind == "uniform":
-            return np.broadcast_to(self.jones.reshape(2, *([1] * np.ndim(x))), (2, *np.shape(x)))
-        azimuth = np.arctan2(y, x) + (np.pi / 2 if self.kind == "azimuthal" else 0.0)
-        return np.stack([np.cos(azimuth), np.sin(azimuth)]).astype(complex)
+    file: str = ""
+    """For kind = "file": an .npy array (2, N, N), the complex Ex and Ey on a square whose edges touch the pupil's."""
+    sha256: str = ""
+    """Fingerprint of the file; filled in when it is first read, and a file that has changed since is refused."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _mark_the_file(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("kind") == "file" and data.get("file") and not data.get("sha256"):
+            return data | {"sha256": fingerprint(str(data["file"]))}
+        return data
+
+    @model_validator(mode="after")
+    def _has_its_file(self) -> Polarization:
+        if (self.kind == "file") != bool(self.file):
+            raise ValueError('a polarization map needs both kind = "file" and file = "..."')
+        return self
+
+    def field(
+        self, x: Array, y: Array, ellipticity_deg: Any = None, azimuth_deg: Any = None
+    ) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+        """Real and imaginary part of Ex, and those of Ey, at pupil points (pupil radii); each of x's shape.
+
+        ``ellipticity_deg`` and ``azimuth_deg`` (numbers or arrays that broadcast with x) stand in for the ellipse's
+        own. Raises ``ValueError`` where a map's file is missing, has changed or holds no map.
+        """
+        xp, zero = namespace(x), x * 0.0 + y * 0.0
+        if self.kind == "file":
+            channels = interpolate(jones_map(self.file, self.sha256), x, y)
+            return (channels[0], channels[1]), (channels[2], channels[3])
+        if self.kind != "uniform":
+            azimuth = xp.arctan2(y, x) + (np.pi / 2 if self.kind == "azimuthal" else 0.0)
+            return (xp.cos(azimuth), zero), (xp.sin(azimuth), zero)
+        chi = np.pi / 180 * (zero + (self.ellipticity_deg if ellipticity_deg is None else ellipticity_deg))
+        psi = np.pi / 180 * (zero + (self.azimuth_deg if azimuth_deg is None else azimuth_deg))
+        along, across = xp.cos(chi), xp.sin(chi)
+        return (along * xp.cos(psi), -across * xp.sin(psi)), (along * xp.sin(psi), across * xp.cos(psi))
 
     @property
     def jones(self) -> NDArray[np.complex128]:
-        """Unit Jones vector (Ex, Ey) for the kernel exp(+ikr), that is exp(-i omega t) in time."""
-        chi, psi = math.radians(self.ellipticity_deg), math.radians(self.azimuth_deg)
-        along, across = math.cos(chi), 1j * math.sin(chi)
-        return np.array(
-            [
-                along * math.cos(psi) - across * math.sin(psi),
-                along * math.sin(psi) + across * math.cos(psi),
-            ]
-        )
+        """Unit Jones vector (Ex, Ey) of the ellipse, for the kernel exp(+ikr), that is exp(-i omega t) in time."""
+        origin = np.zeros(())
+        (x_real, x_imag), (y_real, y_imag) = self.model_copy(update={"kind": "uniform"}).field(origin, origin)
+        return np.array([x_real + 1j * x_imag, y_real + 1j * y_imag])
+
+
+class Overlay(Spec):
+    """A second pattern in the same beam path, incoherent with the first: the z-donut of a 3D-STED instrument."""
+
+    share: float = Field(0.3, gt=0, lt=1)
+    """Fraction of the beam's power that carries this pattern; the rest carries the first."""
+    pattern: Pattern = Pattern(kind="top_hat")
+    polarization: Polarization = Polarization()
 
 
 class Beam(Spec):
@@ -161,6 +203,8 @@ class Beam(Spec):
     """Pulse duration."""
     transmittance: float = Field(0.84, gt=0, le=1)
     """Fraction of the power that reaches the sample."""
+    overlay: Overlay | None = None
+    """A second pattern, incoherent with the first: a table of share, pattern and polarization; none = no second."""
     pattern: Pattern = Pattern()
     polarization: Polarization = Polarization()
 
@@ -168,14 +212,37 @@ class Beam(Spec):
     def _is_a_beam(self) -> Beam:
         if not np.hypot(*self.fill_center) <= 1:
             raise ValueError(f"fill_center {self.fill_center} is longer than 1 pupil radius")
-        offset = np.hypot(*self.pattern.mask_offset)
-        if self.stop_radius > 0 and offset >= self.stop_radius:
-            raise ValueError(
-                f"mask_offset {self.pattern.mask_offset} lies outside the central stop of radius {self.stop_radius}: "
-                "a mask's core in the light of an annulus is not supported"
-            )
+        for part in (self, self.overlay):
+            if part is not None and 0 < self.stop_radius <= np.hypot(*part.pattern.mask_offset):
+                raise ValueError(
+                    f"mask_offset {part.pattern.mask_offset} lies outside the central stop of radius "
+                    f"{self.stop_radius}: a mask's core in the light of an annulus is not supported"
+                )
         return self
 
-    def envelope(self, x: Floats, y: Floats) -> Floats:
-        """Amplitude of the beam at pupil points (pupil radii), 1 at its center; the stop is left to the quadrature."""
-        return np.exp(-((x - self.fill_center[0]) ** 2 + (y - self.fill_center[1]) ** 2) / self.fill**2)
+    @property
+    def taper(self) -> float:
+        """1 / fill^2: how fast the amplitude falls towards the edge, 0 for a uniform fill."""
+        return 1 / self.fill**2
+
+    @property
+    def components(self) -> list[Beam]:
+        """The beams of one pattern each, with their parts of the power, that add as intensities."""
+        if self.overlay is None:
+            return [self]
+        share = self.overlay.share
+        first = {"overlay": None, "power_w": self.power_w * (1 - share)}
+        second = {"pattern": self.overlay.pattern, "polarization": self.overlay.polarization}
+        return [
+            self.model_copy(update=first),
+            self.model_copy(update=second | {"overlay": None, "power_w": self.power_w * share}),
+        ]
+
+    def envelope(self, x: Array, y: Array, taper: Any = None, center: tuple[Any, Any] | None = None) -> Array:
+        """Amplitude of the beam at pupil points (pupil radii), 1 at its center; the stop is left to the quadrature.
+
+        ``taper`` and ``center`` (numbers or arrays that broadcast with x) stand in for the beam's own.
+        """
+        center_x, center_y = self.fill_center if center is None else center
+        squared = (x - center_x) ** 2 + (y - center_y) ** 2
+        return namespace(x).exp(-squared * (self.taper if taper is None else taper))

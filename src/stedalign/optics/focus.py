@@ -1,44 +1,49 @@
-"""The factored focus: many wavefronts of one beam to the intensity on fixed points, by matrix products.
+"""The factored focus: many wavefronts of one beam to the intensity on fixed targets, by small matrix products.
 
-With fixed pupil nodes k_j and fixed points r, the kernel exp(i k_j.r) does not depend on the wavefront. On a set
-of points that contains -r with every r its even part cos(k.r) and its odd part sin(k.r) are real matrices of low
-rank, so the field is two slim real products, and intensities at r and -r come from the same numbers.
-Everything that moves the phase (modes, and shifts of the picture) is linear in it: phase = basis x parameters.
+Three facts make it fast. Written on a fixed grid of plane waves (``polar_grid``), all that mask and light do is one
+complex number for each wave, and everything that moves the phase (modes, shifts of the picture) is linear: phase =
+basis x parameters. The grid is symmetric about both axes, so the kernel from waves to samples splits into real
+products of cosines and sines that need a quarter of the waves and of the samples. And the intensity is band-limited,
+so the field is computed at few samples, from which the pixels follow by interpolation (``target_samples``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.sparse.linalg import eigsh
 from torch import Tensor
 
 from stedalign.optics.beam import Beam, Objective
-from stedalign.optics.pupil import Pupil, sample_pupil
+from stedalign.optics.kernels import FieldKernels, times_i
+from stedalign.optics.planning import plan_waves
+from stedalign.optics.polar_grid import PolarGrid
+from stedalign.optics.pupil import Pupil, beam_parameter, plane_waves, sample_pupil
+from stedalign.optics.target_samples import TargetSamples
+from stedalign.optics.targets import Target
 from stedalign.optics.wavefront import ModeSet
 
 Floats = NDArray[np.float64]
 SHIFT_AXES = ("x", "y", "z")
 
-ROWS_AT_ONCE = 192
-"""Waves (batch x channels) that are propagated together: more leave the cache and gain nothing."""
-FINEST_NODES = (32, 64), (48, 96), (80, 176), (128, 288)
+NUMBERS_AT_ONCE = 200_000
+"""Field values that are computed together: more leave the cache and gain nothing."""
 
 
 class Focus(torch.nn.Module):
-    """Intensity of one beam's focus on fixed sets of points, for batches of wavefronts.
+    """Intensity of one beam's focus on fixed targets, for batches of wavefronts.
 
     Built once from the optics; then differentiable, batched, on any device and in float32 or float64
-    (``.to(...)``, ``.double()``). Intensities are relative to the crest (maximum over all points) of the
+    (``.to(...)``, ``.double()``). Intensities are relative to the crest (maximum over all pixels) of the
     unaberrated focus.
     """
 
     basis: Tensor
     channels: Tensor
+    beads: Tensor
     scale: Tensor
 
     def __init__(
@@ -46,242 +51,182 @@ class Focus(torch.nn.Module):
         objective: Objective,
         beam: Beam,
         modes: ModeSet,
-        targets_nm: Sequence[Floats],
+        targets: Sequence[Target],
         *,
         bead_diameter_nm: float = 0.0,
+        free: Mapping[str, float] | None = None,
         tolerance: float = 1e-5,
         strength_waves: float = 0.35,
     ) -> None:
-        """Plan the focus on ``targets_nm``, arrays (P, 3) of x, y, z in nm with point[P-1-i] = -point[i].
+        """Plan the focus on ``targets`` (see ``optics.targets``).
 
-        Nodes and ranks are chosen so that the relative L2 error of the intensity stays below ``tolerance``
-        for wavefronts of up to ``strength_waves`` rms on ``modes`` (stronger ones lose accuracy slowly).
+        ``free`` names those of ``pupil.BEAM_PARAMETERS`` that differ between samples, each with the largest deviation
+        from the beam's own value that is expected. Nodes and samples are chosen so that the relative L2 error of the
+        intensity on each target stays below ``tolerance`` for wavefronts of up to ``strength_waves`` rms on ``modes``
+        and beams within those deviations (stronger ones lose accuracy slowly). Raises ``ValueError`` where that takes
+        more nodes than is sensible, and for free parameters of a beam with an overlay.
         """
         super().__init__()
-        for points in targets_nm:
-            if points.ndim != 2 or points.shape[1] != 3 or not np.allclose(points, -points[::-1], atol=1e-6):
-                raise ValueError("each target must be (P, 3) points that contain -r with every r, in mirrored order")
         self.modes = modes
-        self.points = [len(points) for points in targets_nm]
-        self.pupil = _choose_pupil(objective, beam, modes, np.concatenate(targets_nm), strength_waves, tolerance)
-        pupil = self.pupil
+        self.free = tuple(free or {})
+        self.objective, self.beam = objective, beam
+        if self.free and beam.overlay is not None:
+            raise ValueError("free beam parameters are not supported for a beam with an overlay")
+        self.targets = torch.nn.ModuleList(
+            TargetSamples(target, objective, beam.wavelength_nm, tolerance / 2) for target in targets
+        )
+        points = np.concatenate([samples.points for samples in self._samples])
+        self.plan = plan_waves(objective, beam, modes, points, free or {}, strength_waves, tolerance)
+        self.grid = PolarGrid(objective, *self.plan.grid)
+        x, y = self.grid.pupil_points(objective)
+        k = objective.wavenumber(beam.wavelength_nm) * self.grid.direction
+        # The mean of kz only turns the phase of whole planes.
+        kappa = k - np.array([0.0, 0.0, (k[:, 2].max() + k[:, 2].min()) / 2])
+        amplitude, power = self._beam_on_the_grid()
+        beads = _coherent_modes(k, self.grid.area, bead_diameter_nm / 2, tolerance)
+        channels = (amplitude[None] * beads[:, None]).reshape(-1, len(k))
+        self.pupil = Pupil(x=x, y=y, k=k, amplitude=amplitude, power=power)
+        """The beam on the grid of plane waves, the components of an overlay one after the other."""
 
-        # The mean of kz only turns the phase of whole planes: without it the kernel's rank is lower.
-        k = pupil.k - np.array([0.0, 0.0, (pupil.k[:, 2].max() + pupil.k[:, 2].min()) / 2])
-        zernikes = 2 * np.pi * modes.polynomials(pupil.x, pupil.y)
-        beads = _coherent_modes(pupil, bead_diameter_nm / 2, tolerance)
-        channels = (pupil.amplitude[None] * beads[:, None]).reshape(-1, len(k))
-
-        self.register_buffer("basis", torch.from_numpy(np.concatenate([zernikes, -k], axis=1)))
+        basis = np.concatenate([2 * np.pi * modes.polynomials(x, y), -kappa], axis=1)
+        self.register_buffer("basis", torch.from_numpy(basis))
+        self.register_buffer("beads", torch.from_numpy(beads))
         self.register_buffer("channels", torch.from_numpy(np.stack([channels.real, channels.imag])))
-        importance = np.sqrt((np.abs(channels) ** 2).sum(axis=0))
-        for index, points in enumerate(targets_nm):
-            half = points[: (len(points) + 1) // 2] @ k.T
-            for name, kernel in (("even", np.cos(half)), ("odd", np.sin(half))):
-                expand, compress = _factor(kernel, importance, tolerance)
-                self.register_buffer(f"expand_{name}{index}", torch.from_numpy(expand))
-                self.register_buffer(f"compress_{name}{index}", torch.from_numpy(compress))
+        self.kernels = FieldKernels(kappa, self._samples)
         self.register_buffer("scale", torch.ones((), dtype=torch.float64))
-        ideal = self(torch.zeros(1, self.basis.shape[1], dtype=torch.float64))
+        ideal = self(self.rest[None])
         self.scale.fill_(1 / float(torch.cat(ideal, dim=-1).max()))
         self.float()
 
     @property
     def nodes(self) -> int:
         """How many plane waves the plan uses."""
-        return int(self.basis.shape[0])
+        return len(self.grid)
+
+    @property
+    def rest(self) -> Tensor:
+        """Parameters (modes + 3 + free,) of the unaberrated focus of the beam as it is."""
+        own = [beam_parameter(self.beam, name) for name in self.free]
+        return torch.tensor([0.0] * (len(self.modes) + 3) + own, dtype=self.basis.dtype, device=self.basis.device)
 
     def forward(self, parameters: Tensor) -> list[Tensor]:
-        """Intensity on each target, shapes (B, P), for ``parameters`` (B, modes + 3).
+        """Intensity on each target, shapes (B, pixels), for ``parameters`` (B, modes + 3 + free).
 
-        The parameters are the modes' coefficients in rms waves, then the shift of the picture along
-        x, y, z in nm.
+        The parameters are the modes' coefficients in rms waves, the shift of the picture along x, y, z in nm, and
+        then the values of the free beam parameters.
         """
-        chunk = max(1, ROWS_AT_ONCE // self.channels.shape[1])
-        parts = [self._intensities(part) for part in parameters.split(chunk)]
+        parts = [self._intensities(part) for part in parameters.split(self._at_once(1))]
         return [torch.cat(pieces) for pieces in zip(*parts, strict=True)]
 
-    def _intensities(self, parameters: Tensor) -> list[Tensor]:
-        fields = self._fields(self._waves(parameters))
-        return [
-            _mirrored(even.square().sum((1, 2)), odd.square().sum((1, 2)), _cross(even, odd), size) * self.scale
-            for (even, odd), size in zip(fields, self.points, strict=True)
-        ]
-
     def jacobian(self, parameters: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Intensities (B, P) as from ``forward`` and their derivatives (B, modes + 3, P), per target.
+        """Intensities (B, pixels) as from ``forward`` and their derivatives (B, parameters, pixels), per target.
 
-        Analytic: a parameter multiplies each plane wave by i times its row of the basis, and the field is
-        linear in the waves.
+        Analytic: a mode or a shift multiplies each plane wave by i times its row of the basis, a beam's parameter
+        changes the wave's amplitude, and the field is linear in the waves.
         """
-        chunk = max(1, ROWS_AT_ONCE // (self.channels.shape[1] * parameters.shape[1]))
-        parts = [self._slopes(part) for part in parameters.split(chunk)]
+        parts = [self._slopes(part) for part in parameters.split(self._at_once(1 + parameters.shape[1]))]
         values, derivatives = zip(*parts, strict=True)
         return (
             [torch.cat(pieces) for pieces in zip(*values, strict=True)],
             [torch.cat(pieces) for pieces in zip(*derivatives, strict=True)],
         )
 
+    @property
+    def _samples(self) -> list[TargetSamples]:
+        return [samples for samples in self.targets if isinstance(samples, TargetSamples)]
+
+    def _at_once(self, derivatives: int) -> int:
+        widest = max(len(samples.points) * len(samples.parities) for samples in self._samples)
+        return max(1, NUMBERS_AT_ONCE // (2 * self.channels.shape[1] * derivatives * widest))
+
+    def _intensities(self, parameters: Tensor) -> list[Tensor]:
+        found = []
+        for samples, images in zip(self._samples, self.kernels(self._waves(parameters)), strict=True):
+            found.append(samples.pixels(torch.stack([field.square().sum(1) for field in images], dim=1)) * self.scale)
+        return found
+
     def _slopes(self, parameters: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         count, size = parameters.shape
         waves = self._waves(parameters)
-        real, imag = waves[:, None, 0], waves[:, None, 1]
-        rows = self.basis.T[None, :, None, :]
-        # i (a + ib) row = (-b + ia) row
-        turned = torch.stack([-imag * rows, real * rows], dim=2).flatten(0, 1)
-        fields = self._fields(waves)
-        slopes = self._fields(turned)
+        steered = times_i(waves)[:, None] * self.basis.T[:, None, None]
+        d_waves = torch.cat([steered, self._beam_slopes(parameters)], dim=1)
+        fields, slopes = self.kernels(waves), self.kernels(d_waves.flatten(0, 1))
         values, derivatives = [], []
-        for (even, odd), (d_even, d_odd), points in zip(fields, slopes, self.points, strict=True):
-            values.append(_mirrored(even.square().sum((1, 2)), odd.square().sum((1, 2)), _cross(even, odd), points))
-            d_even, d_odd = (part.unflatten(0, (count, size)) for part in (d_even, d_odd))
-            even, odd = even[:, None], odd[:, None]
-            crossed = _cross(d_even, odd) + _cross(even, d_odd)
-            derivatives.append(
-                _mirrored(2 * (even * d_even).sum((2, 3)), 2 * (odd * d_odd).sum((2, 3)), crossed, points)
-            )
+        for samples, images, d_images in zip(self._samples, fields, slopes, strict=True):
+            values.append(torch.stack([field.square().sum(1) for field in images], dim=1))
+            rows = [
+                2 * (field[:, None] * slope.unflatten(0, (count, size))).sum(2)
+                for field, slope in zip(images, d_images, strict=True)
+            ]
+            derivatives.append(samples.pixels(torch.stack(rows, dim=2).flatten(0, 1)).unflatten(0, (count, size)))
+            values[-1] = samples.pixels(values[-1])
         return [value * self.scale for value in values], [value * self.scale for value in derivatives]
 
     def _waves(self, parameters: Tensor) -> Tensor:
         """The plane waves of each channel, (B, 2, channels, J) with real and imaginary part on the second axis."""
-        phase = parameters @ self.basis.T
-        cosine, sine = torch.cos(phase)[:, None], torch.sin(phase)[:, None]
-        real, imag = self.channels
-        return torch.stack([cosine * real - sine * imag, cosine * imag + sine * real], dim=1)
+        steering = self.basis.shape[1]
+        channels = self._channels(parameters[:, steering:]) if self.free else self.channels[None]
+        return _turned(channels, parameters[:, :steering] @ self.basis.T)
 
-    def _fields(self, waves: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Even and odd part of the field on each target's first half, each (B, 2, channels, P/2)."""
-        shape, flat = waves.shape[:-1], waves.flatten(0, -2)
+    def _channels(self, beam: Tensor) -> Tensor:
+        """Amplitudes (B, 2, channels, J) of the beams with the free parameters ``beam`` (B, free)."""
+        changes = dict(zip(self.free, beam.unbind(1), strict=True))
+        amplitude = self.grid.project(plane_waves(self.objective, self.beam, *self.plan.moving_rule, changes))
+        channels = torch.view_as_real(amplitude).movedim(-1, 1)
+        return (channels[:, :, None] * self.beads[:, None]).flatten(2, 3)
 
-        def part(name: str) -> Tensor:
-            # One large product each: batched ones are several times slower.
-            coefficients = flat @ self.get_buffer(f"compress_{name}").T
-            return (coefficients @ self.get_buffer(f"expand_{name}").T).unflatten(0, shape)
+    def _beam_slopes(self, parameters: Tensor) -> Tensor:
+        """Derivatives (B, free, 2, channels, J) of the waves with respect to the free beam parameters."""
+        steering = self.basis.shape[1]
+        if not self.free:
+            return self.channels.new_zeros((len(parameters), 0, *self.channels.shape))
+        phase, beam = parameters[:, :steering] @ self.basis.T, parameters[:, steering:]
+        slopes = []
+        for direction in torch.eye(len(self.free), dtype=beam.dtype, device=beam.device):
+            along = torch.func.jvp(self._channels, (beam,), (direction.expand_as(beam),))
+            slopes.append(_turned(along[1], phase))
+        return torch.stack(slopes, dim=1)
 
-        return [(part(f"even{index}"), part(f"odd{index}")) for index in range(len(self.points))]
-
-
-def _cross(even: Tensor, odd: Tensor) -> Tensor:
-    """Re(conj(even) i odd) x 2, summed over the channels; (real, imag) is the third axis from the end."""
-    product = even[..., 1, :, :] * odd[..., 0, :, :] - even[..., 0, :, :] * odd[..., 1, :, :]
-    return 2 * product.sum(-2)
-
-
-def _mirrored(even: Tensor, odd: Tensor, cross: Tensor, size: int) -> Tensor:
-    """|even + i odd|^2 on the first half of the points and |even - i odd|^2 on the mirrored second half."""
-    total = even + odd
-    return torch.cat([total + cross, (total - cross)[..., : size // 2].flip(-1)], dim=-1)
-
-
-def _factor(kernel: Floats, importance: Floats, tolerance: float) -> tuple[Floats, Floats]:
-    """Factors (P, rank) and (rank, J) of a real kernel (P, J) whose columns matter as ``importance`` (J,) says."""
-    left, sizes, right = _leading(kernel * importance, 0.25 * tolerance)
-    return left * sizes, (right / importance[:, None]).T
+    def _beam_on_the_grid(self) -> tuple[NDArray[np.complex128], float]:
+        """Amplitudes (3 x components, J) of the beam as it is, and its power as of ``Pupil``."""
+        found, powers = [], []
+        for part in self.beam.components:
+            powers.append(sample_pupil(self.objective, part, *self.plan.rule).power * self.beam.power_w / part.power_w)
+            amplitude = self.grid.project(plane_waves(self.objective, part, *self.plan.rule))[0].numpy()
+            found.append(amplitude * np.sqrt(powers[0] / powers[-1]))
+        return np.concatenate(found), powers[0]
 
 
-def _leading(matrix: Floats, tolerance: float) -> tuple[Floats, Floats, Floats]:
-    """Leading singular triplets (P, r), (r,), (J, r) that leave less than ``tolerance`` of the Frobenius norm.
-
-    By a randomized range finder with one power iteration (Halko, Martinsson and Tropp 2011, algorithm 4.4), whose
-    guess of the rank doubles until the discarded part is seen to be small. In torch, to have one pool of threads.
-    """
-    with _one_thread():
-        generator = torch.Generator().manual_seed(0)
-        whole = torch.from_numpy(matrix)
-        total = float(whole.square().sum())
-        guess, most = 64, min(matrix.shape)
-        while True:
-            guess = min(2 * guess, most)
-            probe = torch.randn(matrix.shape[1], guess, generator=generator, dtype=whole.dtype)
-            basis, _ = torch.linalg.qr(whole @ probe)
-            basis, _ = torch.linalg.qr(whole @ (whole.T @ basis))
-            left, sizes, right = torch.linalg.svd(basis.T @ whole, full_matrices=False)
-            small = total - sizes.square().cumsum(0) <= max(tolerance**2, 1e-14) * total
-            if small.any() or guess == most:
-                rank = int(small.int().argmax()) + 1 if small.any() else most
-                return (basis @ left[:, :rank]).numpy(), sizes[:rank].numpy(), right[:rank].T.numpy()
+def _turned(channels: Tensor, phase: Tensor) -> Tensor:
+    """exp(i phase) x channels, (B, 2, channels, J), for phases (B, J)."""
+    cosine, sine = torch.cos(phase)[:, None], torch.sin(phase)[:, None]
+    real, imag = channels.unbind(1)
+    turned = torch.addcmul(cosine * real, sine, imag, value=-1), torch.addcmul(cosine * imag, sine, real)
+    return torch.stack(turned, dim=1)
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """For many small factorizations, in which threads wait for each other more than they work."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
-def _coherent_modes(pupil: Pupil, radius_nm: float, tolerance: float) -> Floats:
+def _coherent_modes(k: Floats, area: Floats, radius_nm: float, tolerance: float) -> Floats:
     """The bead as a short sum of coherent pupil factors, shape (modes, J).
 
     A bead averages the intensity over its volume. Its effect on a pair of plane waves is the Fourier transform
-    of the ball at k_j - k_l, a positive matrix whose leading eigenvectors are pupil factors that propagate one
-    by one and add as intensities (the coherent-mode expansion, Wolf 1982).
+    of the ball at k_j - k_l, a positive operator on the pupil whose leading eigenfunctions propagate one by one and
+    add as intensities (the coherent-mode expansion, Wolf 1982).
     """
     if radius_nm == 0:
-        return np.ones((1, len(pupil.k)))
-    weight = np.sqrt((np.abs(pupil.amplitude) ** 2).sum(axis=0))
-    q = radius_nm * np.linalg.norm(pupil.k[:, None] - pupil.k[None], axis=-1)
+        return np.ones((1, len(k)))
+    q = radius_nm * np.linalg.norm(k[:, None] - k[None], axis=-1)
     small = q < 1e-2
     safe = np.where(small, 1.0, q)
     ball = np.where(small, 1 - q**2 / 10, 3 * (np.sin(safe) - safe * np.cos(safe)) / safe**3)
-    root = np.sqrt(weight)
-    # Intensities add here, so the singular values are already powers.
-    vectors, power, _ = _leading(root[:, None] * ball * root, tolerance)
-    return (np.sqrt(power) * vectors / root[:, None]).T
-
-
-def _choose_pupil(
-    objective: Objective, beam: Beam, modes: ModeSet, points: Floats, strength_waves: float, tolerance: float
-) -> Pupil:
-    """The smallest pupil sampling that meets the tolerance on a sample of the points and wavefronts.
-
-    It is measured against a rule that itself agrees with one twice as coarse in both directions. Raises ``ValueError``
-    where the finest rule is not enough for the field.
-    """
-    generator = np.random.default_rng(0)
-    extremes = np.concatenate([points.argmin(axis=0), points.argmax(axis=0)])
-    some = points[np.concatenate([extremes, generator.integers(len(points), size=60)])]
-    coefficients = generator.normal(size=(3, len(modes)))
-    coefficients *= strength_waves / np.linalg.norm(coefficients, axis=1, keepdims=True)
-
-    def intensity(radial: int, azimuthal: int) -> Floats:
-        pupil = sample_pupil(objective, beam, radial, azimuthal)
-        kernel = np.exp(1j * (pupil.k @ some.T))
-        phases = 2 * np.pi * coefficients @ modes.polynomials(pupil.x, pupil.y).T
-        fields = (pupil.amplitude * np.exp(1j * phases)[:, None]) @ kernel
-        return np.asarray((np.abs(fields) ** 2).sum(axis=1))
-
-    def error(found: Floats, reference: Floats) -> float:
-        return float((np.linalg.norm(found - reference, axis=1) / np.linalg.norm(reference, axis=1)).max())
-
-    # An error falls at least as the square of itself when the nodes double, so the finer rule is good enough.
-    for finest in FINEST_NODES:
-        reference = intensity(*finest)
-        if error(intensity(finest[0] // 2, finest[1] // 2), reference) < max(0.1 * tolerance**0.5, 1e-9):
-            break
-    else:
-        reach = np.abs(points).max()
-        raise ValueError(
-            f"a field that reaches {reach:.0f} nm from the focus is too wide for a tolerance of {tolerance:g}: take "
-            "fewer or smaller pixels"
-        )
-
-    def first_good(counts: Sequence[int], evaluate: Callable[[int], Floats]) -> int:
-        return next(
-            (count for count in counts[:-1] if error(evaluate(count), reference) < 0.15 * tolerance), counts[-1]
-        )
-
-    radial = first_good(_ladder(finest[0], 2), partial(intensity, azimuthal=finest[1]))
-    azimuthal = first_good(_ladder(finest[1], 4), partial(intensity, finest[0]))
-    return sample_pupil(objective, beam, radial, azimuthal)
-
-
-def _ladder(finest: int, step: int) -> list[int]:
-    """Numbers of nodes to try, from few to ``finest``: multiples of ``step``, ten percent apart at least."""
-    counts = [4 * step]
-    while counts[-1] < finest:
-        counts.append(min(finest, max(counts[-1] + step, int(1.1 * counts[-1]) // step * step)))
-    return counts
+    root = np.sqrt(area)
+    matrix = root[:, None] * ball * root
+    total = (matrix**2).sum()
+    for count in range(4, len(k), 4):
+        power, vectors = eigsh(matrix, count, v0=root)
+        order = np.argsort(power)[::-1]
+        # Intensities add here, so the eigenvalues are already powers.
+        left = total - np.cumsum(power[order] ** 2)
+        if left[-1] <= max(tolerance**2, 1e-14) * total:
+            needed = order[: int((left <= max(tolerance**2, 1e-14) * total).argmax()) + 1]
+            return np.asarray((np.sqrt(power[needed]) * vectors[:, needed] / root[:, None]).T)
+    raise ValueError(f"a bead of {2 * radius_nm:g} nm is too large for this engine")

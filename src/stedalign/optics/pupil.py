@@ -12,16 +12,62 @@ the integrand is analytic; a Cartesian pupil with its hard edge does not.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from stedalign.optics.beam import Beam, Objective
 
 Floats = NDArray[np.float64]
 Complexes = NDArray[np.complex128]
+
+BEAM_PARAMETERS = (
+    "mask_offset_x",
+    "mask_offset_y",
+    "taper",
+    "fill_center_x",
+    "fill_center_y",
+    "ellipticity_deg",
+    "azimuth_deg",
+)
+"""What may differ from one sample of a batch to the next: mask and beam against the pupil (pupil radii), taper =
+1 / fill^2, and the ellipse of the polarization (degrees)."""
+
+
+def beam_parameter(beam: Beam, name: str) -> float:
+    """The value of one of ``BEAM_PARAMETERS`` in a beam."""
+    return {
+        "mask_offset_x": beam.pattern.mask_offset[0],
+        "mask_offset_y": beam.pattern.mask_offset[1],
+        "taper": beam.taper,
+        "fill_center_x": beam.fill_center[0],
+        "fill_center_y": beam.fill_center[1],
+        "ellipticity_deg": beam.polarization.ellipticity_deg,
+        "azimuth_deg": beam.polarization.azimuth_deg,
+    }[name]
+
+
+class PlaneWaves(NamedTuple):
+    """Plane waves (J of them) of a batch (B) of beams of one pattern, as tensors that carry gradients."""
+
+    q_x: Tensor
+    """Directions sin(theta) / sin(alpha), shapes (B, J): the unit disk."""
+    q_y: Tensor
+    cosine: Tensor
+    """cos(theta), (B, J)."""
+    x: Tensor
+    """Pupil coordinates in pupil radii, (B, J)."""
+    y: Tensor
+    weight: Tensor
+    """Solid angle of each wave, (B, J); 0 for waves that the edge of the pupil cuts off."""
+    amplitude: Tensor
+    """Weight x amplitude x mask phase x polarization, complex (B, 3, J)."""
 
 
 @dataclass(frozen=True)
@@ -47,62 +93,26 @@ class Pupil:
         kernel: Complexes = np.exp(1j * (self.k @ points_nm.T))
         return waves @ kernel
 
+    def intensity(self, points_nm: Floats, phase_rad: Floats | None = None) -> Floats:
+        """|E|^2 at points (P, 3) in nm: shape (P,)."""
+        # In parts, since the kernel holds a complex number for each wave and point.
+        parts = np.array_split(points_nm, -(-len(points_nm) * len(self.k) // 2_000_000))
+        return np.concatenate([(np.abs(self.field(part, phase_rad)) ** 2).sum(axis=0) for part in parts])
+
 
 def sample_pupil(objective: Objective, beam: Beam, radial: int, azimuthal: int) -> Pupil:
-    """Nodes on ``azimuthal`` rays from the core of the beam's mask, ``radial`` of them in each panel.
+    """The nodes of ``plane_waves`` for a beam of one pattern, in float64.
 
-    Panels end where the mask's phase steps and at the edges of stop and pupil. Rays are straight in the plane of
-    q = sin(theta) / sin(alpha), the unit disk. Along one that passes its center at the distance h,
-    cos(theta) = A cos(psi) with A^2 = 1 - (h sin(alpha))^2 and A sin(psi) = sin(alpha) u, u counted from the foot of
-    h. In psi the integrand stays smooth up to the edge however high the NA, and dOmega = sin(alpha) t dpsi dphi with t
-    the distance from the core; with a centered mask this is sin(theta) dtheta dphi.
+    Raises ``ValueError`` for a beam with an overlay, whose parts (``beam.components``) have nodes of their own.
     """
-    pattern, sine = beam.pattern, objective.sine
-    offset_x, offset_y = pattern.mask_offset
-    offset = np.hypot(offset_x, offset_y)
-    stretch_core = float(objective.ray_sine(np.array(offset))) / sine / offset if offset else 1.0
-    core_x, core_y = stretch_core * offset_x, stretch_core * offset_y
-
-    phi, phi_weight = _azimuths(azimuthal, pattern.edge_rad)
-    foot = core_x * np.cos(phi) + core_y * np.sin(phi)
-    height_squared = core_x**2 + core_y**2 - foot**2
-    axis_cosine = np.sqrt(1 - sine**2 * height_squared)
-
-    def psi_at(distance: Floats) -> Floats:
-        return np.arcsin(np.clip(sine * (foot + distance) / axis_cosine, -1, 1))
-
-    def reach(radius: float) -> Floats:
-        """Distance from the core at which rays leave the disk of ``radius`` around the pupil's center."""
-        disk = float(objective.ray_sine(np.array(radius))) / sine
-        return np.sqrt(np.clip(disk**2 - height_squared, 0, None)) - foot
-
-    edge = np.sqrt(1 - height_squared) - foot
-    breaks = [reach(beam.stop_radius) if beam.stop_radius else np.zeros_like(edge)]
-    if pattern.ring is not None:
-        ring = _ring_distance(objective, (offset_x, offset_y), (core_x, core_y), pattern.ring, phi)
-        breaks.append(np.clip(ring, breaks[0], edge))
-    breaks.append(edge)
-
-    node, gauss_weight = np.polynomial.legendre.leggauss(radial)
-    rays, weights = [], []
-    for inner, outer in pairwise(breaks):
-        start, half = psi_at(inner), (psi_at(outer) - psi_at(inner)) / 2
-        rays.append(start + half * (node + 1))
-        weights.append(half * gauss_weight * phi_weight)
-    psi = np.concatenate(rays, axis=1)
-    distance = axis_cosine * np.sin(psi) / sine - foot
-    weight = (sine * distance * np.concatenate(weights, axis=1)).ravel()
-
-    q_x, q_y = (core_x + distance * np.cos(phi)).ravel(), (core_y + distance * np.sin(phi)).ravel()
-    cosine = (axis_cosine * np.cos(psi)).ravel()
+    if beam.overlay is not None:
+        raise ValueError("a beam with an overlay has no single pupil: take its components one by one")
+    waves = plane_waves(objective, beam, radial, azimuthal)
     # Panels that the pupil's edge cuts off have no width; their nodes would only cost time.
-    lit = weight > 0
-    q_x, q_y, cosine, weight = q_x[lit], q_y[lit], cosine[lit], weight[lit]
-    x, y = _pupil_point(objective, q_x, q_y)
-    direction = np.stack([sine * q_x, sine * q_y, cosine], axis=-1)
-    scalar = weight * objective.apodization(cosine) * beam.envelope(x, y) * np.exp(1j * pattern.phase(x, y))
-    scalar = scalar * objective.mismatch(sine * np.hypot(q_x, q_y), beam.wavelength_nm)
-    amplitude = scalar * refracted(direction, beam.polarization.field(x, y))
+    lit = waves.weight[0] > 0
+    q_x, q_y, cosine, x, y, weight = (part[0, lit].numpy() for part in waves[:6])
+    amplitude = waves.amplitude[0][:, lit].numpy()
+    direction = np.stack([objective.sine * q_x, objective.sine * q_y, cosine], axis=-1)
     return Pupil(
         x=x,
         y=y,
@@ -112,17 +122,93 @@ def sample_pupil(objective: Objective, beam: Beam, radial: int, azimuthal: int) 
     )
 
 
-def refracted(direction: Floats, jones: Complexes) -> Complexes:
-    """The field (3, J) of Jones vectors (2, J) after the lens has turned them towards ``direction`` (J, 3).
+def plane_waves(
+    objective: Objective, beam: Beam, radial: int, azimuthal: int, changes: Mapping[str, Tensor] | None = None
+) -> PlaneWaves:
+    """Nodes on ``azimuthal`` rays from the core of the beam's mask, ``radial`` of them in each panel.
+
+    Panels end where the mask's phase steps and at the edges of stop and pupil. Rays are straight in the plane of
+    q = sin(theta) / sin(alpha), the unit disk. Along one that passes its center at the distance h,
+    cos(theta) = A cos(psi) with A^2 = 1 - (h sin(alpha))^2 and A sin(psi) = sin(alpha) u, u counted from the foot of
+    h. In psi the integrand stays smooth up to the edge however high the NA, and dOmega = sin(alpha) t dpsi dphi with t
+    the distance from the core; with a centered mask this is sin(theta) dtheta dphi.
+
+    ``changes`` holds (B,) values of some of ``BEAM_PARAMETERS``; without it B is 1. Everything is differentiable in
+    them, because the nodes move with the mask.
+    """
+    given = dict(changes or {})
+    like = next(iter(given.values()), torch.zeros(1, dtype=torch.float64))
+
+    def value(name: str) -> Tensor:
+        found = given.get(name)
+        return (torch.full_like(like, beam_parameter(beam, name)) if found is None else found)[:, None, None]
+
+    pattern, sine = beam.pattern, objective.sine
+    offset = value("mask_offset_x"), value("mask_offset_y")
+    core_x, core_y = _direction(objective, *offset)
+
+    phi, phi_weight = (torch.as_tensor(part).to(like) for part in _azimuths(azimuthal, pattern.edge_rad))
+    along, across = torch.cos(phi), torch.sin(phi)
+    foot = core_x * along + core_y * across
+    height_squared = core_x**2 + core_y**2 - foot**2
+    axis_cosine = torch.sqrt(1 - sine**2 * height_squared)
+
+    def psi_at(distance: Tensor) -> Tensor:
+        return torch.arcsin(sine * (foot + distance) / axis_cosine)
+
+    def reach(radius: float) -> Tensor:
+        """Distance from the core at which rays leave the disk of ``radius`` around the pupil's center."""
+        disk = float(objective.ray_sine(np.array(radius))) / sine
+        return torch.sqrt(disk**2 - height_squared) - foot
+
+    edge = reach(1.0)
+    breaks = [reach(beam.stop_radius) if beam.stop_radius else torch.zeros_like(edge)]
+    if pattern.ring is not None:
+        ring = _ring_distance(objective, offset, (core_x, core_y), pattern.ring, along, across)
+        breaks.append(torch.minimum(torch.maximum(ring, breaks[0]), edge))
+    breaks.append(edge)
+
+    node, gauss_weight = (torch.as_tensor(part).to(like) for part in np.polynomial.legendre.leggauss(radial))
+    rays, weights = [], []
+    for inner, outer in pairwise(breaks):
+        start, half = psi_at(inner), (psi_at(outer) - psi_at(inner)) / 2
+        rays.append(start + half * (node + 1))
+        weights.append(half * gauss_weight * phi_weight)
+    psi = torch.cat(rays, dim=-1)
+    distance = axis_cosine * torch.sin(psi) / sine - foot
+    weight = sine * distance * torch.cat(weights, dim=-1)
+    q_x, q_y = core_x + distance * along, core_y + distance * across
+    cosine = (axis_cosine * torch.cos(psi)).expand_as(q_x)
+    x, y = _pupil_point(objective, q_x, q_y)
+
+    damping, path = objective.mismatch(sine * torch.sqrt(q_x**2 + q_y**2), beam.wavelength_nm)
+    envelope = beam.envelope(x, y, value("taper"), (value("fill_center_x"), value("fill_center_y")))
+    size = weight * objective.apodization(cosine) * envelope * damping
+    phase = pattern.phase(x, y, offset) + path
+    jones = beam.polarization.field(x, y, value("ellipticity_deg"), value("azimuth_deg"))
+    parts = refracted(sine * q_x, sine * q_y, cosine, torch.complex(*jones[0]), torch.complex(*jones[1]))
+    amplitude = torch.stack(parts, dim=1) * torch.polar(size, phase)[:, None]
+    return PlaneWaves(
+        q_x.flatten(1),
+        q_y.flatten(1),
+        cosine.flatten(1),
+        x.flatten(1),
+        y.flatten(1),
+        weight.flatten(1),
+        amplitude.flatten(2),
+    )
+
+
+def refracted(s_x: Tensor, s_y: Tensor, s_z: Tensor, jones_x: Tensor, jones_y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The field of Jones vectors after the lens has turned them towards the unit vectors (s_x, s_y, s_z).
 
     The lens keeps the azimuthal component and turns the radial one by theta (Richards and Wolf 1959,
     eq. 2.23): E = J - [ (1 - cos theta) (e_rho.J) e_rho + sin theta (e_rho.J) e_z ].
     """
-    x, y, z = direction.T
-    radial = x * jones[0] + y * jones[1]
+    radial = s_x * jones_x + s_y * jones_y
     # (1 - cos) / sin^2 = 1 / (1 + cos), so the axis needs no special case.
-    bend = radial / (1 + z)
-    return np.stack([jones[0] - x * bend, jones[1] - y * bend, -radial])
+    bend = radial / (1 + s_z)
+    return jones_x - s_x * bend, jones_y - s_y * bend, -radial
 
 
 def _azimuths(count: int, edge_rad: float | None) -> tuple[Floats, Floats]:
@@ -135,32 +221,56 @@ def _azimuths(count: int, edge_rad: float | None) -> tuple[Floats, Floats]:
     return phi[:, None], np.pi / 2 * np.concatenate([weight, weight])[:, None]
 
 
-def _pupil_point(objective: Objective, q_x: Floats, q_y: Floats) -> tuple[Floats, Floats]:
+def _direction(objective: Objective, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """q = sin(theta) / sin(alpha) of the rays through pupil points."""
+    if objective.mapping == "sine":
+        return x, y
+    # The tiny floor keeps the slope finite at the center.
+    radius = torch.sqrt(x**2 + y**2 + 1e-24)
+    stretch = objective.ray_sine(radius) / (objective.sine * radius)
+    return x * stretch, y * stretch
+
+
+def _pupil_point(objective: Objective, q_x: Tensor, q_y: Tensor) -> tuple[Tensor, Tensor]:
     """Pupil coordinates (pupil radii) of the directions q = sin(theta) / sin(alpha)."""
     if objective.mapping == "sine":
         return q_x, q_y
-    q = np.hypot(q_x, q_y)
+    q = torch.sqrt(q_x**2 + q_y**2 + 1e-24)
     stretch = objective.pupil_radius(objective.sine * q) / q
     return q_x * stretch, q_y * stretch
 
 
 def _ring_distance(
-    objective: Objective, offset: tuple[float, float], core: tuple[float, float], radius: float, phi: Floats
-) -> Floats:
-    """Distance (azimuths, 1) from the core, in the plane of q, at which rays cross the mask's ring.
+    objective: Objective,
+    offset: tuple[Tensor, Tensor],
+    core: tuple[Tensor, Tensor],
+    radius: float,
+    along: Tensor,
+    across: Tensor,
+) -> Tensor:
+    """Distance (B, azimuths, 1) from the core, in the plane of q, at which rays cross the mask's ring.
 
-    The ring is a circle in the pupil, and so in the plane of q when the mapping is the sine. Otherwise it is found
-    by bisection, since along a ray the distance from the core grows in both planes.
+    The ring is a circle in the pupil, and so in the plane of q when the mapping is the sine. Otherwise it is found by
+    bisection, since along a ray the distance from the core grows in both planes; a step of Newton's method follows,
+    which carries the gradient.
     """
+    distance = torch.full_like(core[0] * along, radius)
     if objective.mapping == "sine":
-        return np.full_like(phi, radius)
-    low, high = np.zeros_like(phi), np.full_like(phi, 2.0)
-    for _ in range(60):
-        middle = (low + high) / 2
-        q_x, q_y = core[0] + middle * np.cos(phi), core[1] + middle * np.sin(phi)
-        inside = np.hypot(q_x, q_y) <= 1
-        scale = np.where(inside, 1.0, np.hypot(q_x, q_y))
-        x, y = _pupil_point(objective, q_x / scale, q_y / scale)
-        beyond = ~inside | (np.hypot(x - offset[0], y - offset[1]) > radius)
-        low, high = np.where(beyond, low, middle), np.where(beyond, middle, high)
-    return low
+        return distance
+
+    def excess(distance: Tensor) -> Tensor:
+        q_x, q_y = core[0] + distance * along, core[1] + distance * across
+        # Beyond the edge of the pupil, where mappings may end, any growing function will do.
+        size = torch.sqrt(q_x**2 + q_y**2).clamp_min(1.0)
+        x, y = _pupil_point(objective, q_x / size, q_y / size)
+        return torch.sqrt((x * size - offset[0]) ** 2 + (y * size - offset[1]) ** 2) - radius
+
+    with torch.no_grad():
+        low, high = torch.zeros_like(distance), torch.full_like(distance, 2.0)
+        for _ in range(50):
+            middle = (low + high) / 2
+            beyond = excess(middle) > 0
+            low, high = torch.where(beyond, low, middle), torch.where(beyond, middle, high)
+        step = 1e-4
+        slope = (excess(low + step) - excess(low - step)) / (2 * step)
+    return low - excess(low) / slope

@@ -48,5 +48,4 @@ def focal_intensity(
     if law == "pulsed":
         power_w /= min(1.0, beam.repetition_rate_hz * beam.pulse_length_s)
     area_nm2 = (2 * np.pi / objective.wavenumber(beam.wavelength_nm)) ** 2 * pupil.power
-    density = (np.abs(pupil.field(points_nm, phase_rad)) ** 2).sum(axis=0)
-    return np.asarray(density * power_w / area_nm2 / CM2_PER_NM2)
+    return pupil.intensity(points_nm, phase_rad) * power_w / area_nm2 / CM2_PER_NM2

@@ -9,11 +9,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-from torch import Tensor
+from stedalign.optics.arrays import Array
 
 NAMES = {
     (0, 0): "piston",
@@ -32,9 +29,6 @@ NAMES = {
     (4, 2): "vertical secondary astigmatism",
     (4, 4): "vertical quadrafoil",
 }
-
-
-Array = TypeVar("Array", NDArray[np.float64], Tensor)
 
 
 @dataclass(frozen=True, order=True)

@@ -78,17 +78,14 @@ def fit(
     """
     regression = Regression(network, spec, forward)
     data = NoisyData(training, validation, spec)
-    keeper = ModelCheckpoint(
-        run_folder / "checkpoints",
-        filename="best",
-        monitor="loss/val",
-        save_last=True,
-        enable_version_counter=False,
-    )
+    folder = run_folder / "checkpoints"
+    keeper = ModelCheckpoint(folder, filename="best", monitor="loss/val", enable_version_counter=False)
+    # Lightning's own last.ckpt is renewed only when the best one is, and a run would go on from there.
+    latest = ModelCheckpoint(folder, filename="last", enable_version_counter=False)
     # In a log file a bar is noise: there the line of each epoch is enough.
     bar = progress and sys.stdout.isatty()
     with _quiet():
-        callbacks: list[Callback] = [keeper, EpochLog(run_folder / "log.jsonl", show=progress)]
+        callbacks: list[Callback] = [keeper, latest, EpochLog(run_folder / "log.jsonl", show=progress)]
         if bar:
             callbacks.append(RichProgressBar())
         trainer = Trainer(

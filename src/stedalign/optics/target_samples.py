@@ -1,0 +1,145 @@
+"""The few places of a target at which the field is computed, and the way from there to its pixels."""
+
+from __future__ import annotations
+
+import warnings
+from itertools import product
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from stedalign.optics.bandlimited import interpolation, samples_needed, sampling_points
+from stedalign.optics.beam import Objective
+from stedalign.optics.targets import Line, Points, Target, lattice
+
+Floats = NDArray[np.float64]
+
+
+class TargetSamples(torch.nn.Module):
+    """Samples of one target.
+
+    Where the target is a grid along x, y, z through the nominal focus, samples come in mirror images, and ``points``
+    holds those of one octant alone.
+    """
+
+    def __init__(self, target: Target, objective: Objective, wavelength_nm: float, tolerance: float) -> None:
+        super().__init__()
+        lines = _lines_through_the_focus(target)
+        self.mirrored = lines is not None
+        """Whether ``points`` stand for all their mirror images."""
+        self.size = int(np.prod(target.shape))
+        """Pixels of the target."""
+        self.axes: list[int] = []
+        """The mirrored axes (0 = x, 1 = y, 2 = z) in the order of the grid's."""
+        self.counts: list[int] = []
+        """Samples along each axis of the grid."""
+        if isinstance(target, Points):
+            self.points = target.points_nm
+            return
+        placed = []
+        for index, line in enumerate(lines if lines is not None else target.axes):
+            bandwidth = _bandwidth(objective, line.direction, wavelength_nm)
+            gap = np.diff(np.sort(line.positions_nm)).max(initial=0.0)
+            if gap > np.pi / bandwidth:
+                along = ", ".join(f"{component:.2g}" for component in line.direction)
+                warnings.warn(
+                    f"pixels of {gap:.0f} nm along ({along}) are wider than the {np.pi / bandwidth:.0f} nm (Nyquist) "
+                    "that show all detail of this focus",
+                    stacklevel=4,
+                )
+            places, matrix = _sample(line, bandwidth, tolerance, self.mirrored)
+            placed.append((line.direction, places))
+            self.counts.append(matrix.shape[1])
+            self.register_buffer(f"interpolate{index}", torch.from_numpy(matrix))
+            if self.mirrored:
+                self.axes.append(int(np.argmax(line.direction)))
+        self.points = lattice(np.zeros(3) if self.mirrored else target.center_nm, placed)
+        """Places (P, 3) in nm of the field."""
+
+    @property
+    def parities(self) -> list[tuple[int, int, int]]:
+        """For x, y and z, whether the parts of the kernel are even (0) or odd (1); the last mirrored axis fastest."""
+        found = []
+        for odd in product((0, 1), repeat=len(self.axes)):
+            parity = [0, 0, 0]
+            for axis, value in zip(self.axes, odd, strict=True):
+                parity[axis] = value
+            found.append((parity[0], parity[1], parity[2]))
+        return found
+
+    def pixels(self, intensity: Tensor) -> Tensor:
+        """Intensity (B, pixels) from that at the samples, (B, mirror images, P)."""
+        count = len(self.counts)
+        if count == 0:
+            return intensity[:, 0]
+        if self.mirrored:
+            # From (signs, octant) to one axis of samples each.
+            halves = [half // 2 for half in self.counts]
+            signs = intensity.unflatten(2, halves).unflatten(1, [2] * count)
+            intensity = signs.permute(0, *(axis + side * count for axis in range(1, count + 1) for side in (0, 1)))
+        values = intensity.reshape(len(intensity), *self.counts)
+        last = self.get_buffer(f"interpolate{count - 1}")
+        values = values @ last.T
+        for index in range(count - 2, -1, -1):
+            matrix = self.get_buffer(f"interpolate{index}")
+            values = (matrix @ values.flatten(index + 2)).unflatten(-1, values.shape[index + 2 :])
+        return values.flatten(1)
+
+
+def _lines_through_the_focus(target: Target) -> tuple[Line, ...] | None:
+    """The axes of a grid along x, y, z that pass through the focus on both sides, as positive axes; else None."""
+    if isinstance(target, Points):
+        return None
+    lines: list[Line] = []
+    beside = target.center_nm.copy()
+    for line in target.axes:
+        axis = int(np.argmax(np.abs(line.direction)))
+        direction = np.eye(3)[axis]
+        sign = float(line.direction[axis])
+        if not np.allclose(np.abs(line.direction), direction) or any(other.direction[axis] for other in lines):
+            return None
+        positions = target.center_nm[axis] + sign * line.positions_nm
+        if positions.min() > 0 or positions.max() < 0:
+            return None
+        beside[axis] = 0
+        lines.append(Line(direction, positions, line.width_nm))
+    return None if beside.any() else tuple(lines)
+
+
+def _bandwidth(objective: Objective, direction: Floats, wavelength_nm: float) -> float:
+    """Highest spatial frequency of the intensity along a unit vector, rad per nm.
+
+    It is the largest difference of two wave vectors of the lens, which fill a cone around z.
+    """
+    alpha, beta = np.arcsin(objective.sine), np.arccos(np.clip(direction[2], -1, 1))
+    most, least = np.cos(max(0.0, beta - alpha)), np.cos(min(np.pi, beta + alpha))
+    return objective.wavenumber(wavelength_nm) * float(most - least)
+
+
+def _sample(line: Line, bandwidth: float, tolerance: float, mirrored: bool) -> tuple[Floats, Floats]:
+    """Places along a line and the matrix (positions, samples) from there; of mirrored ones only the positive places.
+
+    Mirrored samples are ordered as (sign, place), the positive ones first. Where a line has few positions, they are
+    the samples themselves.
+    """
+    positions = line.positions_nm
+    middle = 0.0 if mirrored else (positions.min() + positions.max()) / 2
+    half = np.abs(positions - middle).max() + line.width_nm / 2
+    count = samples_needed(bandwidth * half, tolerance) if half > 0 else 2
+    direct = np.unique(np.abs(positions).round(9)) if mirrored else positions
+    if line.width_nm == 0 and len(direct) * (2 if mirrored else 1) <= count:
+        if not mirrored:
+            return positions, np.eye(len(positions))
+        nearest = np.abs(np.abs(positions)[:, None] - direct).argmin(axis=1)
+        matrix = np.zeros((len(positions), 2 * len(direct)))
+        matrix[np.arange(len(positions)), nearest + np.where(positions < 0, len(direct), 0)] = 1
+        return direct, matrix
+    scaled, width = (positions - middle) / half, line.width_nm / half
+    matrix = interpolation(bandwidth * half, count, scaled, width)
+    places = sampling_points(bandwidth * half, count)[0] * half
+    if not mirrored:
+        return middle + places, matrix
+    positive = np.arange(count // 2, count)
+    return places[positive], matrix[:, np.concatenate([positive, count - 1 - positive])]
