@@ -3,6 +3,7 @@
 import numpy as np
 
 from stedalign.optics.beam import Beam, Objective
+from stedalign.optics.patterns import Pattern
 from stedalign.optics.wavefront import Wavefront
 
 
@@ -14,30 +15,89 @@ def dense_intensity(
     polar: int = 100,
     around: int = 150,
 ) -> np.ndarray:
-    """Intensity (wavefronts, points) by Gauss-Legendre in theta times trapezoid in phi, float64.
+    """Intensity (wavefronts, points) by Gauss-Legendre along rays of the pupil times a rule around the mask's core.
 
-    The polarization matrix stands as printed by Richards and Wolf (1959) and Novotny and Hecht (eq. 3.44), not in the
-    compact form of the library.
+    The integral runs over the area of the pupil, not over the solid angle. The polarization matrix stands as printed
+    by Richards and Wolf (1959) and Novotny and Hecht (eq. 3.44), not in the compact form of the library.
     """
-    alpha = np.arcsin(objective.na / objective.immersion_index)
-    node, weight = np.polynomial.legendre.leggauss(polar)
-    theta, phi = np.meshgrid(alpha * (node + 1) / 2, 2 * np.pi * (np.arange(around) + 0.5) / around, indexing="ij")
-    solid_angle = (alpha / 2 * weight)[:, None] * np.sin(theta) * 2 * np.pi / around
+    x, y, area = pupil_rule(beam.pattern, polar, around)
+    theta, height, squeeze = angle_of(objective, np.hypot(x, y))
+    phi = np.arctan2(y, x)
     s, c, cp, sp = np.sin(theta), np.cos(theta), np.cos(phi), np.sin(phi)
-    jx, jy = beam.polarization.jones
+    jx, jy = (real + 1j * imag for real, imag in beam.polarization.field(x, y))
     ex = (1 + (c - 1) * cp**2) * jx + (c - 1) * cp * sp * jy
     ey = (c - 1) * cp * sp * jx + (1 + (c - 1) * sp**2) * jy
     ez = -s * cp * jx - s * sp * jy
-    rho = s / np.sin(alpha)
-    x, y = rho * cp, rho * sp
-    amplitude = solid_angle * np.sqrt(c) * np.exp(-(rho**2) / beam.fill**2)
-    if beam.pattern.kind == "vortex":
-        amplitude = amplitude * np.exp(1j * beam.pattern.charge * phi)
+    from_center = (x - beam.fill_center[0]) ** 2 + (y - beam.fill_center[1]) ** 2
+    amplitude = height**2 * area * np.sqrt(squeeze) * np.exp(-from_center / beam.fill**2)
+    mask = np.exp(1j * mask_phase(beam.pattern, x, y))
     k = 2 * np.pi * objective.immersion_index / beam.wavelength_nm
-    kernel = np.exp(1j * k * (np.stack([s * cp, s * sp, c], axis=-1).reshape(-1, 3) @ points_nm.T))
+    kernel = np.exp(1j * k * (np.stack([s * cp, s * sp, c], axis=-1) @ points_nm.T))
     result = []
     for wavefront in wavefronts:
         phase = 2 * np.pi * wavefront.modes.polynomials(x, y) @ wavefront.array
-        pupil = np.stack([ex, ey, ez]) * amplitude * np.exp(1j * phase)
-        result.append((np.abs(pupil.reshape(3, -1) @ kernel) ** 2).sum(axis=0))
+        pupil = np.stack([ex, ey, ez]) * amplitude * mask * np.exp(1j * phase)
+        result.append((np.abs(pupil @ kernel) ** 2).sum(axis=0))
     return np.array(result)
+
+
+def pupil_rule(pattern: Pattern, polar: int, around: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Places x, y in the pupil and their areas (J,), with no node's neighborhood across a step of the mask's phase.
+
+    ``polar`` nodes along each stretch of a ray from the core, and ``around`` rays: a trapezoid, or Gauss-Legendre
+    between the directions at which the mask's edge lies or its ring leaves the pupil.
+    """
+    cx, cy = pattern.mask_offset
+    ring, shift = pattern.ring_radius * pattern.mask_scale, np.hypot(cx, cy)
+    has_ring = pattern.kind in ("top_hat", "bivortex")
+    corners = []
+    if pattern.kind == "half_moon":
+        corners = [np.deg2rad(pattern.mask_rotation_deg) + side for side in (np.pi / 2, 3 * np.pi / 2)]
+    if has_ring and 1 - shift < ring < 1 + shift:
+        opening = np.arccos((1 - ring**2 - shift**2) / (2 * ring * shift))
+        corners = [np.arctan2(cy, cx) + side for side in (-opening, opening)]
+    if corners:
+        corners = [*sorted(corners), min(corners) + 2 * np.pi]
+        pieces = [gauss(a, b, around) for a, b in zip(corners[:-1], corners[1:], strict=True)]
+        phi, turn = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
+    else:
+        phi, turn = 2 * np.pi * (np.arange(around) + 0.5) / around, np.full(around, 2 * np.pi / around)
+    along = cx * np.cos(phi) + cy * np.sin(phi)
+    edge = np.sqrt(1 - shift**2 + along**2) - along
+    ends = [0 * edge, np.minimum(ring, edge), edge] if has_ring else [0 * edge, edge]
+    stretches = [gauss(a[:, None], b[:, None], polar) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+    t, length = (np.concatenate(parts, axis=1) for parts in zip(*stretches, strict=True))
+    x, y = cx + t * np.cos(phi)[:, None], cy + t * np.sin(phi)[:, None]
+    return x.ravel(), y.ravel(), (t * length * turn[:, None]).ravel()
+
+
+def gauss(start, end, count):
+    """Nodes and weights of Gauss-Legendre between ``start`` and ``end``, along the last axis."""
+    node, weight = np.polynomial.legendre.leggauss(count)
+    return start + (end - start) / 2 * (node + 1), (end - start) / 2 * weight
+
+
+def mask_phase(pattern: Pattern, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    u, v = x - pattern.mask_offset[0], y - pattern.mask_offset[1]
+    turn, step = np.deg2rad(pattern.mask_rotation_deg), 2 * np.pi * pattern.step_waves
+    spiral = pattern.charge * (np.arctan2(v, u) - turn)
+    inside = step * (np.hypot(u, v) < pattern.ring_radius * pattern.mask_scale)
+    beside = step * (np.cos(np.arctan2(v, u) - turn) < 0)
+    return {"vortex": spiral, "top_hat": inside, "bivortex": spiral + inside, "half_moon": beside, "flat": 0 * x}[
+        pattern.kind
+    ]
+
+
+def angle_of(objective: Objective, radius: np.ndarray) -> tuple[np.ndarray, float, np.ndarray]:
+    """The angle of rays through the pupil at ``radius``, the pupil's height over f, and solid angle over area there."""
+    alpha = np.arcsin(objective.na / objective.immersion_index)
+    if objective.mapping == "sine":
+        theta = np.arcsin(radius * np.sin(alpha))
+        return theta, np.sin(alpha), 1 / np.cos(theta)
+    if objective.mapping == "herschel":
+        height = 2 * np.sin(alpha / 2)
+        return 2 * np.arcsin(radius * height / 2), height, np.ones_like(radius)
+    if objective.mapping == "uniform":
+        return radius * alpha, alpha, np.sin(radius * alpha) / (radius * alpha)
+    theta = np.arctan(radius * np.tan(alpha))
+    return theta, np.tan(alpha), np.cos(theta) ** 3

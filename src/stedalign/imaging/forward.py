@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -48,13 +49,20 @@ class ForwardModel(torch.nn.Module):
     """Expected counts of the three sections, and their analytic Jacobian, for batches of parameters.
 
     One parameter vector holds, in this order: the modes in rms waves, the shift of the picture along x, y, z in
-    nm, and for each section (xy, xz, yz) the counts at the unaberrated crest and the background counts.
+    nm, the free parameters of the beam, and for each section (xy, xz, yz) the counts at the unaberrated crest and the
+    background counts.
     """
 
     def __init__(
-        self, spec: ForwardSpec, modes: ModeSet, *, tolerance: float = 1e-4, strength_waves: float = 0.35
+        self,
+        spec: ForwardSpec,
+        modes: ModeSet,
+        *,
+        free: Mapping[str, float] | None = None,
+        tolerance: float = 1e-4,
+        strength_waves: float = 0.35,
     ) -> None:
-        """Build the factored focus; ``tolerance`` and ``strength_waves`` as for ``Focus``."""
+        """Build the factored focus; ``free``, ``tolerance`` and ``strength_waves`` as for ``Focus``."""
         super().__init__()
         self.spec = spec
         self.modes = modes
@@ -64,34 +72,37 @@ class ForwardModel(torch.nn.Module):
             modes,
             spec.sampling.targets(),
             bead_diameter_nm=spec.bead.diameter_nm,
+            free=free,
             tolerance=tolerance,
             strength_waves=strength_waves,
         )
-        count = len(modes)
+        count, beam = len(modes), len(self.focus.free)
         self.shift = slice(count, count + 3)
-        self.scale = slice(count + 3, count + 6)
-        self.background = slice(count + 6, count + 9)
+        self.beam = slice(count + 3, count + 3 + beam)
+        self.scale = slice(self.beam.stop, self.beam.stop + 3)
+        self.background = slice(self.scale.stop, self.scale.stop + 3)
         self.names = (
             *(mode.name for mode in modes),
             *(f"shift {axis}" for axis in SHIFT_AXES),
+            *(name.replace("_", " ") for name in self.focus.free),
             *(f"scale {plane}" for plane in PLANES),
             *(f"background {plane}" for plane in PLANES),
         )
 
     def intensity(self, phase_parameters: Tensor) -> Tensor:
-        """Intensity (B, 3, N, N) relative to the unaberrated crest, for modes and shifts (B, modes + 3)."""
+        """Intensity (B, 3, N, N) relative to the unaberrated crest, for modes, shifts and beam (B, modes + 3 + free)."""
         samples = self.spec.sampling.samples
         return torch.stack(self.focus(phase_parameters), dim=1).unflatten(-1, (samples, samples))
 
     def forward(self, parameters: Tensor) -> Tensor:
-        """Expected counts (B, 3, N, N) for parameters (B, modes + 9)."""
+        """Expected counts (B, 3, N, N) for parameters (B, modes + 9 + free)."""
         scale = parameters[:, self.scale, None, None]
         background = parameters[:, self.background, None, None]
-        return self.intensity(parameters[:, : self.shift.stop]) * scale + background
+        return self.intensity(parameters[:, : self.beam.stop]) * scale + background
 
     def linearize(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
-        """Expected counts (B, 3, N^2) and their derivatives (B, modes + 9, 3, N^2)."""
-        values, derivatives = self.focus.jacobian(parameters[:, : self.shift.stop])
+        """Expected counts (B, 3, N^2) and their derivatives (B, modes + 9 + free, 3, N^2)."""
+        values, derivatives = self.focus.jacobian(parameters[:, : self.beam.stop])
         intensity, slopes = torch.stack(values, dim=1), torch.stack(derivatives, dim=2)
         scale = parameters[:, self.scale, None]
         section = torch.eye(3, dtype=intensity.dtype, device=intensity.device)[None, :, :, None]

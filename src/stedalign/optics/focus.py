@@ -115,8 +115,16 @@ class Focus(torch.nn.Module):
         The parameters are the modes' coefficients in rms waves, the shift of the picture along x, y, z in nm, and
         then the values of the free beam parameters.
         """
-        parts = [self._intensities(part) for part in parameters.split(self._at_once(1))]
-        return [torch.cat(pieces) for pieces in zip(*parts, strict=True)]
+        chunks = parameters.split(self._at_once(1))
+        if len(chunks) == 1 or torch.is_grad_enabled():
+            parts = [self._intensities(part) for part in chunks]
+            return [torch.cat(pieces) for pieces in zip(*parts, strict=True)]
+        # Filled as it comes, so that a large batch is never held twice.
+        found = [parameters.new_empty(len(parameters), samples.size) for samples in self._samples]
+        for index, part in enumerate(chunks):
+            for whole, piece in zip(found, self._intensities(part), strict=True):
+                whole[index * len(chunks[0]) :][: len(part)] = piece
+        return found
 
     def jacobian(self, parameters: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Intensities (B, pixels) as from ``forward`` and their derivatives (B, parameters, pixels), per target.

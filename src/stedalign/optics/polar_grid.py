@@ -20,6 +20,9 @@ from stedalign.optics.pupil import PlaneWaves
 
 Floats = NDArray[np.float64]
 
+AT_ONCE = 8
+"""Beams that are projected together: more leave the cache."""
+
 
 class PolarGrid(torch.nn.Module):
     """``radial`` rings times ``azimuthal`` rays over the whole pupil, symmetric about both axes.
@@ -89,15 +92,19 @@ class PolarGrid(torch.nn.Module):
         diameter = torch.arcsin((self.sine * q).clamp_max(1.0)) / self.alpha
         degrees = _legendre(diameter, 2 * self.radial)
         cosines, sines = _multiples(waves.q_x / q, waves.q_y / q, self.azimuthal // 2 + 1)
-        # Waves beyond the pupil, of panels without width, weigh nothing but must not overflow.
         found: Tensor | float = 0.0
         for parity in (0, 1):
-            left = (rows[:, :, None] * degrees[:, None, parity::2]).flatten(1, 2)
-            even = self.from_degree[:, parity::2]
-            for trigonometric, back in zip((cosines, sines), self.from_order, strict=True):
-                moments = left @ trigonometric[:, parity::2].transpose(1, 2)
-                moments = moments.unflatten(1, (rows.shape[1], self.radial))
-                found = found + torch.einsum("pl,bcln,fn->bcpf", even, moments, back[:, parity::2])
+            turns = torch.cat([cosines[:, parity::2], sines[:, parity::2]], dim=1).transpose(1, 2)
+            moments = torch.cat(
+                [
+                    (part[:, :, None] * degree[:, None]).flatten(1, 2) @ turn
+                    for part, degree, turn in zip(
+                        rows.split(AT_ONCE), degrees[:, parity::2].split(AT_ONCE), turns.split(AT_ONCE), strict=True
+                    )
+                ]
+            ).unflatten(1, (rows.shape[1], self.radial))
+            back = torch.cat([waves_back[:, parity::2] for waves_back in self.from_order], dim=1)
+            found = found + self.from_degree[:, parity::2] @ (moments @ back.T)
         assert isinstance(found, Tensor)
         # From (ring, ray) to (sign of x, sign of y, ring, ray in the quadrant).
         quarters = found.unflatten(-1, (4, self.azimuthal // 4)).movedim(-2, 2).flatten(2)

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stedalign.optics.beam import Beam, Objective
+from stedalign.optics.patterns import Pattern
 
 Floats = NDArray[np.float64]
 Complexes = NDArray[np.complex128]
@@ -147,7 +148,7 @@ def plane_waves(
     offset = value("mask_offset_x"), value("mask_offset_y")
     core_x, core_y = _direction(objective, *offset)
 
-    phi, phi_weight = (torch.as_tensor(part).to(like) for part in _azimuths(azimuthal, pattern.edge_rad))
+    phi, phi_weight = _azimuths(azimuthal, _steps_around(pattern, offset, (core_x, core_y)), like)
     along, across = torch.cos(phi), torch.sin(phi)
     foot = core_x * along + core_y * across
     height_squared = core_x**2 + core_y**2 - foot**2
@@ -211,14 +212,50 @@ def refracted(s_x: Tensor, s_y: Tensor, s_z: Tensor, jones_x: Tensor, jones_y: T
     return jones_x - s_x * bend, jones_y - s_y * bend, -radial
 
 
-def _azimuths(count: int, edge_rad: float | None) -> tuple[Floats, Floats]:
-    """Directions (count, 1) and their weights: trapezoid, or Gauss-Legendre on both sides of a straight edge."""
-    if edge_rad is None:
-        return 2 * np.pi * np.arange(count)[:, None] / count, np.full((count, 1), 2 * np.pi / count)
-    node, weight = np.polynomial.legendre.leggauss(count // 2)
-    half = np.pi / 2 * (node + 1)
-    phi = edge_rad + np.concatenate([half, half + np.pi])
-    return phi[:, None], np.pi / 2 * np.concatenate([weight, weight])[:, None]
+def _azimuths(count: int, steps: tuple[Tensor, Tensor] | None, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Directions from the core and their weights, each (B, count, 1).
+
+    They follow the trapezoidal rule, or Gauss-Legendre on both arcs between two directions (B, 1, 1) at which the
+    integrand has a kink.
+    """
+    if steps is None:
+        phi = 2 * np.pi * torch.arange(count, dtype=like.dtype, device=like.device)[None, :, None] / count
+        return phi, torch.full_like(phi, 2 * np.pi / count)
+    node, weight = (
+        torch.as_tensor(part).to(like)[None, :, None] for part in np.polynomial.legendre.leggauss(count // 2)
+    )
+    first, second = steps
+    arcs = torch.remainder(second - first, 2 * np.pi), torch.remainder(first - second, 2 * np.pi)
+    phi = torch.cat([start + arc / 2 * (node + 1) for start, arc in zip(steps, arcs, strict=True)], dim=1)
+    return phi, torch.cat([arc / 2 * weight for arc in arcs], dim=1)
+
+
+def _steps_around(
+    pattern: Pattern, offset: tuple[Tensor, Tensor], core: tuple[Tensor, Tensor]
+) -> tuple[Tensor, Tensor] | None:
+    """Two directions (B, 1, 1) from the core between which the integral over a ray is smooth; None if it is all around.
+
+    Those of a straight edge, or of the points where a displaced ring leaves the pupil.
+    """
+    if pattern.edge_rad is not None:
+        edge = torch.full_like(offset[0], pattern.edge_rad)
+        return edge, edge + np.pi
+    if pattern.ring is None:
+        return None
+    distance = torch.sqrt(offset[0] ** 2 + offset[1] ** 2 + 1e-24)
+    cosine = (1 - distance**2 - pattern.ring**2) / (2 * distance * pattern.ring)
+    crossed = cosine.abs() < 1
+    if not bool(crossed.any()):
+        return None
+    towards = torch.arctan2(offset[1], offset[0])
+    half = torch.arccos(torch.where(crossed, cosine, 0.0))
+    directions = []
+    for angle in (towards - half, towards + half):
+        # On the edge of the pupil, where both planes agree.
+        x = offset[0] + pattern.ring * torch.cos(angle)
+        y = offset[1] + pattern.ring * torch.sin(angle)
+        directions.append(torch.arctan2(y - core[1], x - core[0]))
+    return directions[0], directions[1]
 
 
 def _direction(objective: Objective, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
