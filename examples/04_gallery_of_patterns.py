@@ -3,30 +3,39 @@
 import sys
 from pathlib import Path
 
+import numpy as np
 from matplotlib.figure import Figure
 
 import stedalign as sa
 from stedalign.imaging.sections import Sampling
+from stedalign.optics.beam import Overlay
 from stedalign.optics.patterns import Pattern
 
-patterns = {
-    "vortex, charge 1": Pattern(),
-    "vortex, charge 2": Pattern(charge=2),
-    "top-hat": Pattern(kind="top_hat"),
-    "half-moon": Pattern(kind="half_moon"),
-    "bivortex": Pattern(kind="bivortex", ring_radius=0.4),
-    "vortex, mask off by 0.1": Pattern(mask_offset=(0.1, 0.0)),
-    "flat": Pattern(kind="flat"),
+folder = Path(sys.argv[1] if len(sys.argv) > 1 else ".")
+# A mask of one's own: an axicon's cone of one wave, as an array of radians over the square around the pupil.
+axis = (np.arange(256) + 0.5) / 128 - 1
+np.save(folder / "cone.npy", 2 * np.pi * np.hypot(axis, axis[:, None]))
+
+changes = {
+    "vortex, charge 1": {"pattern": Pattern()},
+    "vortex, charge 2": {"pattern": Pattern(charge=2)},
+    "top-hat": {"pattern": Pattern(kind="top_hat")},
+    "vortex + top-hat overlay": {"overlay": Overlay(share=0.3)},
+    "half-moon": {"pattern": Pattern(kind="half_moon")},
+    "bivortex": {"pattern": Pattern(kind="bivortex", ring_radius=0.4)},
+    "vortex, mask off by 0.1": {"pattern": Pattern(mask_offset=(0.1, 0.0))},
+    "own mask: a cone": {"pattern": Pattern(kind="file", file=str(folder / "cone.npy"))},
+    "flat": {"pattern": Pattern(kind="flat")},
 }
 base = sa.Setup(sampling=Sampling(samples=64, pixel_nm=(31.25, 31.25, 46.9)))
 zero = sa.Wavefront.zero(base.modes)
 rows = {}
-for name, pattern in patterns.items():
-    setup = base.model_copy(update={"depletion": base.depletion.model_copy(update={"pattern": pattern})})
-    rows[name] = sa.focus(setup, zero, tolerance=1e-4)
-rows["fluorescence under the vortex"] = sa.effective_spot(base, zero)
+for name, change in changes.items():
+    setup = base.model_copy(update={"depletion": base.depletion.model_copy(update=change)})
+    rows[name] = sa.focus(setup, zero, tolerance=1e-3)
+rows["fluorescence, vortex"] = sa.effective_spot(base, zero)
 
-figure = Figure(figsize=(14, 5.6), layout="constrained")
+figure = Figure(figsize=(17, 5.6), layout="constrained")
 panels = figure.subplots(3, len(rows))
 for column, (name, sections) in zip(panels.T, rows.items(), strict=True):
     column[0].set_title(name, fontsize=8)
@@ -34,6 +43,6 @@ for column, (name, sections) in zip(panels.T, rows.items(), strict=True):
         axes.imshow(plane, origin="lower", cmap="inferno", vmin=0)
         axes.set(xticks=[], yticks=[])
         axes.set_ylabel(label, fontsize=8)
-file = Path(sys.argv[1] if len(sys.argv) > 1 else ".") / "patterns.png"
+file = folder / "patterns.png"
 figure.savefig(file, dpi=110)
 print(f"{len(rows)} patterns: {file}")

@@ -32,14 +32,11 @@ from stedalign.imaging.sections import OrthoSections
 from stedalign.networks.checkpoint import OtherSetupError, load_network, packaged_weights
 from stedalign.networks.network import Network
 from stedalign.optics.focus import Focus
-from stedalign.optics.pupil import sample_pupil
-from stedalign.optics.saturation import focal_intensity
+from stedalign.optics.saturation import watts_per_cm2
 from stedalign.optics.targets import Target
 from stedalign.optics.wavefront import ModeSet, Wavefront
 
 DEFAULT_NETWORK = "multinet11"
-FINE_PUPIL = 36, 80
-"""Nodes along and across rays that leave no visible error up to half a wave rms."""
 
 
 def focus(setup: Setup, wavefront: Wavefront, *, tolerance: float = 1e-5) -> OrthoSections:
@@ -97,19 +94,14 @@ def effective_spot(setup: Setup, wavefront: Wavefront) -> OrthoSections:
     Relative to the unquenched excitation's maximum; powers, pulses and saturation intensity come from the setup. The
     excitation is unaberrated. No bead, no detection.
     """
-    points = np.concatenate(setup.sampling.points_nm())
+    zero = Wavefront.zero(wavefront.modes)
+    spot = focus(setup.model_copy(update={"depletion": setup.excitation}), zero, tolerance=1e-4)
+    plan = _section_plan(setup.forward, wavefront.modes, 1e-4, _strength(wavefront))
     law = setup.fluorophore.law
-    spot, quench = np.zeros(len(points)), np.zeros(len(points))
-    for part in setup.excitation.components:
-        pupil = sample_pupil(setup.objective, part, *FINE_PUPIL)
-        spot += focal_intensity(pupil, setup.objective, part, points, law)
-    for part in setup.depletion.components:
-        pupil = sample_pupil(setup.objective, part, *FINE_PUPIL)
-        phase = 2 * np.pi * wavefront.modes.polynomials(pupil.x, pupil.y) @ wavefront.array
-        quench += focal_intensity(pupil, setup.objective, part, points, law, phase)
-    left = spot / spot.max() * setup.fluorophore.remaining(quench)
-    samples = setup.sampling.samples
-    return OrthoSections(left.reshape(3, samples, samples), setup.sampling.pixel_nm)
+    crest = watts_per_cm2(plan.pupil.power, setup.objective, setup.depletion, law) / float(plan.scale)
+    depletion = focus(setup, wavefront, tolerance=1e-4)
+    left = spot.data / spot.data.max() * setup.fluorophore.remaining(depletion.data * crest)
+    return OrthoSections(left, setup.sampling.pixel_nm)
 
 
 def default_network(setup: Setup) -> Network | None:

@@ -4,7 +4,7 @@ import pytest
 from stedalign.optics.beam import Beam, Objective
 from stedalign.optics.patterns import Pattern
 from stedalign.optics.pupil import sample_pupil
-from stedalign.optics.saturation import Fluorophore, focal_intensity
+from stedalign.optics.saturation import Fluorophore, watts_per_cm2
 
 
 def test_the_saturation_intensity_leaves_half():
@@ -22,12 +22,12 @@ def test_a_low_na_spot_has_the_peak_intensity_of_the_airy_pattern():
     # I0 = P pi NA^2 / wavelength^2 (Born and Wolf, section 8.5.2).
     objective = Objective(na=0.1, immersion_index=1.0, focal_length_mm=10, back_aperture_mm=2)
     beam = Beam(pattern=Pattern(kind="flat"), power_w=2.0, transmittance=0.5)
-    peak = focal_intensity(sample_pupil(objective, beam, 20, 24), objective, beam, np.zeros((1, 3)))
-    assert peak[0] == pytest.approx(1.0 * np.pi * 0.1**2 / (775e-7) ** 2, rel=0.01)
+    pupil = sample_pupil(objective, beam, 20, 24)
+    peak = pupil.intensity(np.zeros((1, 3)))[0] * watts_per_cm2(pupil.power, objective, beam)
+    assert peak == pytest.approx(1.0 * np.pi * 0.1**2 / (775e-7) ** 2, rel=0.01)
 
 
 def test_pulses_concentrate_the_mean_power():
     beam = Beam(pattern=Pattern(kind="flat"), repetition_rate_hz=40e6, pulse_length_s=0.7e-9)
-    pupil = sample_pupil(Objective(), beam, 20, 40)
-    mean, pulsed = (focal_intensity(pupil, Objective(), beam, np.zeros((1, 3)), law)[0] for law in ("cw", "pulsed"))
+    mean, pulsed = (watts_per_cm2(1.0, Objective(), beam, law) for law in ("cw", "pulsed"))
     assert pulsed / mean == pytest.approx(1 / (40e6 * 0.7e-9))

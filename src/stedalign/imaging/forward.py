@@ -90,7 +90,7 @@ class ForwardModel(torch.nn.Module):
         )
 
     def intensity(self, phase_parameters: Tensor) -> Tensor:
-        """Intensity (B, 3, N, N) relative to the unaberrated crest, for modes, shifts and beam (B, modes + 3 + free)."""
+        """Intensity (B, 3, N, N) relative to the unaberrated crest, for modes, shifts, beam (B, modes + 3 + free)."""
         samples = self.spec.sampling.samples
         return torch.stack(self.focus(phase_parameters), dim=1).unflatten(-1, (samples, samples))
 

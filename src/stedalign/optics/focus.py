@@ -78,7 +78,7 @@ class Focus(torch.nn.Module):
         points = np.concatenate([samples.points for samples in self._samples])
         self.plan = plan_waves(objective, beam, modes, points, free or {}, strength_waves, tolerance)
         self.grid = PolarGrid(objective, *self.plan.grid)
-        x, y = self.grid.pupil_points(objective)
+        x, y = self.grid.pupil_points
         k = objective.wavenumber(beam.wavelength_nm) * self.grid.direction
         # The mean of kz only turns the phase of whole planes.
         kappa = k - np.array([0.0, 0.0, (k[:, 2].max() + k[:, 2].min()) / 2])

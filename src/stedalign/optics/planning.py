@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,14 +12,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stedalign.optics.beam import Beam, Objective
-from stedalign.optics.polar_grid import PolarGrid
+from stedalign.optics.polar_grid import PolarGrid, moments
 from stedalign.optics.pupil import PlaneWaves, beam_parameter, plane_waves
 from stedalign.optics.wavefront import ModeSet
 
 Floats = NDArray[np.float64]
 Nodes = tuple[int, int]
 
-FINEST_RULES: tuple[Nodes, ...] = (32, 64), (48, 112), (80, 176), (128, 288), (224, 512)
+RULES: tuple[Nodes, ...] = (16, 32), (24, 48), (36, 72), (54, 108), (80, 160), (120, 240), (180, 360), (270, 540)
 SHARE = 0.15
 """Part of the tolerance that each choice may use up."""
 
@@ -46,12 +47,12 @@ def plan_waves(
 ) -> Plan:
     """The fewest nodes that meet the tolerance on some of the points, for strong wavefronts and displaced beams.
 
-    They are measured against a rule that itself agrees with one half as fine in both directions. Raises ``ValueError``
+    They are measured against a rule that itself agrees with a coarser one. Raises ``ValueError``
     where the finest rule is not enough for the field.
     """
     generator = np.random.default_rng(0)
     extremes = np.concatenate([points_nm.argmin(axis=0), points_nm.argmax(axis=0)])
-    points = points_nm[np.concatenate([extremes, generator.integers(len(points_nm), size=60)])]
+    points = points_nm[np.concatenate([extremes, generator.integers(len(points_nm), size=40)])]
     coefficients = generator.normal(size=(3, len(modes)))
     coefficients *= strength_waves / np.linalg.norm(coefficients, axis=1, keepdims=True)
     beams = list(_test_beams(beam, free, generator))
@@ -78,14 +79,13 @@ def plan_waves(
             for part in waves(rule)
         ]
 
-    # A rule converges spectrally, so its error falls at least as the square of itself when the nodes double; a map
+    # A rule converges spectrally: with half as many nodes again the error is at least raised to the power of 3/2. A map
     # from a file converges only as its interpolation does.
     maps = any("file" in (part.pattern.kind, part.polarization.kind) for part, _ in beams)
-    enough = tolerance if maps else max(0.1 * tolerance**0.5, 1e-9)
-    coarse: list[Floats] = []
-    for finest in FINEST_RULES:
-        reference = by_rule(finest)
-        coarse = by_rule((finest[0] // 2, finest[1] // 2))
+    enough = 0.3 * tolerance if maps else max((0.1 * tolerance) ** (2 / 3), 1e-9)
+    reference = by_rule(RULES[0])
+    for rule in RULES[1:]:
+        coarse, reference = reference, by_rule(rule)
         if _error(coarse, reference) < enough:
             break
     else:
@@ -97,26 +97,30 @@ def plan_waves(
         remedy = "a larger one" if maps else "fewer or smaller pixels"
         raise ValueError(f"{reason} for a tolerance of {tolerance:g}: take {remedy}")
 
-    precise = waves(finest)
+    widest = min(rule[0], 64), min(rule[1], 160)
+    found = [moments(part, objective, 2 * widest[0], widest[1] // 2 + 1) for part in waves(rule)]
 
-    def on_grid(nodes: Nodes, projected: Sequence[PlaneWaves]) -> float:
+    def on_grid(nodes: Nodes, found: Sequence[Sequence[Tensor]]) -> float:
         grid = PolarGrid(objective, *nodes)
+        x, y = (torch.from_numpy(part) for part in grid.pupil_points)
         direction = torch.from_numpy(grid.direction)
-        x, y = (torch.from_numpy(part) for part in grid.pupil_points(objective))
-        found = [intensity(x, y, direction, grid.project(part)[0]) for part in projected]
-        return _error(found, reference)
+        return _error([intensity(x, y, direction, grid.from_moments(part)[0]) for part in found], reference)
 
     goal = SHARE * tolerance
-    widest = min(finest[0], 64), min(finest[1], 160)
-    radial = _first(_ladder(widest[0], 1), lambda count: on_grid((count, widest[1]), precise) < goal)
-    azimuthal = _first(_ladder(widest[1], 4), lambda count: on_grid((radial, count), precise) < goal)
+    radial = _fewest(_ladder(widest[0], 1), lambda count: on_grid((count, widest[1]), found) < goal)
+    azimuthal = _fewest(_ladder(widest[1], 4), lambda count: on_grid((radial, count), found) < goal)
     grid = radial, azimuthal
     if not free:
-        return Plan(grid, finest, finest)
-    floor = on_grid(grid, precise)
-    rays = _first(_ladder(finest[0], 1), lambda count: on_grid(grid, waves((count, finest[1]))) < floor + goal)
-    turns = _first(_ladder(finest[1], 4), lambda count: on_grid(grid, waves((rays, count))) < floor + goal)
-    return Plan(grid, finest, (rays, turns))
+        return Plan(grid, rule, rule)
+    floor = on_grid(grid, found)
+
+    def moving(rule: Nodes) -> bool:
+        coarser = [moments(part, objective, 2 * radial, azimuthal // 2 + 1) for part in waves(rule)]
+        return on_grid(grid, coarser) < floor + goal
+
+    rays = _fewest(_ladder(rule[0], 1), lambda count: moving((count, rule[1])))
+    turns = _fewest(_ladder(rule[1], 4), lambda count: moving((rays, count)))
+    return Plan(grid, rule, (rays, turns))
 
 
 def _test_beams(
@@ -143,9 +147,10 @@ def _error(found: Sequence[Floats], reference: Sequence[Floats]) -> float:
     )
 
 
-def _first(counts: Sequence[int], good: Callable[[int], bool]) -> int:
-    """The first count that is good, or the last one."""
-    return next((count for count in counts[:-1] if good(count)), counts[-1])
+def _fewest(counts: Sequence[int], good: Callable[[int], bool]) -> int:
+    """The first count that is good, found by halving since more nodes do no worse; the last one if none is."""
+    place = bisect_left(counts[:-1], True, key=good)
+    return counts[place]
 
 
 def _ladder(finest: int, step: int) -> list[int]:

@@ -10,6 +10,8 @@ symmetry stay the same.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -20,8 +22,7 @@ from stedalign.optics.pupil import PlaneWaves
 
 Floats = NDArray[np.float64]
 
-AT_ONCE = 8
-"""Beams that are projected together: more leave the cache."""
+BEAMS_AT_ONCE, WAVES_AT_ONCE = 8, 4096
 
 
 class PolarGrid(torch.nn.Module):
@@ -40,8 +41,8 @@ class PolarGrid(torch.nn.Module):
         if azimuthal % 4:
             raise ValueError(f"the grid's rays come in fours, got {azimuthal}")
         self.radial, self.azimuthal = radial, azimuthal
-        self.alpha = float(np.arcsin(objective.sine))
-        self.sine = objective.sine
+        self.objective = objective
+        alpha = float(np.arcsin(objective.sine))
         node, weight = np.polynomial.legendre.leggauss(2 * radial)
         ring, ring_weight = node[radial:], weight[radial:]
         degree = np.arange(2 * radial)
@@ -53,10 +54,10 @@ class PolarGrid(torch.nn.Module):
         phi = np.concatenate([quadrant, -quadrant, np.pi - quadrant, np.pi + quadrant])
         order = np.arange(azimuthal // 2 + 1)
         twice = np.where((order == 0) | (order == azimuthal // 2), 2.0, 4.0) / azimuthal
-        waves = np.stack([twice * np.cos(np.outer(phi, order)), twice * np.sin(np.outer(phi, order))])
-        self.register_buffer("from_order", torch.from_numpy(waves))
+        turns = np.stack([np.cos(np.outer(order, phi)), np.sin(np.outer(order, phi))]) * twice[:, None]
+        self.register_buffer("from_order", torch.from_numpy(turns))
 
-        theta, phi_grid = self.alpha * ring[None, :, None], phi.reshape(4, 1, -1)
+        theta, phi_grid = alpha * ring[None, :, None], phi.reshape(4, 1, -1)
         sine = np.sin(theta)
         shape = (4, radial, azimuthal // 4)
         self.direction: Floats = np.stack(
@@ -68,47 +69,72 @@ class PolarGrid(torch.nn.Module):
             axis=-1,
         )
         """Unit vectors (J, 3) of the waves."""
-        area = self.alpha * ring_weight[None, :, None] * sine * 2 * np.pi / azimuthal
+        area = alpha * ring_weight[None, :, None] * sine * 2 * np.pi / azimuthal
         self.area: Floats = np.broadcast_to(area, shape).ravel()
         """Solid angle that each node stands for, (J,)."""
 
     def __len__(self) -> int:
         return self.radial * self.azimuthal
 
-    def pupil_points(self, objective: Objective) -> tuple[Floats, Floats]:
+    @property
+    def pupil_points(self) -> tuple[Floats, Floats]:
         """Pupil coordinates x, y (J,) of the nodes, in pupil radii."""
         sine = np.hypot(self.direction[:, 0], self.direction[:, 1])
-        stretch = objective.pupil_radius(sine) / sine
+        stretch = self.objective.pupil_radius(sine) / sine
         return self.direction[:, 0] * stretch, self.direction[:, 1] * stretch
 
     def project(self, waves: PlaneWaves) -> Tensor:
         """The complex amplitudes (B, 3, J) on the grid that act as ``waves`` do on every smooth function.
 
-        Interpolation transposed: a wave between nodes is shared out among them. A diameter's degree and the order
-        around must both be even or both be odd, as they are for functions that are smooth at the center.
+        Interpolation transposed: a wave between nodes is shared out among them.
         """
-        rows = torch.view_as_real(waves.amplitude).movedim(-1, 2).flatten(1, 2)
-        q = torch.sqrt(waves.q_x**2 + waves.q_y**2).clamp_min(1e-12)
-        diameter = torch.arcsin((self.sine * q).clamp_max(1.0)) / self.alpha
-        degrees = _legendre(diameter, 2 * self.radial)
-        cosines, sines = _multiples(waves.q_x / q, waves.q_y / q, self.azimuthal // 2 + 1)
-        found: Tensor | float = 0.0
-        for parity in (0, 1):
-            turns = torch.cat([cosines[:, parity::2], sines[:, parity::2]], dim=1).transpose(1, 2)
-            moments = torch.cat(
-                [
-                    (part[:, :, None] * degree[:, None]).flatten(1, 2) @ turn
-                    for part, degree, turn in zip(
-                        rows.split(AT_ONCE), degrees[:, parity::2].split(AT_ONCE), turns.split(AT_ONCE), strict=True
-                    )
-                ]
-            ).unflatten(1, (rows.shape[1], self.radial))
-            back = torch.cat([waves_back[:, parity::2] for waves_back in self.from_order], dim=1)
-            found = found + self.from_degree[:, parity::2] @ (moments @ back.T)
-        assert isinstance(found, Tensor)
+        return self.from_moments(moments(waves, self.objective, 2 * self.radial, self.azimuthal // 2 + 1))
+
+    def from_moments(self, found: Sequence[Tensor]) -> Tensor:
+        """The same from ``moments`` of the waves, of at least as many degrees and orders as the grid has."""
+        nodes: Tensor | float = 0.0
+        for parity, part in enumerate(found):
+            back = self.from_order[:, parity::2]
+            ours = part[:, :, : self.radial, :, : back.shape[1]].flatten(3)
+            nodes = nodes + self.from_degree[:, parity::2] @ (ours @ back.flatten(0, 1))
+        assert isinstance(nodes, Tensor)
         # From (ring, ray) to (sign of x, sign of y, ring, ray in the quadrant).
-        quarters = found.unflatten(-1, (4, self.azimuthal // 4)).movedim(-2, 2).flatten(2)
+        quarters = nodes.unflatten(-1, (4, self.azimuthal // 4)).movedim(-2, 2).flatten(2)
         return torch.complex(*quarters.unflatten(1, (3, 2)).unbind(2))
+
+
+def moments(waves: PlaneWaves, objective: Objective, degrees: int, orders: int) -> list[Tensor]:
+    """Sums of amplitude x P_l(theta / alpha) x (cos, sin)(n phi) over the waves, for l < ``degrees``, n < ``orders``.
+
+    One tensor (B, 6, l, 2, n) for even l and n, and one for odd ones: functions that are smooth at the center have no
+    others. The second axis holds real and imaginary part of Ex, Ey and Ez.
+    """
+    rows = torch.view_as_real(waves.amplitude).movedim(-1, 2).flatten(1, 2)
+    q = torch.sqrt(waves.q_x**2 + waves.q_y**2).clamp_min(1e-12)
+    diameter = torch.arcsin((objective.sine * q).clamp_max(1.0)) / float(np.arcsin(objective.sine))
+    legendre = _legendre(diameter, degrees)
+    cosines, sines = _multiples(waves.q_x / q, waves.q_y / q, orders)
+    found = []
+    for parity in (0, 1):
+        degree = legendre[:, parity::2]
+        turns = torch.cat([cosines[:, parity::2], sines[:, parity::2]], dim=1).transpose(1, 2)
+        # In pieces that stay in the cache: of the batch where it is large, of the waves where they are many.
+        sums = [
+            sum(
+                (part[:, :, None] * heights[:, None]).flatten(1, 2) @ angles
+                for part, heights, angles in zip(
+                    some[0].split(WAVES_AT_ONCE, dim=2),
+                    some[1].split(WAVES_AT_ONCE, dim=2),
+                    some[2].split(WAVES_AT_ONCE, dim=1),
+                    strict=True,
+                )
+            )
+            for some in zip(
+                rows.split(BEAMS_AT_ONCE), degree.split(BEAMS_AT_ONCE), turns.split(BEAMS_AT_ONCE), strict=True
+            )
+        ]
+        found.append(torch.cat(sums).unflatten(1, (6, -1)).unflatten(3, (2, -1)))
+    return found
 
 
 def _legendre(t: Tensor, count: int) -> Tensor:

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from stedalign.optics.beam import Beam, Objective
-from stedalign.optics.pupil import Pupil
 from stedalign.optics.spec import Spec
 
 Floats = NDArray[np.float64]
@@ -30,22 +29,15 @@ class Fluorophore(Spec):
         return np.exp2(-ratio) if self.law == "pulsed" else 1 / (1 + ratio)
 
 
-def focal_intensity(
-    pupil: Pupil,
-    objective: Objective,
-    beam: Beam,
-    points_nm: Floats,
-    law: str = "cw",
-    phase_rad: Floats | None = None,
-) -> Floats:
-    """Intensity in W/cm^2 at points (P, 3) in nm, shape (P,), with ``phase_rad`` (J,) added in the pupil.
+def watts_per_cm2(power: float, objective: Objective, beam: Beam, law: str = "cw") -> float:
+    """Intensity in W/cm^2 of |E|^2 = 1 in the focus of a pupil of this ``power`` (see ``Pupil.power``).
 
-    The power behind the objective passes through each plane: P = (2 pi / k)^2 x integral |a|^2 dOmega in the units
-    in which the intensity is |E|^2 (Parseval, with cos theta from density to flux). For a pulsed law it is the mean
-    intensity during the pulse, mean power / (repetition rate x pulse length).
+    The laser's power behind the objective passes through each plane: P = (2 pi / k)^2 x integral |a|^2 dOmega in the
+    units in which the intensity is |E|^2 (Parseval, with cos theta from density to flux). For a pulsed law it is the
+    mean intensity during the pulse, mean power / (repetition rate x pulse length).
     """
     power_w = beam.power_w * beam.transmittance
     if law == "pulsed":
         power_w /= min(1.0, beam.repetition_rate_hz * beam.pulse_length_s)
-    area_nm2 = (2 * np.pi / objective.wavenumber(beam.wavelength_nm)) ** 2 * pupil.power
-    return pupil.intensity(points_nm, phase_rad) * power_w / area_nm2 / CM2_PER_NM2
+    area_nm2 = (2 * np.pi / objective.wavenumber(beam.wavelength_nm)) ** 2 * power
+    return power_w / area_nm2 / CM2_PER_NM2
