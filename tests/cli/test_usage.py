@@ -79,3 +79,13 @@ for heavy in ("torch", "scipy", "matplotlib", "h5py", "lightning"):
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.filterwarnings("default::UserWarning")
+def test_a_warning_is_one_line_however_many_parts_of_the_program_notice(run, tmp_path):
+    (tmp_path / "coarse.toml").write_text("[sampling]\nsamples = 16\npixel_nm = [200.0, 90.0, 90.0]\n")
+    outcome = run("mask", "--out", "mask.bmp", "--setup", tmp_path / "coarse.toml")
+    assert outcome.code == 0
+    assert outcome.err.count("\n") == 1
+    assert outcome.err.startswith("stedalign: warning: pixels of 200 nm")
+    assert "138 nm (Nyquist)" in outcome.err

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 import sys
+import warnings
+from functools import cache
 from typing import Any, NoReturn
 
 import typer
@@ -70,10 +72,22 @@ def main() -> NoReturn:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     try:
-        code = app(standalone_mode=False, prog_name="stedalign")
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            code = app(standalone_mode=False, prog_name="stedalign")
     except Exception as error:
         code = _fail(*_explained(error))
     sys.exit(code if isinstance(code, int) else 0)
+
+
+@cache
+def _warn(message: str) -> None:
+    Console(stderr=True, soft_wrap=True).print(f"stedalign: warning: {message}", markup=False, highlight=False)
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    """One line without the place in the code, once however many parts of the program notice."""
+    _warn(str(message))
 
 
 def _fail(message: str, code: int) -> int:

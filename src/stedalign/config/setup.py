@@ -22,6 +22,8 @@ from stedalign.optics.beam import Beam, Objective
 from stedalign.optics.patterns import Pattern
 from stedalign.optics.saturation import Fluorophore
 from stedalign.optics.spec import Spec, SpecError
+from stedalign.optics.target_samples import warn_of_coarse_pixels
+from stedalign.optics.targets import AXES
 from stedalign.optics.wavefront import ModeSet
 
 SetupError = SpecError
@@ -80,6 +82,12 @@ class Setup(Spec):
         shifting = [mode.name for mode in self.modes if mode.n < 2]
         if shifting:
             raise ValueError(f"modes: {' and '.join(shifting)} only move the focus or nothing; the stage does that")
+        return self
+
+    @model_validator(mode="after")
+    def _tells_of_coarse_pixels(self) -> Setup:
+        for direction, pixel in zip(AXES.values(), self.sampling.pixel_nm, strict=True):
+            warn_of_coarse_pixels(self.objective, direction, self.depletion.wavelength_nm, pixel)
         return self
 
     @property

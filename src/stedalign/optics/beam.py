@@ -189,7 +189,7 @@ class Beam(Spec):
 
     wavelength_nm: float = Field(775.0, gt=100, lt=5000)
     """Vacuum wavelength."""
-    fill: float = Field(math.inf, gt=0)
+    fill: float = Field(math.inf, ge=0.01)
     """1/e amplitude radius of the beam in pupil radii; inf = uniform."""
     fill_center: tuple[float, float] = (0.0, 0.0)
     """Center (x, y) of the beam in the pupil, in pupil radii; without effect on a uniform fill."""
@@ -223,7 +223,7 @@ class Beam(Spec):
     @property
     def taper(self) -> float:
         """1 / fill^2: how fast the amplitude falls towards the edge, 0 for a uniform fill."""
-        return 1 / self.fill**2
+        return (1 / self.fill) ** 2
 
     @property
     def components(self) -> list[Beam]:

@@ -96,6 +96,9 @@ class Focus(torch.nn.Module):
         self.register_buffer("scale", torch.ones((), dtype=torch.float64))
         ideal = self(self.rest[None])
         self.scale.fill_(1 / float(torch.cat(ideal, dim=-1).max()))
+        # Into the waves, which are few.
+        self.beads *= self.scale.sqrt()
+        self.channels *= self.scale.sqrt()
         self.float()
 
     @property
@@ -116,14 +119,16 @@ class Focus(torch.nn.Module):
         then the values of the free beam parameters.
         """
         chunks = parameters.split(self._at_once(1))
-        if len(chunks) == 1 or torch.is_grad_enabled():
+        if len(chunks) == 1:
+            return self._intensities(parameters)
+        if torch.is_grad_enabled():
             parts = [self._intensities(part) for part in chunks]
             return [torch.cat(pieces) for pieces in zip(*parts, strict=True)]
         # Filled as it comes, so that a large batch is never held twice.
         found = [parameters.new_empty(len(parameters), samples.size) for samples in self._samples]
-        for index, part in enumerate(chunks):
-            for whole, piece in zip(found, self._intensities(part), strict=True):
-                whole[index * len(chunks[0]) :][: len(part)] = piece
+        places = zip(*(whole.split(len(chunks[0])) for whole in found), strict=True)
+        for part, place in zip(chunks, places, strict=True):
+            self._intensities(part, place)
         return found
 
     def jacobian(self, parameters: Tensor) -> tuple[list[Tensor], list[Tensor]]:
@@ -147,10 +152,12 @@ class Focus(torch.nn.Module):
         widest = max(len(samples.points) * len(samples.parities) for samples in self._samples)
         return max(1, NUMBERS_AT_ONCE // (2 * self.channels.shape[1] * derivatives * widest))
 
-    def _intensities(self, parameters: Tensor) -> list[Tensor]:
+    def _intensities(self, parameters: Tensor, out: Sequence[Tensor] | None = None) -> list[Tensor]:
+        fields = self.kernels(self._waves(parameters))
         found = []
-        for samples, images in zip(self._samples, self.kernels(self._waves(parameters)), strict=True):
-            found.append(samples.pixels(torch.stack([field.square().sum(1) for field in images], dim=1)) * self.scale)
+        for index, (samples, images) in enumerate(zip(self._samples, fields, strict=True)):
+            intensity = torch.stack([field.square().sum(1) for field in images], dim=1)
+            found.append(samples.pixels(intensity, None if out is None else out[index]))
         return found
 
     def _slopes(self, parameters: Tensor) -> tuple[list[Tensor], list[Tensor]]:
@@ -168,7 +175,7 @@ class Focus(torch.nn.Module):
             ]
             derivatives.append(samples.pixels(torch.stack(rows, dim=2).flatten(0, 1)).unflatten(0, (count, size)))
             values[-1] = samples.pixels(values[-1])
-        return [value * self.scale for value in values], [value * self.scale for value in derivatives]
+        return values, derivatives
 
     def _waves(self, parameters: Tensor) -> Tensor:
         """The plane waves of each channel, (B, 2, channels, J) with real and imaginary part on the second axis."""

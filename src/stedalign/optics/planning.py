@@ -84,6 +84,10 @@ def plan_waves(
     maps = any("file" in (part.pattern.kind, part.polarization.kind) for part, _ in beams)
     enough = 0.3 * tolerance if maps else max((0.1 * tolerance) ** (2 / 3), 1e-9)
     reference = by_rule(RULES[0])
+    if not all(part.any() for part in reference):
+        raise ValueError(
+            "no light reaches the target: the beam lies beside the pupil, or the target far from the focus"
+        )
     for rule in RULES[1:]:
         coarse, reference = reference, by_rule(rule)
         if _error(coarse, reference) < enough:

@@ -40,16 +40,10 @@ class TargetSamples(torch.nn.Module):
             return
         placed = []
         for index, line in enumerate(lines if lines is not None else target.axes):
-            bandwidth = _bandwidth(objective, line.direction, wavelength_nm)
+            highest = bandwidth(objective, line.direction, wavelength_nm)
             gap = np.diff(np.sort(line.positions_nm)).max(initial=0.0)
-            if gap > np.pi / bandwidth:
-                along = ", ".join(f"{component:.2g}" for component in line.direction)
-                warnings.warn(
-                    f"pixels of {gap:.0f} nm along ({along}) are wider than the {np.pi / bandwidth:.0f} nm (Nyquist) "
-                    "that show all detail of this focus",
-                    stacklevel=4,
-                )
-            places, matrix = _sample(line, bandwidth, tolerance, self.mirrored)
+            warn_of_coarse_pixels(objective, line.direction, wavelength_nm, gap)
+            places, matrix = _sample(line, highest, tolerance, self.mirrored)
             placed.append((line.direction, places))
             self.counts.append(matrix.shape[1])
             self.register_buffer(f"interpolate{index}", torch.from_numpy(matrix))
@@ -69,22 +63,26 @@ class TargetSamples(torch.nn.Module):
             found.append((parity[0], parity[1], parity[2]))
         return found
 
-    def pixels(self, intensity: Tensor) -> Tensor:
-        """Intensity (B, pixels) from that at the samples, (B, mirror images, P)."""
+    def pixels(self, intensity: Tensor, out: Tensor | None = None) -> Tensor:
+        """Intensity (B, pixels) from that at the samples, (B, mirror images, P); written to ``out`` where given."""
         count = len(self.counts)
         if count == 0:
-            return intensity[:, 0]
+            return intensity[:, 0] if out is None else out.copy_(intensity[:, 0])
         if self.mirrored:
             # From (signs, octant) to one axis of samples each.
             halves = [half // 2 for half in self.counts]
             signs = intensity.unflatten(2, halves).unflatten(1, [2] * count)
             intensity = signs.permute(0, *(axis + side * count for axis in range(1, count + 1) for side in (0, 1)))
         values = intensity.reshape(len(intensity), *self.counts)
-        last = self.get_buffer(f"interpolate{count - 1}")
-        values = values @ last.T
-        for index in range(count - 2, -1, -1):
-            matrix = self.get_buffer(f"interpolate{index}")
-            values = (matrix @ values.flatten(index + 2)).unflatten(-1, values.shape[index + 2 :])
+        for index in range(count - 1, -1, -1):
+            matrix, place = self.get_buffer(f"interpolate{index}"), out if index == 0 else None
+            if index == count - 1:
+                place = None if place is None else place.view(*values.shape[:-1], -1)
+                values = torch.matmul(values, matrix.T, out=place)
+            else:
+                after, flat = values.shape[index + 2 :], values.flatten(index + 2)
+                place = None if place is None else place.view(len(values), -1, flat.shape[-1])
+                values = torch.matmul(matrix, flat, out=place).unflatten(-1, after)
         return values.flatten(1)
 
 
@@ -108,7 +106,7 @@ def _lines_through_the_focus(target: Target) -> tuple[Line, ...] | None:
     return None if beside.any() else tuple(lines)
 
 
-def _bandwidth(objective: Objective, direction: Floats, wavelength_nm: float) -> float:
+def bandwidth(objective: Objective, direction: Floats, wavelength_nm: float) -> float:
     """Highest spatial frequency of the intensity along a unit vector, rad per nm.
 
     It is the largest difference of two wave vectors of the lens, which fill a cone around z.
@@ -116,6 +114,18 @@ def _bandwidth(objective: Objective, direction: Floats, wavelength_nm: float) ->
     alpha, beta = np.arcsin(objective.sine), np.arccos(np.clip(direction[2], -1, 1))
     most, least = np.cos(max(0.0, beta - alpha)), np.cos(min(np.pi, beta + alpha))
     return objective.wavenumber(wavelength_nm) * float(most - least)
+
+
+def warn_of_coarse_pixels(objective: Objective, direction: Floats, wavelength_nm: float, pixel_nm: float) -> None:
+    """Warn of pixels that are too wide to show all detail of a focus along ``direction``."""
+    finest = np.pi / bandwidth(objective, direction, wavelength_nm)
+    if pixel_nm > finest:
+        along = " ".join(f"{component:.2g}" for component in direction)
+        warnings.warn(
+            f"pixels of {pixel_nm:.0f} nm along ({along}) are wider than the {finest:.0f} nm (Nyquist) that show all "
+            "detail of this focus",
+            stacklevel=2,
+        )
 
 
 def _sample(line: Line, bandwidth: float, tolerance: float, mirrored: bool) -> tuple[Floats, Floats]:
