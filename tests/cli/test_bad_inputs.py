@@ -11,6 +11,7 @@ import pytest
 from stedalign.config import Setup
 from stedalign.devices.protocols import Microscope
 from stedalign.networks.checkpoint import Origin, save_network
+from stedalign.networks.outputs import Outputs
 from stedalign.networks.registry import build
 from stedalign.optics.wavefront import ModeSet
 
@@ -35,7 +36,7 @@ def test_every_command_refuses_a_bad_setup(run, tmp_path, flat_picture, command)
 
 def save_weights(path: Path, setup: Setup, modes: ModeSet) -> None:
     module = build("multinet11", len(modes), setup.sampling.samples)
-    save_network(path, module, Origin("multinet11", setup.forward, modes))
+    save_network(path, module, Origin("multinet11", setup.forward, Outputs(modes)))
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +66,13 @@ def test_truncated_weights_are_refused(with_weights, tmp_path, sixteen):
 def test_weights_of_another_mode_set_are_refused_with_both(with_weights, tmp_path, sixteen):
     save_weights(tmp_path / "weights.safetensors", sixteen, ModeSet.from_ansi([3, 5]))
     with_weights().assert_refused("[(2, -2), (2, 2)]", str(sixteen.modes))
+
+
+def test_weights_for_the_mask_offset_alone_cannot_start_an_estimate(with_weights, tmp_path, sixteen):
+    outputs = Outputs(None, mask_offset=True)
+    module = build("offsetnet2", len(outputs), sixteen.sampling.samples)
+    save_network(tmp_path / "weights.safetensors", module, Origin("offsetnet2", sixteen.forward, outputs))
+    with_weights().assert_refused("for the mask offset alone", str(sixteen.modes))
 
 
 def test_weights_of_another_setup_are_refused_with_both_values(with_weights, tmp_path, sixteen):

@@ -13,13 +13,14 @@ import torch
 
 from stedalign.dataset.generate import BATCH, GenerationInterrupted, Simulator, generate
 from stedalign.dataset.spec import DatasetSpec, draw
-from stedalign.dataset.storage import check_optics, clear_leftovers, parts_folder, read_split
+from stedalign.dataset.storage import check_optics, clear_leftovers, parts_folder, read_mask_offset, read_split
 from stedalign.files import leftovers, replacing
 from stedalign.imaging.center_of_mass import center_of_mass_px
 from stedalign.imaging.detector import Bead
-from stedalign.imaging.forward import ForwardSpec
+from stedalign.imaging.forward import ForwardModel, ForwardSpec
 from stedalign.imaging.sections import Sampling
 from stedalign.optics.beam import Beam, Objective
+from stedalign.optics.patterns import Pattern
 from stedalign.optics.wavefront import ModeSet
 
 # A point for a bead: its coherent modes are most of the planning.
@@ -126,7 +127,12 @@ def test_a_finished_file_is_used_again(made: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("attribute", "table", "key"), [("forward_spec", "beam", "stop_radius"), ("dataset_spec", None, "shift_nm")]
+    ("attribute", "table", "key"),
+    [
+        ("forward_spec", "beam", "stop_radius"),
+        ("dataset_spec", None, "shift_nm"),
+        ("dataset_spec", None, "mask_offset"),
+    ],
 )
 def test_a_file_from_before_a_key_existed_is_used_again(
     made: Path, tmp_path: Path, attribute: str, table: str | None, key: str
@@ -223,3 +229,36 @@ def test_centering_brings_most_pictures_to_the_middle() -> None:
         for each in (spec.model_copy(update={"centered": False}), spec)
     )
     assert after < 0.1 * before
+
+
+OFFSET = DatasetSpec(samples=10, modes=((2, 2), (3, 1)), mask_offset=0.2, centered=False, shift_nm=(20, 20, 20))
+
+
+@pytest.fixture(scope="module")
+def with_offsets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return generate(OFFSET, FORWARD, tmp_path_factory.mktemp("data") / "offsets.h5")
+
+
+def test_mask_offsets_lie_beside_the_labels_of_the_modes(with_offsets: Path) -> None:
+    drawn = draw(OFFSET)
+    offsets = np.concatenate([read_mask_offset(with_offsets, split) for split in ("train", "val", "test")])
+    np.testing.assert_array_equal(offsets, drawn.mask_offset(FORWARD.beam).astype(np.float32))
+    labels = np.concatenate([read_split(with_offsets, split)[1] for split in ("train", "val", "test")])
+    np.testing.assert_array_equal(labels, drawn.peak_waves.astype(np.float32))
+
+
+def test_a_picture_with_a_mask_offset_is_the_focus_of_a_beam_with_that_offset(with_offsets: Path) -> None:
+    picture, offset = read_split(with_offsets, "val")[0][0], read_mask_offset(with_offsets, "val")[0]
+    row = OFFSET.counts[0]
+    parameters = np.concatenate([draw(OFFSET).waves[row], draw(OFFSET).shift_nm[row]])
+    beam = Beam(pattern=Pattern(mask_offset=tuple(offset.tolist())))
+    model = ForwardModel(FORWARD.model_copy(update={"beam": beam}), OFFSET.mode_set)
+    # Intensities are relative to the crest of the beam as the setup has it.
+    crest = ForwardModel(FORWARD, OFFSET.mode_set).focus.scale / model.focus.scale
+    expected = model.intensity(torch.from_numpy(parameters[None]).float())[0].detach().numpy() * crest.numpy()
+    assert np.linalg.norm(picture - expected) < 1e-3 * np.linalg.norm(expected)
+
+
+def test_a_dataset_whose_mask_rests_has_no_such_labels(made: Path) -> None:
+    with pytest.raises(ValueError, match="no mask offsets of its test images"):
+        read_mask_offset(made, "test")

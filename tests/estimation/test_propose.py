@@ -4,6 +4,7 @@ import torch
 from stedalign.estimation.propose import propose
 from stedalign.imaging.sections import OrthoSections, Sampling
 from stedalign.networks.network import Network
+from stedalign.networks.outputs import Outputs
 from stedalign.optics.wavefront import ModeSet
 
 MODES = ModeSet.default()
@@ -27,7 +28,7 @@ def bead(samples, pixel_nm, center_nm, width_nm=200.0):
 
 def shown(sections):
     recorder = Recorder()
-    assert propose(Network(recorder, MODES), sections, SAMPLING) is not None
+    assert propose(Network(recorder, Outputs(MODES)), sections, SAMPLING) is not None
     return recorder.seen[0].numpy()
 
 
@@ -43,4 +44,4 @@ def test_the_network_sees_its_own_pixel_size():
 
 
 def test_a_field_much_smaller_than_the_networks_gives_no_proposal():
-    assert propose(Network(Recorder(), MODES), bead(20, 60.0, (0, 0, 0)), SAMPLING) is None
+    assert propose(Network(Recorder(), Outputs(MODES)), bead(20, 60.0, (0, 0, 0)), SAMPLING) is None

@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from stedalign.imaging.forward import ForwardSpec
 from stedalign.imaging.sections import Sampling
 from stedalign.networks.checkpoint import CheckpointError, Origin, load_network, packaged_weights, save_network
 from stedalign.networks.network import Network
-from stedalign.networks.registry import build
+from stedalign.networks.outputs import Outputs
+from stedalign.networks.registry import NETWORKS, build
 from stedalign.optics.beam import Beam, Objective
 from stedalign.optics.wavefront import ModeSet
 
@@ -24,7 +26,7 @@ FORWARD, MODES = ForwardSpec(sampling=SAMPLING), ModeSet.default()
 def saved(tmp_path: Path) -> tuple[Path, torch.nn.Module]:
     module = build("multinet11", len(MODES), 16)
     path = tmp_path / "weights.safetensors"
-    save_network(path, module, Origin("multinet11", FORWARD, MODES, {"seed": 3, "epoch": 2}))
+    save_network(path, module, Origin("multinet11", FORWARD, Outputs(MODES), {"seed": 3, "epoch": 2}))
     return path, module
 
 
@@ -39,8 +41,32 @@ def test_a_loaded_network_predicts_as_the_saved_one(saved: tuple[Path, torch.nn.
     path, module = saved
     pictures = torch.rand(2, 3, 16, 16)
     loaded = load_network(path, FORWARD, MODES)
-    assert torch.equal(loaded.predict(pictures), Network(module, MODES).predict(pictures))
+    assert torch.equal(loaded.predict(pictures), Network(module, Outputs(MODES)).predict(pictures))
     assert loaded.training == {"seed": 3, "epoch": 2}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_weights_know_what_their_outputs_are(tmp_path: Path, name: str) -> None:
+    outputs = NETWORKS[name].outputs
+    save_network(tmp_path / "weights.safetensors", build(name, len(outputs), 16), Origin(name, FORWARD, outputs))
+    loaded = load_network(tmp_path / "weights.safetensors", FORWARD, modes=None)
+    assert loaded.outputs == outputs
+    found = loaded.predict_all(torch.rand(2, 3, 16, 16))
+    assert (found.waves is None) == (outputs.modes is None)
+    assert (found.mask_offset is None) == (not outputs.mask_offset)
+
+
+def test_weights_for_the_mask_offset_alone_give_no_modes(tmp_path: Path) -> None:
+    outputs, path = Outputs(None, mask_offset=True), tmp_path / "weights.safetensors"
+    save_network(path, build("offsetnet2", len(outputs), 16), Origin("offsetnet2", FORWARD, outputs))
+    assert refusal(path) == f"weights were trained for the mask offset alone, this setup asks for the modes {MODES}"
+
+
+def test_the_packaged_weights_are_from_before_the_mask_offset_and_still_load() -> None:
+    path = packaged_weights("multinet11")
+    with safe_open(path, framework="pt") as file:
+        assert "mask_offset" not in file.metadata()
+    assert load_network(path, ForwardSpec(), MODES).outputs == Outputs(MODES)
 
 
 def test_another_objective_is_refused_with_both_values(saved: tuple[Path, torch.nn.Module]) -> None:
@@ -78,7 +104,7 @@ def test_a_flipped_bit_in_the_weights_is_refused(saved: tuple[Path, torch.nn.Mod
 
 
 def test_edited_metadata_are_refused(saved: tuple[Path, torch.nn.Module], tmp_path: Path) -> None:
-    forged = Origin("multinet11", FORWARD, MODES, {"seed": 4}).metadata() | {"sha256": "0" * 64}
+    forged = Origin("multinet11", FORWARD, Outputs(MODES), {"seed": 4}).metadata() | {"sha256": "0" * 64}
     save_file(load_file(saved[0]), tmp_path / "forged.safetensors", forged)
     assert "checksum" in refusal(tmp_path / "forged.safetensors")
 
@@ -109,8 +135,8 @@ def test_weights_that_are_not_shipped_are_named() -> None:
 
 
 def test_the_metadata_can_be_read_by_others(saved: tuple[Path, torch.nn.Module]) -> None:
-    metadata = Origin("multinet11", FORWARD, MODES).metadata()
+    metadata = Origin("multinet11", FORWARD, Outputs(MODES)).metadata()
     assert json.loads(metadata["modes"]) == MODES.pairs
     assert json.loads(metadata["sampling"])["samples"] == 16
-    assert metadata["label_unit"] == "peak_waves"
+    assert (metadata["label_unit"], metadata["mask_offset"]) == ("peak_waves", "false")
     assert metadata["setup_hash"] == FORWARD.hash

@@ -1,11 +1,13 @@
-"""The report's network."""
+"""The report's networks."""
 
 import pytest
 import torch
 
-from stedalign.imaging.sections import normalize
+from stedalign.imaging.sections import PLANES, normalize
 from stedalign.networks.network import Network
-from stedalign.networks.registry import build, set_input_statistics
+from stedalign.networks.outputs import Outputs
+from stedalign.networks.registry import NETWORKS, build
+from stedalign.networks.report import STEM_LAYERS
 from stedalign.optics.wavefront import ModeSet
 
 MODES = ModeSet.default()
@@ -15,15 +17,55 @@ def pictures() -> torch.Tensor:
     return torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 
 
-def test_multinet11_has_the_reports_number_of_weights() -> None:
-    module = build("multinet11", outputs=11, samples=64)
-    assert sum(weight.numel() for weight in module.parameters()) == 2_486_379
+@pytest.mark.parametrize(
+    ("name", "weights"),
+    [
+        ("net12", 2_485_292),
+        ("multinet12", 2_486_892),
+        ("multioffsetnet14", 2_487_918),
+        ("net11", 2_484_779),
+        ("offsetnet13", 2_485_805),
+        ("multinet11", 2_486_379),
+        ("multioffsetnet13", 2_487_405),
+        ("offsetnet2", 2_480_162),
+        ("multinetcat11", 2_521_643),
+    ],
+)
+def test_each_network_has_the_reports_number_of_weights(name: str, weights: int) -> None:
+    outputs = NETWORKS[name].outputs
+    assert name.endswith(str(len(outputs)))
+    assert sum(weight.numel() for weight in build(name, len(outputs), samples=64).parameters()) == weights
 
 
-def test_dropout_is_off_at_inference_whatever_mode_the_module_is_in() -> None:
-    network = Network(build("multinet11", 11, 16), MODES)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_dropout_is_off_at_inference_whatever_mode_the_module_is_in(name: str) -> None:
+    outputs = NETWORKS[name].outputs
+    network = Network(build(name, len(outputs), 16), outputs)
     network.module.train()
-    assert torch.equal(network.predict(pictures()), network.predict(pictures()))
+    first, again = network.predict_all(pictures()), network.predict_all(pictures())
+    for one, other in ((first.waves, again.waves), (first.mask_offset, again.mask_offset)):
+        assert (one is None and other is None) or torch.equal(one, other)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_network_sees_its_own_sections_and_no_others(name: str) -> None:
+    module = build(name, len(NETWORKS[name].outputs), 16).eval()
+    for channel, plane in enumerate(PLANES):
+        changed = pictures()
+        changed[:, channel] *= 1 + torch.arange(16) / 16
+        same = torch.allclose(module(normalize(changed)), module(normalize(pictures())), atol=1e-6, rtol=0)
+        assert same == (plane not in module.planes)
+
+
+def test_sections_that_stay_apart_share_their_first_layers() -> None:
+    """The same picture three times gives the same maps three times, before they are joined."""
+    module = build("multinetcat11", 11, 16).eval()
+    seen = []
+    module.features[STEM_LAYERS].register_forward_hook(lambda layer, inputs, output: seen.append(inputs[0]))
+    module(pictures()[:, :1].expand(-1, 3, -1, -1))
+    first, second, third = seen[0].unflatten(1, (3, 32)).unbind(1)
+    assert torch.equal(first, second)
+    assert torch.equal(first, third)
 
 
 def test_dropout_is_on_in_training() -> None:
@@ -32,7 +74,7 @@ def test_dropout_is_on_in_training() -> None:
 
 
 def test_predictions_are_rms_waves_of_the_normalized_picture() -> None:
-    network = Network(build("multinet11", 11, 16), MODES)
+    network = Network(build("multinet11", 11, 16), Outputs(MODES))
     with torch.no_grad():
         peak_waves = network.module(normalize(pictures()))
     expected = peak_waves / torch.tensor(MODES.norms).float()
@@ -40,13 +82,13 @@ def test_predictions_are_rms_waves_of_the_normalized_picture() -> None:
 
 
 def test_scale_and_background_of_a_picture_do_not_matter() -> None:
-    network = Network(build("multinet11", 11, 16), MODES)
+    network = Network(build("multinet11", 11, 16), Outputs(MODES))
     torch.testing.assert_close(network.predict(pictures() * 500 + 30), network.predict(pictures()))
 
 
 def test_input_statistics_are_saved_with_the_weights() -> None:
     module = build("multinet11", 11, 16)
-    set_input_statistics(module, torch.tensor([1.0, 2.0, 3.0]), torch.tensor([4.0, 5.0, 6.0]))
+    module.set_input_statistics(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([4.0, 5.0, 6.0]))
     assert module.state_dict()["std"].flatten().tolist() == [4, 5, 6]
 
 
@@ -56,5 +98,5 @@ def test_sections_that_cannot_be_halved_three_times_are_refused() -> None:
 
 
 def test_an_unknown_network_is_refused() -> None:
-    with pytest.raises(ValueError, match="known: multinet11"):
-        build("multinet12", 11, 16)
+    with pytest.raises(ValueError, match="known: net12, multinet12, multioffsetnet14, net11, "):
+        build("resnet", 11, 16)

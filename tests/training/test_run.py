@@ -13,10 +13,11 @@ from stedalign.imaging.detector import Bead
 from stedalign.imaging.forward import ForwardSpec
 from stedalign.imaging.sections import Sampling
 from stedalign.networks.checkpoint import CheckpointError, load_network
+from stedalign.networks.outputs import Outputs
 from stedalign.optics.wavefront import ModeSet
 from stedalign.provenance import environment, source_commit
 from stedalign.training.fit import TrainingInterrupted
-from stedalign.training.module import Regression, loss, squared_error_waves
+from stedalign.training.module import Regression, loss, squared_errors
 from stedalign.training.run import MissingExtraError, Result, train
 from stedalign.training.spec import TrainSpec
 
@@ -47,9 +48,26 @@ def test_the_loss_is_the_mean_over_the_batch_summed_over_the_outputs() -> None:
 
 
 def test_errors_are_counted_in_rms_waves() -> None:
-    modes = ModeSet.of([(2, 2), (4, 0)])
-    squared = squared_error_waves(torch.tensor([[0.6, 0.5]]), torch.zeros(1, 2), modes)
-    torch.testing.assert_close(squared, torch.tensor([[0.36 / 6, 0.25 / 5]]))
+    squares = squared_errors(torch.tensor([[0.6, 0.5]]), torch.zeros(1, 2), Outputs(ModeSet.of([(2, 2), (4, 0)])))
+    astigmatism, spherical = 1e6 * 0.36 / 6, 1e6 * 0.25 / 5
+    assert {name: float(value) for name, value in squares.items()} == pytest.approx(
+        {
+            "error_milliwaves/2_2": astigmatism,
+            "error_milliwaves/4_0": spherical,
+            "error_milliwaves/total": astigmatism + spherical,
+        }
+    )
+
+
+def test_errors_of_the_mask_offset_are_counted_in_pupil_radii() -> None:
+    squares = squared_errors(torch.tensor([[0.3, -0.4]]), torch.zeros(1, 2), Outputs(None, mask_offset=True))
+    assert {name: float(value) for name, value in squares.items()} == pytest.approx(
+        {
+            "error_pupil_radii/mask_offset_x": 0.09,
+            "error_pupil_radii/mask_offset_y": 0.16,
+            "error_pupil_radii/total": 0.25,
+        }
+    )
 
 
 def test_training_lowers_the_loss(data: Path, tmp_path: Path) -> None:

@@ -4,17 +4,52 @@ from pathlib import Path
 
 import pytest
 
-from stedalign.training.spec import load_train_spec
+from stedalign.imaging.forward import ForwardSpec
+from stedalign.networks.checkpoint import load_network, packaged_weights
+from stedalign.networks.outputs import Outputs
+from stedalign.networks.registry import NETWORKS
+from stedalign.optics.wavefront import ModeSet
+from stedalign.optics.zernike import Mode
+from stedalign.training.spec import TrainSpec, load_train_spec
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
 
-def test_the_reports_recipe_is_what_the_report_says() -> None:
-    spec = load_train_spec(CONFIGS / "report" / "multinet11.toml")
+REPORT = sorted((CONFIGS / "report").glob("*.toml"))
+
+
+def test_each_network_of_the_report_has_its_recipe() -> None:
+    assert {path.stem for path in REPORT} == set(NETWORKS)
+
+
+@pytest.mark.parametrize("path", REPORT, ids=lambda path: path.stem)
+def test_the_reports_recipe_is_what_the_report_says(path: Path) -> None:
+    spec = load_train_spec(path)
+    offset_alone = path.stem == "offsetnet2"
+    assert spec.network == path.stem
     assert (spec.epochs, spec.batch_size, spec.learning_rate, spec.step_epochs) == (15, 64, 1e-3, 0)
-    assert spec.noise.photons == 350
-    assert spec.dataset.counts == (16_000, 2000, 2000)
-    assert (spec.dataset.distribution, spec.dataset.range_peak_waves) == ("uniform", 0.3)
+    assert (spec.noise.photons, spec.noise.background) == (350, 2)
+    assert spec.dataset.counts == ((1600, 200, 200) if offset_alone else (16_000, 2000, 2000))
+    assert (spec.dataset.distribution, spec.dataset.range_peak_waves) == ("uniform", 0 if offset_alone else 0.2)
+
+
+@pytest.mark.parametrize("path", REPORT, ids=lambda path: path.stem)
+def test_a_recipe_draws_what_its_network_predicts(path: Path) -> None:
+    spec = load_train_spec(path)
+    assert spec.outputs == NETWORKS[path.stem].outputs
+    assert bool(spec.dataset.mask_offset) == spec.outputs.mask_offset
+    # Centering along z would take the defocus away that is to be predicted.
+    assert spec.dataset.centered == (Mode(2, 0) not in spec.dataset.mode_set)
+
+
+def test_the_recipe_of_the_packaged_network_is_that_of_its_weights() -> None:
+    recorded = load_network(packaged_weights("multinet11"), ForwardSpec(), ModeSet.default()).training["train_spec"]
+    assert TrainSpec.parse(recorded) == load_train_spec(CONFIGS / "default.toml")
+
+
+def test_other_modes_than_the_networks_own_can_be_asked_for() -> None:
+    spec = TrainSpec.parse({"network": "multioffsetnet14", "dataset": {"modes": [[2, 2]], "mask_offset": 0.1}})
+    assert spec.outputs == Outputs(ModeSet.of([(2, 2)]), mask_offset=True)
 
 
 @pytest.mark.parametrize(
@@ -24,7 +59,10 @@ def test_the_reports_recipe_is_what_the_report_says() -> None:
         ("[dataset]\nsampels = 3", "samples"),
         ("[noise]\nphoton = 3", "photons"),
         ("epochs = 0", "epochs"),
-        ('network = "resnet"', "known: multinet11"),
+        ('network = "resnet"', "known: net12, multinet12"),
+        ('network = "net12"\ndataset = 3', "dataset"),
+        ('network = "offsetnet13"', "predicts the mask offset: give its range as mask_offset in .dataset."),
+        ("dataset.range_peak_waves = 0", "multinet11 predicts modes, which a range_peak_waves of 0"),
         ("epochs = ", "cannot be read"),
     ],
 )

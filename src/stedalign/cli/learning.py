@@ -84,16 +84,19 @@ def train(
         "validation_loss": result.validation_loss,
         "test_loss": result.test_loss,
         "test_error_waves": result.test_error_waves,
+        "test_error_mask_offset": result.test_error_mask_offset,
         "weights": str(result.weights),
         "run_folder": str(result.run_folder),
     }
     if json:
         print_json(figures)
         return
-    print(
-        f"best epoch {result.epoch}: validation loss {result.validation_loss:.4f} (peak waves squared), "
-        f"test error {1e3 * result.test_error_waves:.1f} mλ rms over all modes"
-    )
+    errors = []
+    if result.test_error_waves is not None:
+        errors.append(f"{1e3 * result.test_error_waves:.1f} mλ rms over all modes")
+    if result.test_error_mask_offset is not None:
+        errors.append(f"{result.test_error_mask_offset:.4f} pupil radii of mask offset")
+    print(f"best epoch {result.epoch}: validation loss {result.validation_loss:.4f}, test error {' and '.join(errors)}")
     print(f"weights  {result.weights}\ncurves   tensorboard --logdir {result.run_folder}")
 
 

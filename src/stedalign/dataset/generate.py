@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from stedalign.dataset.spec import DatasetSpec, Draw, draw
+from stedalign.dataset.spec import DatasetSpec, draw
 from stedalign.dataset.storage import Shard, check_identity, clear_leftovers, identity, join, parts_folder
 from stedalign.imaging.center_of_mass import center_of_mass_px
 from stedalign.imaging.forward import ForwardModel, ForwardSpec
@@ -68,7 +68,7 @@ def generate(
     except KeyboardInterrupt:
         raise GenerationInterrupted(
             f"stopped: {finished} of {len(shards)} parts are finished and kept in {parts_folder(path)}; "
-            "the same command goes on from there"
+            "making the same dataset again goes on from there"
         ) from None
     return path
 
@@ -77,29 +77,35 @@ class Simulator:
     """Noise-free pictures of the samples of one dataset."""
 
     def __init__(self, spec: DatasetSpec, forward: ForwardSpec) -> None:
-        self.spec = spec
-        self.drawn: Draw = draw(spec)
-        self.model = ForwardModel(forward, self.drawn.modes)
+        drawn = draw(spec)
+        columns = [drawn.waves, drawn.shift_nm]
+        free = {}
+        if spec.mask_offset:
+            columns.append(drawn.mask_offset(forward.beam))
+            free = dict.fromkeys(("mask_offset_x", "mask_offset_y"), spec.mask_offset)
+        self.parameters = np.concatenate(columns, axis=1).astype(np.float32)
+        """One row for each sample, as ``ForwardModel.intensity`` takes them."""
+        self.centered = spec.centered
+        self.model = ForwardModel(forward, drawn.modes, free=free)
         self.pixel_nm = torch.tensor(forward.sampling.pixel_nm)
 
     def images(self, first: int, count: int) -> NDArray[np.float32]:
         """Intensity (count, 3, N, N) in units of the unaberrated crest; ``BATCH`` divides ``first``."""
-        rows = np.zeros((-(-count // BATCH) * BATCH, len(self.drawn.modes) + 3), dtype=np.float32)
-        rows[:count, :-3] = self.drawn.waves[first : first + count]
-        rows[:count, -3:] = self.drawn.shift_nm[first : first + count]
+        rows = np.zeros((-(-count // BATCH) * BATCH, self.parameters.shape[1]), dtype=np.float32)
+        rows[:count] = self.parameters[first : first + count]
         batches = torch.split(torch.from_numpy(rows), BATCH)
         return torch.cat([self._simulate(batch) for batch in batches])[:count].numpy()
 
     @torch.no_grad()
     def _simulate(self, parameters: Tensor) -> Tensor:
-        if not self.spec.centered:
+        if not self.centered:
             return self.model.intensity(parameters)
-        modes, remaining_shift = parameters[:, :-3], parameters[:, -3:]
-        shift = torch.zeros_like(remaining_shift)
+        moved, shift = parameters.clone(), self.model.shift
+        moved[:, shift] = 0
         for _ in range(CENTERING_STEPS):
-            intensity = self.model.intensity(torch.cat([modes, shift], dim=1))
-            shift = shift - center_of_mass_px(intensity) * self.pixel_nm
-        return self.model.intensity(torch.cat([modes, shift + remaining_shift], dim=1))
+            moved[:, shift] -= center_of_mass_px(self.model.intensity(moved)) * self.pixel_nm
+        moved[:, shift] += parameters[:, shift]
+        return self.model.intensity(moved)
 
 
 @contextmanager

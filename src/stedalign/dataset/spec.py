@@ -1,4 +1,4 @@
-"""What a training set holds, and the drawing of its wavefronts."""
+"""What a training set holds, and the drawing of its wavefronts and nuisances."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from stedalign.optics.beam import Beam
 from stedalign.optics.spec import Spec
 from stedalign.optics.wavefront import ModeSet
 
 Floats = NDArray[np.float64]
 SPLITS = ("train", "val", "test")
-_WAVEFRONT_STREAM, _SHIFT_STREAM = 0, 1
+_WAVEFRONT_STREAM, _SHIFT_STREAM, _MASK_OFFSET_STREAM = 0, 1, 2
 
 
 class DatasetSpec(Spec):
@@ -26,14 +27,16 @@ class DatasetSpec(Spec):
     split: tuple[float, float, float] = (0.8, 0.1, 0.1)
     """Fractions for training, validation and test."""
     distribution: Literal["normal", "uniform"] = "uniform"
-    range_peak_waves: float = Field(default=0.3, gt=0, le=5)
-    """Half-range (uniform) or standard deviation (normal) of each coefficient, in peak waves."""
+    range_peak_waves: float = Field(default=0.3, ge=0, le=5)
+    """Half-range (uniform) or standard deviation (normal) of each coefficient, in peak waves; 0 = no aberrations."""
     modes: tuple[tuple[int, int], ...] = tuple((mode.n, mode.m) for mode in ModeSet.default())
     """The modes as (n, m) pairs."""
     centered: bool = True
     """Move each picture until its center of mass lies in the middle, as the stage does at the microscope."""
     shift_nm: tuple[float, float, float] = (0.0, 0.0, 0.0)
     """Standard deviation of a random shift of the picture along x, y, z that stays after centering."""
+    mask_offset: float = Field(default=0.0, ge=0, le=0.35)
+    """Half-range of the mask's distance, along x and along y, from where the setup has it: uniform, in pupil radii."""
     seed: int = Field(default=0, ge=0)
 
     def model_post_init(self, context: Any, /) -> None:
@@ -70,18 +73,24 @@ class Draw:
     """Coefficients in rms waves, shape (samples, modes)."""
     shift_nm: Floats
     """Shift that stays after centering, along x, y, z: shape (samples, 3)."""
+    mask_shift: Floats
+    """How far the mask lies from where the setup has it, along x and y, in pupil radii: shape (samples, 2)."""
 
     @property
     def peak_waves(self) -> Floats:
         """The labels: coefficients of the un-normalized polynomials, shape (samples, modes)."""
         return self.waves * self.modes.norms
 
+    def mask_offset(self, beam: Beam) -> Floats:
+        """Where the mask lies on the pupil, the other labels: (samples, 2) along x and y, in pupil radii."""
+        return self.mask_shift + beam.pattern.mask_offset
+
 
 def draw(spec: DatasetSpec) -> Draw:
     """Draw all parameters of a dataset at once, from its seed alone.
 
-    Row i does not depend on how many rows are drawn or in which batches they are simulated; wavefronts and
-    shifts come from separate streams, so that switching shifts on leaves the wavefronts as they were.
+    Row i does not depend on how many rows are drawn or in which batches they are simulated; wavefronts, shifts and
+    mask offsets come from separate streams, so that switching one on leaves the others as they were.
     """
     modes = spec.mode_set
     generator = np.random.default_rng([spec.seed, _WAVEFRONT_STREAM])
@@ -91,4 +100,5 @@ def draw(spec: DatasetSpec) -> Draw:
     else:
         peak_waves = generator.uniform(-spec.range_peak_waves, spec.range_peak_waves, size=size)
     shifts = np.random.default_rng([spec.seed, _SHIFT_STREAM]).normal(size=(spec.samples, 3))
-    return Draw(modes, peak_waves / modes.norms, shifts * spec.shift_nm)
+    offsets = np.random.default_rng([spec.seed, _MASK_OFFSET_STREAM]).uniform(-1, 1, size=(spec.samples, 2))
+    return Draw(modes, peak_waves / modes.norms, shifts * spec.shift_nm, offsets * spec.mask_offset)

@@ -83,7 +83,10 @@ def join(path: Path, shards: Sequence[Shard], spec: DatasetSpec, forward: Forwar
 
     Raises ``OSError`` when a shard has been damaged since it was checked.
     """
-    samples, labels = forward.sampling.samples, draw(spec).peak_waves.astype(np.float32)
+    samples, drawn = forward.sampling.samples, draw(spec)
+    labels = {"labels": drawn.peak_waves}
+    if spec.mask_offset:
+        labels["mask_offset"] = drawn.mask_offset(forward.beam)
     stops = np.cumsum(spec.counts)
     slices = [slice(stop - count, stop) for stop, count in zip(stops.tolist(), spec.counts, strict=True)]
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -99,7 +102,8 @@ def join(path: Path, shards: Sequence[Shard], spec: DatasetSpec, forward: Forwar
                     images[first - rows.start : last - rows.start] = part
                     checksum.update(part.data)
             images.attrs["sha256"] = checksum.hexdigest()
-            file.create_dataset(f"{split}_labels", data=labels[rows])
+            for name, values in labels.items():
+                file.create_dataset(f"{split}_{name}", data=values[rows].astype(np.float32))
         file.attrs.update(
             identity=identity(spec, forward),
             dataset_spec=json.dumps(spec.model_dump()),
@@ -150,7 +154,7 @@ def check_optics(path: Path, forward: ForwardSpec, modes: ModeSet) -> None:
     attributes = read_attributes(path)
     disagreement = optics_disagreement(
         json.loads(attributes["forward_spec"]),
-        json.loads(attributes["modes"]),
+        ModeSet.of(json.loads(attributes["modes"])),
         forward,
         modes,
     )
@@ -185,6 +189,19 @@ def read_split(path: Path, split: str) -> tuple[Singles, Singles]:
     if _checksum(images) != recorded:
         raise ValueError(f"the {split} images in {path} are damaged (checksum): make the dataset again")
     return images, labels
+
+
+def read_mask_offset(path: Path, split: str) -> Singles:
+    """Where the mask lies on the pupil in the pictures of one split: (n, 2) along x and y, in pupil radii.
+
+    Raises ``ValueError`` for a dataset in which the mask does not move.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            offsets: Singles = file[f"{split}_mask_offset"][:]
+    except (OSError, KeyError) as error:
+        raise ValueError(f"{path} holds no mask offsets of its {split} images: {error}") from error
+    return offsets
 
 
 def _checksum(images: Singles) -> str:

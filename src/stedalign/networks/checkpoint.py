@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from stedalign.files import replacing
 from stedalign.imaging.forward import ForwardSpec
 from stedalign.networks.network import Network
+from stedalign.networks.outputs import Outputs
 from stedalign.networks.recorded import LABEL_UNIT, optics_disagreement
 from stedalign.networks.registry import build
 from stedalign.optics.wavefront import ModeSet
@@ -33,11 +34,11 @@ class CheckpointError(ValueError):
 
 @dataclass(frozen=True)
 class Origin:
-    """Which network the weights belong to, for which pictures they were trained, and how."""
+    """Which network the weights belong to, what it predicts of which pictures, and how it was trained."""
 
     network: str
     forward: ForwardSpec
-    modes: ModeSet
+    outputs: Outputs
     training: dict[str, Any] = field(default_factory=dict)
     """Configuration, seed, commit, epoch and figures of the training; must fit JSON."""
 
@@ -45,8 +46,9 @@ class Origin:
         return {
             "format": FORMAT,
             "network": self.network,
-            "modes": json.dumps(self.modes.pairs),
+            "modes": json.dumps(self.outputs.modes.pairs if self.outputs.modes is not None else []),
             "label_unit": LABEL_UNIT,
+            "mask_offset": json.dumps(self.outputs.mask_offset),
             "setup_hash": self.forward.hash,
             "forward_spec": json.dumps(self.forward.model_dump()),
             "sampling": json.dumps(self.forward.sampling.model_dump()),
@@ -79,11 +81,12 @@ def save_network(path: Path, module: nn.Module, origin: Origin) -> None:
         save_file(tensors, temporary, metadata)
 
 
-def load_network(path: Path, forward: ForwardSpec, modes: ModeSet) -> Network:
+def load_network(path: Path, forward: ForwardSpec, modes: ModeSet | None) -> Network:
     """The network in ``path``, ready to estimate ``modes`` from pictures of ``forward``.
 
-    Raises ``CheckpointError`` with one line when the file is missing, damaged or no checkpoint, or when it
-    was trained for another optics, sampling or mode set; the line then names both values.
+    ``modes`` None takes any, and none: ``Network.outputs`` then says which. Raises ``CheckpointError`` with one line
+    when the file is missing, damaged or no checkpoint, or when it was trained for another optics, sampling or mode set;
+    the line then names both values.
     """
     tensors, metadata = _read(path)
     if metadata.get("format") != FORMAT:
@@ -92,16 +95,22 @@ def load_network(path: Path, forward: ForwardSpec, modes: ModeSet) -> Network:
         raise CheckpointError(f"{path} is damaged or was edited: its checksum does not match")
     if metadata["label_unit"] != LABEL_UNIT:
         raise CheckpointError(f"weights give {metadata['label_unit']}, {LABEL_UNIT} are expected")
-    recorded_spec, recorded_modes = json.loads(metadata["forward_spec"]), json.loads(metadata["modes"])
-    disagreement = optics_disagreement(recorded_spec, recorded_modes, forward, modes)
+    outputs = _recorded_outputs(metadata)
+    disagreement = optics_disagreement(json.loads(metadata["forward_spec"]), outputs.modes, forward, modes)
     if disagreement:
         raise OtherSetupError(f"weights were trained {disagreement}")
     try:
-        module = build(metadata["network"], len(modes), forward.sampling.samples)
+        module = build(metadata["network"], len(outputs), forward.sampling.samples)
         module.load_state_dict(tensors)
     except (ValueError, RuntimeError) as error:
         raise CheckpointError(f"{path} does not fit its network: {str(error).splitlines()[0]}") from None
-    return Network(module, modes, json.loads(metadata["training"]))
+    return Network(module, outputs, json.loads(metadata["training"]))
+
+
+def _recorded_outputs(metadata: Mapping[str, str]) -> Outputs:
+    pairs = json.loads(metadata["modes"])
+    # The first networks predicted modes alone, and their files are silent about the mask.
+    return Outputs(ModeSet.of(pairs) if pairs else None, json.loads(metadata.get("mask_offset", "false")))
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -1,4 +1,4 @@
-"""A trained network together with the modes its outputs mean."""
+"""A trained network together with what its outputs mean."""
 
 from __future__ import annotations
 
@@ -6,24 +6,33 @@ import torch
 from torch import Tensor, nn
 
 from stedalign.imaging.sections import normalize
-from stedalign.optics.wavefront import ModeSet
+from stedalign.networks.outputs import Outputs, Prediction
 
 
 class Network:
-    """Sections in, coefficients out, through the same normalization as in training."""
+    """Sections in, coefficients and mask offset out, through the same normalization as in training."""
 
-    def __init__(self, module: nn.Module, modes: ModeSet, training: dict[str, object] | None = None) -> None:
-        """``module`` maps normalized sections to peak waves; ``training`` says where they come from."""
+    def __init__(self, module: nn.Module, outputs: Outputs, training: dict[str, object] | None = None) -> None:
+        """``module`` maps normalized sections to ``outputs``; ``training`` says where it comes from."""
         self.module = module.eval()
-        self.modes = modes
+        self.outputs = outputs
         self.training = training or {}
 
     @torch.no_grad()
-    def predict(self, sections: Tensor) -> Tensor:
-        """Coefficients (B, modes) in rms waves of pictures (B, 3, N, N) in counts or any other unit.
+    def predict_all(self, sections: Tensor) -> Prediction:
+        """All that the network predicts of pictures (B, 3, N, N) in counts or any other unit.
 
         Always in evaluation mode: dropout that stays active makes a network guess.
         """
         self.module.eval()
-        peak_waves: Tensor = self.module(normalize(sections.float()))
-        return peak_waves / torch.as_tensor(self.modes.norms).to(peak_waves)
+        return self.outputs.read(self.module(normalize(sections.float())))
+
+    def predict(self, sections: Tensor) -> Tensor:
+        """Coefficients (B, modes) in rms waves of pictures (B, 3, N, N).
+
+        Raises ``ValueError`` where the network predicts the mask offset alone.
+        """
+        waves = self.predict_all(sections).waves
+        if waves is None:
+            raise ValueError("this network predicts the mask offset alone, no modes")
+        return waves

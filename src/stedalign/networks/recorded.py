@@ -25,12 +25,12 @@ def differences(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> tuple[
 
 
 def optics_disagreement(
-    recorded_spec: Mapping[str, Any], pairs: list[list[int]], forward: ForwardSpec, modes: ModeSet
+    recorded_spec: Mapping[str, Any], recorded_modes: ModeSet | None, forward: ForwardSpec, modes: ModeSet | None
 ) -> str | None:
     """One clause that names both values where a file was made for another optics, sampling or mode set.
 
     Descriptions are compared, not fingerprints: a key that a later version added has its default, which must mean
-    what was before, so that older files stay good.
+    what was before, so that older files stay good. ``modes`` None asks for none in particular.
     """
     try:
         recorded = ForwardSpec.parse(recorded_spec)
@@ -39,8 +39,9 @@ def optics_disagreement(
     found = differences(recorded.picture, forward.picture)
     if found:
         return f"for {found[0]}, this setup has {found[1]}"
-    recorded_modes = ModeSet.of(pairs)
-    if recorded_modes != modes:
+    if modes is not None and recorded_modes is None:
+        return f"for the mask offset alone, this setup asks for the modes {modes}"
+    if modes is not None and recorded_modes != modes:
         return f"for the modes {recorded_modes}, this setup has {modes}"
     return None
 

@@ -2,38 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
+from stedalign.networks.section_network import SectionNetwork
+
 REDUCTION = 8
 """Three poolings by two: the samples along an axis must be a multiple of it."""
+STEM_LAYERS = 8
+"""The first two convolutions with their activations, poolings and dropouts."""
 
 
-class ReportNet(nn.Module):
-    """The report's network for ``channels`` sections and ``outputs`` coefficients.
+class ReportNet(SectionNetwork):
+    """The report's network for some sections and ``outputs`` numbers.
 
-    With 3 channels, 11 outputs and 64 samples it is the report's MultiNet11 with 2,486,379 weights. The mean
-    and standard deviation of each channel over the training pictures are buffers: they are saved with the
-    weights and cannot be forgotten at the microscope.
+    The sections are the channels of the first convolution; ``apart``, each goes through the first two convolutions
+    alone, with the same weights, and the third convolution sees the maps of all. (The report's number of weights tells
+    that: 96 instead of 32 maps into the third convolution are 36,864 more than in Net11.)
     """
 
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, channels: int, outputs: int, samples: int) -> None:
+    def __init__(self, planes: Sequence[str], outputs: int, samples: int, *, apart: bool = False) -> None:
         """Raises ``ValueError`` unless ``samples`` is a multiple of 8."""
-        super().__init__()
+        super().__init__(planes)
         if samples % REDUCTION:
             raise ValueError(f"the network halves its input three times: {samples} samples are no multiple of 8")
-        self.register_buffer("mean", torch.zeros(channels, 1, 1))
-        self.register_buffer("std", torch.ones(channels, 1, 1))
+        self.apart = apart
+        channels, copies = (1, len(planes)) if apart else (len(planes), 1)
         self.features = nn.Sequential(
             *(nn.Conv2d(channels, 32, 5, padding="same"), nn.ReLU(), nn.MaxPool2d(2), nn.Dropout(0.1)),
             *(nn.Conv2d(32, 32, 5, padding="same"), nn.ReLU(), nn.MaxPool2d(2), nn.Dropout(0.1)),
-            *(nn.Conv2d(32, 64, 3, padding="same"), nn.ReLU()),
+            *(nn.Conv2d(32 * copies, 64, 3, padding="same"), nn.ReLU()),
             *(nn.Conv2d(64, 64, 3, padding="same"), nn.ReLU()),
             *(nn.Conv2d(64, 64, 3, padding="same"), nn.ReLU(), nn.MaxPool2d(2)),
         )
+        # Convolutions run a sixth faster on the CPU with the channels last; their outputs follow their weights.
+        self.features.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.regression = nn.Sequential(
             nn.Flatten(),
             *(nn.Linear(64 * (samples // REDUCTION) ** 2, 512), nn.ReLU(), nn.Dropout(0.2)),
@@ -42,8 +47,13 @@ class ReportNet(nn.Module):
         )
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """Coefficients (B, outputs) in peak waves for normalized pictures (B, channels, N, N)."""
-        # Convolutions run a sixth faster on the CPU with the channels last.
-        standardized = ((pictures - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
-        coefficients: Tensor = self.regression(self.features(standardized))
-        return coefficients
+        """Outputs (B, outputs) for normalized pictures (B, 3, N, N)."""
+        outputs: Tensor = self.regression(self._maps(self.standardized(pictures)))
+        return outputs
+
+    def _maps(self, sections: Tensor) -> Tensor:
+        """The last convolution's maps (B, 64, N / 8, N / 8) of sections (B, planes, N, N)."""
+        stem, rest = self.features[:STEM_LAYERS], self.features[STEM_LAYERS:]
+        parts = sections.split(1, dim=1) if self.apart else (sections,)
+        maps: Tensor = rest(torch.cat([stem(part) for part in parts], dim=1))
+        return maps

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Generator, Tensor
 
-from stedalign.dataset.storage import read_split
+from stedalign.dataset.storage import read_mask_offset, read_split
 from stedalign.imaging.sections import normalize
+from stedalign.networks.outputs import Outputs
 from stedalign.training.spec import NoiseSpec
 
 BACKGROUND_UNIT = 0.001
@@ -19,16 +20,23 @@ Batch = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
-    """Noise-free pictures (n, 3, N, N) in units of the unaberrated crest, labels (n, modes) in peak waves."""
+    """Noise-free pictures (n, 3, N, N) in units of the unaberrated crest, and what a network is to predict of them."""
 
     images: Tensor
     labels: Tensor
+    """(n, outputs) in the order and units of ``Outputs``."""
 
     @classmethod
-    def load(cls, path: Path, split: str) -> Pictures:
-        """One split ("train", "val", "test") of a dataset file. Raises ``ValueError`` when it is damaged."""
-        images, labels = read_split(path, split)
-        return cls(torch.from_numpy(images), torch.from_numpy(labels))
+    def load(cls, path: Path, split: str, outputs: Outputs) -> Pictures:
+        """One split ("train", "val", "test") of a dataset file, with the labels for ``outputs``.
+
+        Raises ``ValueError`` when the file is damaged or lacks such labels.
+        """
+        images, peak_waves = read_split(path, split)
+        labels = [] if outputs.modes is None else [torch.from_numpy(peak_waves)]
+        if outputs.mask_offset:
+            labels.append(torch.from_numpy(read_mask_offset(path, split)))
+        return cls(torch.from_numpy(images), torch.cat(labels, dim=1))
 
     def __len__(self) -> int:
         return len(self.images)
@@ -50,7 +58,7 @@ def add_noise(images: Tensor, noise: NoiseSpec, generator: Generator) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class NoisyBatches:
-    """One pass over the pictures: batches of normalized noisy sections (B, 3, N, N) and labels (B, modes).
+    """One pass over the pictures: batches of normalized noisy sections (B, 3, N, N) and labels (B, outputs).
 
     ``seed`` alone decides order and noise, so the same seed gives the same bits again. With several processes
     each takes every ``world``-th batch.
@@ -80,13 +88,13 @@ class NoisyBatches:
             yield normalize(noisy), self.pictures.labels[rows]
 
 
-def channel_statistics(batches: NoisyBatches) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation (channels,) over all pictures of one pass, each channel for itself."""
-    total, squares, count = torch.zeros(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64), 0
-    for images, _ in batches:
+def channel_statistics(batches: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation (channels,) over pictures that come in batches (B, channels, N, N)."""
+    total, squares, count = torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.float64), 0
+    for images in batches:
         exact = images.double()
-        total += exact.sum((0, 2, 3))
-        squares += exact.square().sum((0, 2, 3))
+        total = total + exact.sum((0, 2, 3))
+        squares = squares + exact.square().sum((0, 2, 3))
         count += exact[:, 0].numel()
     mean = total / count
     return mean.float(), (squares / count - mean.square()).clamp_min(1e-12).sqrt().float()

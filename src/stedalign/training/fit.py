@@ -20,11 +20,16 @@ from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import nn
 
+from stedalign.files import replacing
 from stedalign.imaging.forward import ForwardSpec
 from stedalign.training.data import Pictures
-from stedalign.training.module import NoisyData, Regression
+from stedalign.training.module import OFFSET_ERROR, WAVE_ERROR, NoisyData, Regression
 from stedalign.training.record import CHECKPOINT_KEY, check_record
 from stedalign.training.spec import TrainSpec
+from stedalign.training.whole_checkpoints import WholeCheckpoints
+
+ERROR_WORDS = {WAVE_ERROR: "error {:.1f} mλ", OFFSET_ERROR: "mask offset {:.4f} pupil radii"}
+"""How the totals of the curves are told."""
 
 
 class TrainingInterrupted(KeyboardInterrupt):
@@ -37,6 +42,14 @@ class EpochLog(Callback):
     def __init__(self, path: Path, *, show: bool) -> None:
         self.path, self.show, self.start = path, show, time.monotonic()
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Forget the epoch that a killed run wrote down but did not keep: it is trained again."""
+        if trainer.is_global_zero and self.path.exists():
+            lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
+            kept = [line for line in lines if _epoch(line) <= trainer.current_epoch]
+            with replacing(self.path) as temporary:
+                temporary.write_text("".join(kept), encoding="utf-8")
+
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.start = time.monotonic()
 
@@ -44,22 +57,31 @@ class EpochLog(Callback):
         if not trainer.is_global_zero:
             return
         figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        errors = {group: figures[f"{group}/total"] for group in ERROR_WORDS if f"{group}/total" in figures}
         line = {
             "epoch": trainer.current_epoch + 1,
             "train_loss": figures["loss/train"],
             "val_loss": figures["loss/val"],
-            "val_error_milliwaves": figures["error_milliwaves/total"],
+            **{f"val_{group}": value for group, value in errors.items()},
             "seconds": time.monotonic() - self.start,
         }
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         if self.show:
+            words = "  ".join(ERROR_WORDS[group].format(value) for group, value in errors.items())
             print(
                 f"epoch {line['epoch']}/{trainer.max_epochs}  training loss {line['train_loss']:.4f}  "
-                f"validation loss {line['val_loss']:.4f}  error {line['val_error_milliwaves']:.1f} mλ  "
-                f"{line['seconds']:.0f} s",
+                f"validation loss {line['val_loss']:.4f}  {words}  {line['seconds']:.0f} s",
                 flush=True,
             )
+
+
+def _epoch(line: str) -> float:
+    """The epoch of a line of the log; that of a torn line lies beyond all others."""
+    try:
+        return float(json.loads(line)["epoch"])
+    except (json.JSONDecodeError, KeyError, TypeError):
+        return math.inf
 
 
 def fit(
@@ -93,6 +115,7 @@ def fit(
             default_root_dir=run_folder,
             logger=TensorBoardLogger(run_folder, name="", version="tensorboard"),
             callbacks=callbacks,
+            plugins=[WholeCheckpoints()],
             enable_progress_bar=bar,
             enable_model_summary=False,
             num_sanity_val_steps=0,
@@ -108,23 +131,23 @@ def fit(
             raise TrainingInterrupted(
                 f"stopped: {trainer.current_epoch} of {spec.epochs} epochs are kept; resume {run_folder} to go on"
             ) from None
-    best = _load(Path(keeper.best_model_path))
+    best = _load(folder / "best.ckpt")
     regression.cpu().load_state_dict(best["state_dict"])
     score = keeper.best_model_score
     return regression, int(best["epoch"]) + 1, math.nan if score is None else float(score)
 
 
-def check_checkpoint(checkpoint: Path, spec: TrainSpec, forward: ForwardSpec) -> None:
-    """Raise ``ValueError`` with one line unless there is something left to train from ``checkpoint`` on.
+def check_checkpoint(checkpoint: Path, spec: TrainSpec, forward: ForwardSpec, *, exported: bool) -> None:
+    """Raise ``ValueError`` with one line unless there is something left to do from ``checkpoint`` on.
 
     It must be readable, of a run that differs in its epochs alone (where it says so: the first ones did not), and
-    have fewer epochs than are asked for.
+    have fewer epochs than are asked for, or as many where their weights were not ``exported`` yet.
     """
     content = _load(checkpoint)
     if CHECKPOINT_KEY in content:
         check_record(json.loads(content[CHECKPOINT_KEY]), spec, forward, f"{checkpoint} is a checkpoint of")
     done = int(content["epoch"]) + 1
-    if done >= spec.epochs:
+    if done > spec.epochs or (done == spec.epochs and exported):
         raise ValueError(f"nothing left to train: {checkpoint} has {done} of {spec.epochs} epochs; ask for more")
 
 

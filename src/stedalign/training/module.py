@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import lightning
@@ -10,38 +11,54 @@ import torch
 from torch import Tensor, nn
 
 from stedalign.imaging.forward import ForwardSpec
-from stedalign.optics.wavefront import ModeSet
+from stedalign.networks.outputs import OFFSET_NAMES, Outputs
 from stedalign.training.data import Batch, NoisyBatches, Pictures
 from stedalign.training.record import CHECKPOINT_KEY, run_record
 from stedalign.training.seeds import Stream, stream_seed
 from stedalign.training.spec import TrainSpec
 
+WAVE_ERROR, OFFSET_ERROR = "error_milliwaves", "error_pupil_radii"
+"""Groups of curves: rms errors of each output, and "total", of the wavefront and of the mask offset."""
+SQUARED = "squared_"
+
 
 def loss(prediction: Tensor, labels: Tensor) -> Tensor:
-    """The report's loss for coefficients (B, modes) in peak waves: the mean square error of each output over
-    the batch, summed over the outputs."""
+    """The report's loss for outputs (B, outputs): the mean square error of each over the batch, summed over the
+    outputs. Peak waves and pupil radii weigh the same."""
     return (prediction - labels).square().mean(0).sum()
 
 
-def squared_error_waves(prediction: Tensor, labels: Tensor, modes: ModeSet) -> Tensor:
-    """Squared errors (B, modes) in rms waves squared, for coefficients in peak waves."""
-    norms = torch.as_tensor(modes.norms, dtype=prediction.dtype, device=prediction.device)
-    return ((prediction - labels) / norms).square()
+def squared_errors(prediction: Tensor, labels: Tensor, outputs: Outputs) -> dict[str, Tensor]:
+    """The squares of the errors that the curves of the same names show, averaged over a batch (B, outputs)."""
+    error = outputs.read(prediction - labels)
+    squares: dict[str, Tensor] = {}
+    if outputs.modes is not None and error.waves is not None:
+        names = [f"{mode.n}_{mode.m}" for mode in outputs.modes]
+        squares |= _mean_squares(WAVE_ERROR, names, 1000 * error.waves)
+    if error.mask_offset is not None:
+        squares |= _mean_squares(OFFSET_ERROR, OFFSET_NAMES, error.mask_offset)
+    return squares
+
+
+def _mean_squares(group: str, names: Sequence[str], errors: Tensor) -> dict[str, Tensor]:
+    """Of each column of ``errors`` (B, len(names)), and of the length of the rows."""
+    means = errors.square().mean(0)
+    return {f"{group}/{name}": value for name, value in zip((*names, "total"), (*means, means.sum()), strict=True)}
 
 
 class Regression(lightning.LightningModule):
-    """A network that learns coefficients in peak waves."""
+    """A network that learns its outputs."""
 
     def __init__(self, network: nn.Module, spec: TrainSpec, forward: ForwardSpec) -> None:
         super().__init__()
         self.network = network
-        self.modes = spec.dataset.mode_set
+        self.outputs = spec.outputs
         self.spec = spec
         self.optics = forward
 
     def forward(self, pictures: Tensor) -> Tensor:
-        coefficients: Tensor = self.network(pictures)
-        return coefficients
+        outputs: Tensor = self.network(pictures)
+        return outputs
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint[CHECKPOINT_KEY] = json.dumps(run_record(self.spec, self.optics))
@@ -59,20 +76,14 @@ class Regression(lightning.LightningModule):
     def validation_step(self, batch: Batch, _: int) -> None:
         images, labels = batch
         prediction = self(images)
-        squared = squared_error_waves(prediction, labels, self.modes)
-        figures = {"loss/val": loss(prediction, labels), "squared_error/total": squared.sum(1).mean()}
-        for mode, value in zip(self.modes, squared.mean(0), strict=True):
-            figures[f"squared_error/{mode.n}_{mode.m}"] = value
+        squares = squared_errors(prediction, labels, self.outputs)
+        figures = {"loss/val": loss(prediction, labels)} | {SQUARED + name: value for name, value in squares.items()}
         self.log_dict(figures, on_epoch=True, logger=False, batch_size=len(labels), sync_dist=True)
 
     def on_validation_epoch_end(self) -> None:
-        """Roots only after the mean over the epoch: rms errors in milliwaves, of each mode and in all."""
+        """Roots only after the mean over the epoch: rms errors of each output and in all."""
         logged = {name: float(value) for name, value in self.trainer.callback_metrics.items()}
-        errors = {
-            name.replace("squared_error", "error_milliwaves"): 1000 * value**0.5
-            for name, value in logged.items()
-            if name.startswith("squared_error/")
-        }
+        errors = {name.removeprefix(SQUARED): value**0.5 for name, value in logged.items() if name.startswith(SQUARED)}
         self.log_dict(errors, sync_dist=True)
         self.log("loss/val_epoch", logged["loss/val"], sync_dist=True)
 

@@ -20,7 +20,8 @@ def run_record(spec: TrainSpec, forward: ForwardSpec) -> dict[str, Any]:
         "train_spec": spec.model_dump(),
         "forward_spec": forward.model_dump(),
         "setup_hash": forward.hash,
-        "modes": spec.dataset.mode_set.pairs,
+        "modes": spec.outputs.modes.pairs if spec.outputs.modes is not None else [],
+        "mask_offset": spec.outputs.mask_offset,
     }
 
 

@@ -13,12 +13,12 @@ import tomlkit
 import torch
 from torch import nn
 
-from stedalign.dataset.generate import generate, progress_bar
-from stedalign.files import replacing, write_json
+from stedalign.dataset.generate import GenerationInterrupted, generate, progress_bar
+from stedalign.files import leftovers, replacing, write_json
 from stedalign.imaging.forward import ForwardSpec
 from stedalign.networks.checkpoint import Origin, load_network, save_network
 from stedalign.networks.network import Network
-from stedalign.networks.registry import build, set_input_statistics
+from stedalign.networks.registry import build
 from stedalign.provenance import environment
 from stedalign.training.data import NoisyBatches, Pictures, channel_statistics
 from stedalign.training.record import check_record, run_record
@@ -45,10 +45,12 @@ class Result:
     epoch: int
     """The best epoch, counted from 1."""
     validation_loss: float
-    """Peak waves squared, summed over the outputs."""
+    """Squared error in peak waves (and pupil radii), summed over the outputs."""
     test_loss: float
-    test_error_waves: float
-    """Root mean square over the test pictures of the wavefront error, in rms waves."""
+    test_error_waves: float | None
+    """Root mean square over the test pictures of the wavefront error, in rms waves; None without modes."""
+    test_error_mask_offset: float | None
+    """The same of the mask offset's error, in pupil radii; None where it is not predicted."""
 
 
 def train(
@@ -62,9 +64,10 @@ def train(
 ) -> Result:
     """Make the data where they are missing, train, and export the best weights into ``run_folder``.
 
-    ``dataset_path`` defaults to ``dataset.h5`` in the run folder. ``resume`` is an earlier run's folder or
-    one of its ``.ckpt`` files: weights, optimizer and epoch go on from there, in a run that may differ in its
-    number of epochs alone. ``warm_start`` is a ``.safetensors`` file to begin with instead of random weights.
+    ``dataset_path`` defaults to ``dataset.h5`` in the run folder: what a run needs lies there, and two runs that go on
+    at once never make the same file. ``resume`` is an earlier run's folder or one of its ``.ckpt`` files: weights,
+    optimizer and epoch go on from there, in a run that may differ in its number of epochs alone; a folder without a
+    checkpoint yet begins again. ``warm_start`` is a ``.safetensors`` file to begin with instead of random weights.
 
     Raises ``MissingExtraError`` without the extra "train", and ``ValueError`` (or its ``CheckpointError``)
     with one line when the folder holds another run, or when data, checkpoint or weights do not fit.
@@ -74,47 +77,57 @@ def train(
 
     if resume is not None and warm_start is not None:
         raise ValueError("a resumed run has its weights already: choose either resume or warm_start")
-    checkpoint = None if resume is None else _checkpoint(resume)
+    checkpoint = None if resume is None else _checkpoint(resume, run_folder)
     if checkpoint is not None:
-        check_checkpoint(checkpoint, spec, forward)
-    modes = spec.dataset.mode_set
+        own = checkpoint.resolve() == (run_folder / LAST).resolve()
+        check_checkpoint(checkpoint, spec, forward, exported=not own or _is_exported(run_folder, spec.epochs))
+    elif resume is not None:
+        warm_start = _recorded_warm_start(run_folder)
+    outputs = spec.outputs
     torch.manual_seed(stream_seed(spec.seed, Stream.WEIGHTS))
-    network = build(spec.network, len(modes), forward.sampling.samples)
+    network = build(spec.network, len(outputs), forward.sampling.samples)
     if warm_start is not None:
-        _start_from(network, load_network(warm_start, forward, modes), warm_start)
-    _claim_folder(run_folder, spec, forward, resumed=checkpoint is not None)
+        _start_from(network, load_network(warm_start, forward, outputs.modes), warm_start)
+    _claim_folder(run_folder, spec, forward, warm_start, resumed=checkpoint is not None)
 
     dataset_path = dataset_path or run_folder / "dataset.h5"
-    with progress_bar() if progress else nullcontext() as report:
-        generate(spec.dataset, forward, dataset_path, report=report)
-    training, validation = (Pictures.load(dataset_path, split) for split in ("train", "val"))
+    if progress and not dataset_path.exists():
+        print(f"simulating {spec.dataset.samples} pictures for {dataset_path}", flush=True)
+    try:
+        with progress_bar() if progress else nullcontext() as report:
+            generate(spec.dataset, forward, dataset_path, report=report)
+    except GenerationInterrupted as stopped:
+        raise GenerationInterrupted(f"{stopped}; resume {run_folder} to go on with the training") from None
+    training, validation = (Pictures.load(dataset_path, split, outputs) for split in ("train", "val"))
     if warm_start is None:
         seed = stream_seed(spec.seed, Stream.STATISTICS)
-        set_input_statistics(network, *channel_statistics(NoisyBatches(training, spec.noise, spec.batch_size, seed)))
+        batches = NoisyBatches(training, spec.noise, spec.batch_size, seed)
+        network.set_input_statistics(*channel_statistics(network.seen(images) for images, _ in batches))
 
     best, epoch, validation_loss = fit(network, training, validation, spec, forward, run_folder, checkpoint, progress)
-    figures = evaluate(best, Pictures.load(dataset_path, "test"), spec)
+    figures = evaluate(best, Pictures.load(dataset_path, "test", outputs), spec)
     weights = run_folder / WEIGHTS
-    results = {"epoch": epoch, "validation_loss": validation_loss, **figures}
-    origin = Origin(spec.network, forward, modes, {**_describe(spec, forward), **results})
-    save_network(weights, best.network, origin)
+    results = {"epoch": epoch, "epochs": spec.epochs, "validation_loss": validation_loss, **figures}
+    save_network(weights, best.network, Origin(spec.network, forward, outputs, _describe(spec, forward) | results))
     write_json(run_folder / RESULTS, results)
     return Result(run_folder, weights, epoch, validation_loss, **figures)
 
 
 @torch.no_grad()
-def evaluate(regression: Regression, test: Pictures, spec: TrainSpec) -> dict[str, float]:
-    """Loss and total wavefront error (rms waves) on pictures that neither training nor selection has seen."""
-    from stedalign.training.module import loss, squared_error_waves
+def evaluate(regression: Regression, test: Pictures, spec: TrainSpec) -> dict[str, Any]:
+    """The test figures of a ``Result``, on pictures that neither training nor selection has seen."""
+    from stedalign.training.module import OFFSET_ERROR, WAVE_ERROR, loss, squared_errors
 
     regression.eval()
     batches = list(NoisyBatches(test, spec.noise, spec.batch_size, stream_seed(spec.seed, Stream.TEST)))
     prediction = torch.cat([regression(images) for images, _ in batches])
     labels = torch.cat([labels for _, labels in batches])
-    squared = squared_error_waves(prediction, labels, regression.modes)
+    rms = {name: float(value) ** 0.5 for name, value in squared_errors(prediction, labels, regression.outputs).items()}
+    milliwaves = rms.get(f"{WAVE_ERROR}/total")
     return {
         "test_loss": float(loss(prediction, labels)),
-        "test_error_waves": float(squared.sum(1).mean().sqrt()),
+        "test_error_waves": None if milliwaves is None else milliwaves / 1000,
+        "test_error_mask_offset": rms.get(f"{OFFSET_ERROR}/total"),
     }
 
 
@@ -132,25 +145,46 @@ def _start_from(network: nn.Module, start: Network, path: Path) -> None:
         raise ValueError(f"{path} holds the weights of another network") from None
 
 
-def _checkpoint(resume: Path) -> Path:
+def _checkpoint(resume: Path, run_folder: Path) -> Path | None:
+    """The checkpoint to go on from, or None where the run in ``run_folder`` was stopped before its first one."""
     checkpoint = resume / LAST if resume.is_dir() else resume
-    if not checkpoint.is_file():
-        raise ValueError(f"there is nothing to resume: {checkpoint} does not exist")
-    return checkpoint
+    if checkpoint.is_file():
+        return checkpoint
+    if resume.resolve() == run_folder.resolve() and (run_folder / CONFIG).is_file():
+        return None
+    raise ValueError(f"there is nothing to resume: {checkpoint} does not exist")
 
 
-def _claim_folder(folder: Path, spec: TrainSpec, forward: ForwardSpec, *, resumed: bool) -> None:
+def _is_exported(folder: Path, epochs: int) -> bool:
+    """Whether a run of so many epochs came to its end; its results are the last thing that it writes."""
+    results = folder / RESULTS
+    return results.is_file() and json.loads(results.read_text()).get("epochs", epochs) >= epochs
+
+
+def _recorded_warm_start(folder: Path) -> Path | None:
+    recorded = json.loads((folder / CONFIG).read_text()).get("warm_start")
+    return None if recorded is None else Path(recorded)
+
+
+def _claim_folder(
+    folder: Path, spec: TrainSpec, forward: ForwardSpec, warm_start: Path | None, *, resumed: bool
+) -> None:
     """Write down what is about to be done, unless another run lives in the folder already.
 
     A resumed run may ask for more epochs and for nothing else.
     """
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / CONFIG
+    start = None if warm_start is None else str(warm_start.resolve())
     if config.exists():
-        check_record(json.loads(config.read_text()), spec, forward, f"choose another folder: {folder} holds a run of")
+        recorded = json.loads(config.read_text())
+        check_record(recorded, spec, forward, f"choose another folder: {folder} holds a run of")
+        start = recorded.get("warm_start") if resumed else start
         if not resumed and (folder / LAST).exists():
             raise ValueError(f"{folder} holds a run already: resume it or choose another folder")
-    write_json(config, _describe(spec, forward))
+    for leftover in leftovers(folder) + leftovers((folder / LAST).parent):
+        leftover.unlink(missing_ok=True)
+    write_json(config, _describe(spec, forward) | {"warm_start": start})
     with replacing(folder / "train.toml") as temporary:
         temporary.write_text(tomlkit.dumps(spec.model_dump(mode="json")), encoding="utf-8")
 

@@ -6,10 +6,11 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from stedalign.dataset.spec import DatasetSpec
-from stedalign.networks.registry import NETWORKS
+from stedalign.networks.outputs import Outputs
+from stedalign.networks.registry import NETWORKS, architecture
 from stedalign.optics.spec import Spec
 
 
@@ -39,9 +40,30 @@ class TrainSpec(Spec):
     noise: NoiseSpec = NoiseSpec()
     dataset: DatasetSpec = DatasetSpec()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _draw_what_the_network_predicts(cls, data: Any) -> Any:
+        """Where the data name no modes of their own, they have those of the network."""
+        if not isinstance(data, dict):
+            return data
+        known = NETWORKS.get(str(data.get("network", cls.model_fields["network"].default)))
+        dataset = data.get("dataset", {})
+        if known is None or known.outputs.modes is None or not isinstance(dataset, dict) or "modes" in dataset:
+            return data
+        return data | {"dataset": dataset | {"modes": known.outputs.modes.pairs}}
+
     def model_post_init(self, context: Any, /) -> None:
-        if self.network not in NETWORKS:
-            raise ValueError(f'there is no network "{self.network}"; known: {", ".join(NETWORKS)}')
+        predicted = architecture(self.network).outputs
+        if predicted.modes is not None and not self.dataset.range_peak_waves:
+            raise ValueError(f"{self.network} predicts modes, which a range_peak_waves of 0 in [dataset] leaves out")
+        if predicted.mask_offset and not self.dataset.mask_offset:
+            raise ValueError(f"{self.network} predicts the mask offset: give its range as mask_offset in [dataset]")
+
+    @property
+    def outputs(self) -> Outputs:
+        """What the network learns: the modes of the data, the mask offset, or both, as the network does."""
+        predicted = architecture(self.network).outputs
+        return Outputs(None if predicted.modes is None else self.dataset.mode_set, predicted.mask_offset)
 
 
 def load_train_spec(path: Path) -> TrainSpec:

@@ -1,0 +1,48 @@
+"""What every network on sections shares: which of them it sees, and how its training pictures looked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from stedalign.imaging.sections import PLANES, normalize
+
+
+class SectionNetwork(nn.Module):
+    """A module that maps normalized sections (B, 3, N, N), whichever it sees, to its outputs.
+
+    The mean and standard deviation of each section that it sees, over the training pictures, are buffers: they are
+    saved with the weights and cannot be forgotten at the microscope.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, planes: Sequence[str]) -> None:
+        """``planes`` names the sections that the network sees, of "xy", "xz" and "yz"."""
+        super().__init__()
+        self.planes = tuple(planes)
+        self.register_buffer("mean", torch.zeros(len(self.planes), 1, 1))
+        self.register_buffer("std", torch.ones(len(self.planes), 1, 1))
+
+    def seen(self, pictures: Tensor) -> Tensor:
+        """The sections (B, planes, N, N) that the network sees of normalized pictures (B, 3, N, N).
+
+        They are normalized anew, by themselves. The common background and scale of all three would tell a network of
+        one section how bright the other two are, which it must neither profit from nor need: a picture of that one
+        section would then look different. Normalizing undoes any scale and background, so the first time does no harm.
+        """
+        if self.planes == PLANES:
+            return pictures
+        return normalize(pictures[:, [PLANES.index(plane) for plane in self.planes]])
+
+    def standardized(self, pictures: Tensor) -> Tensor:
+        """What the first layer is given: the seen sections, each with mean 0 and standard deviation 1 in training."""
+        return (self.seen(pictures) - self.mean) / self.std
+
+    def set_input_statistics(self, mean: Tensor, std: Tensor) -> None:
+        """Tell the mean and standard deviation (planes,) of the ``seen`` training pictures."""
+        self.mean.copy_(mean[:, None, None])
+        self.std.copy_(std[:, None, None])

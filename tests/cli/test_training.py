@@ -1,0 +1,143 @@
+"""Training from nothing on the command line: each network of the report, and a real kill."""
+
+from __future__ import annotations
+
+import functools
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from stedalign.config import Setup
+from stedalign.networks.checkpoint import load_network
+from stedalign.networks.registry import NETWORKS
+
+from .conftest import Outcome, run_in
+
+SETUP = """\
+[sampling]
+samples = 16
+pixel_nm = [110.0, 110.0, 110.0]
+[bead]
+diameter_nm = 0.0
+"""
+RECIPE = """\
+network = "{name}"
+epochs = 1
+batch_size = 8
+[dataset]
+samples = 20
+range_peak_waves = {strength}
+mask_offset = 0.1
+"""
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a setup of small pictures, in which the datasets of several networks come to lie."""
+    folder = tmp_path_factory.mktemp("desk")
+    (folder / "setup.toml").write_text(SETUP)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(desk: Path) -> Callable[[str], Outcome]:
+    """Train a network for one epoch; the mask moves in the pictures of all, so that several can share a dataset."""
+
+    @functools.cache
+    def train(name: str) -> Outcome:
+        strength = 0.2 if NETWORKS[name].outputs.modes else 0
+        (desk / f"{name}.toml").write_text(RECIPE.format(name=name, strength=strength))
+        folder = "--out", f"runs/{name}"
+        return run_in(
+            desk, "train", f"{name}.toml", "--setup", "setup.toml", "--data", data_of(name), *folder, "--json"
+        )
+
+    return train
+
+
+def data_of(name: str) -> str:
+    modes = NETWORKS[name].outputs.modes
+    return f"{len(modes) if modes else 0}.h5"
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_each_network_of_the_report_is_trained_from_nothing(
+    desk: Path, trained: Callable[[str], Outcome], name: str
+) -> None:
+    outcome = trained(name)
+    assert (outcome.code, outcome.err) == (0, "")
+    outputs = NETWORKS[name].outputs
+    assert (outcome.json["test_error_waves"] is None) == (outputs.modes is None)
+    assert (outcome.json["test_error_mask_offset"] is None) == (not outputs.mask_offset)
+    network = load_network(desk / outcome.json["weights"], Setup.load(desk / "setup.toml").forward, outputs.modes)
+    assert network.outputs == outputs
+    found = network.predict_all(torch.rand(2, 3, 16, 16))
+    assert found.waves is None or found.waves.shape == (2, len(outputs.modes))
+    assert found.mask_offset is None or found.mask_offset.shape == (2, 2)
+
+    curves = EventAccumulator(str(desk / f"runs/{name}/tensorboard"))
+    curves.Reload()
+    expected = {"loss/train", "loss/val_epoch"}
+    if outputs.modes:
+        expected |= {f"error_milliwaves/{mode.n}_{mode.m}" for mode in outputs.modes} | {"error_milliwaves/total"}
+    if outputs.mask_offset:
+        expected |= {f"error_pupil_radii/{each}" for each in ("mask_offset_x", "mask_offset_y", "total")}
+    assert set(curves.Tags()["scalars"]) == expected | {"epoch"}
+
+
+def test_a_network_with_a_mask_offset_is_evaluated_by_its_modes(desk: Path, trained: Callable[[str], Outcome]) -> None:
+    evaluated = evaluate(desk, "offsetnet13", trained)
+    assert (evaluated.code, evaluated.err) == (0, "")
+    assert len(evaluated.json["rms_per_mode_waves"]) == 11
+
+
+@pytest.mark.parametrize(("name", "word"), [("net12", "was made for the modes"), ("offsetnet2", "mask offset alone")])
+def test_a_network_of_other_outputs_is_refused_in_one_line(
+    desk: Path, trained: Callable[[str], Outcome], name: str, word: str
+) -> None:
+    trained(name)
+    evaluate(desk, name, trained).assert_refused(word)
+
+
+def evaluate(desk: Path, name: str, trained: Callable[[str], Outcome]) -> Outcome:
+    weights = "--weights", trained(name).json["weights"]
+    rest = "--setup", "setup.toml", "--out", f"evaluated/{name}", "--json"
+    return run_in(desk, "evaluate", "--data", data_of(name), *weights, *rest)
+
+
+def test_without_a_name_for_the_data_they_lie_in_the_run_folder(desk: Path) -> None:
+    (desk / "own.toml").write_text("epochs = 1\n[dataset]\nsamples = 20\nmodes = [[2, 2]]\n")
+    outcome = run_in(desk, "train", "own.toml", "--setup", "setup.toml", "--out", "runs/own")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert "test error" in outcome.out
+    assert "runs/own/dataset.h5" in outcome.written
+
+
+def test_a_run_that_was_really_killed_goes_on_to_the_same_curve(desk: Path) -> None:
+    (desk / "long.toml").write_text("epochs = 20\nbatch_size = 8\n[dataset]\nsamples = 20\nmodes = [[2, 2]]\n")
+    command = ["train", "long.toml", "--setup", "setup.toml", "--data", "one.h5"]
+    whole, broken = desk / "runs/whole", desk / "runs/broken"
+    assert run_in(desk, *command, "--out", whole).code == 0
+    with subprocess.Popen(
+        [sys.executable, "-m", "stedalign", *command, "--out", str(broken)], cwd=desk, stdout=subprocess.DEVNULL
+    ) as process:
+        deadline = time.monotonic() + 120
+        while not (broken / "checkpoints/last.ckpt").exists() and process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        process.kill()
+    assert not (broken / "results.json").exists()
+    resumed = run_in(desk, *command, "--resume", broken)
+    assert (resumed.code, resumed.err) == (0, "")
+    assert losses(broken) == losses(whole)
+
+
+def losses(folder: Path) -> list[float]:
+    return [json.loads(line)["val_loss"] for line in (folder / "log.jsonl").read_text().splitlines()]
