@@ -72,9 +72,15 @@ def draw(plan: Focus, count: int) -> torch.Tensor:
     return torch.tensor(np.concatenate([waves, np.zeros((count, 3)), *free], axis=1), dtype=torch.float32)
 
 
-def plan_of(beam: Beam, targets: list[Target], tolerance: float, **options: object) -> Focus:
-    modes = options.pop("modes", MODES)
-    return Focus(Objective(), beam, modes, targets, tolerance=tolerance, strength_waves=RMS_WAVES, **options)  # type: ignore[arg-type]
+def plan_of(
+    beam: Beam,
+    targets: list[Target],
+    tolerance: float,
+    *,
+    modes: ModeSet = MODES,
+    free: Mapping[str, float] | None = None,
+) -> Focus:
+    return Focus(Objective(), beam, modes, targets, free=free, tolerance=tolerance, strength_waves=RMS_WAVES).float()
 
 
 def exact(beam: Beam, points: Floats, modes: Mapping[tuple[int, int], float]) -> Floats:
@@ -210,11 +216,11 @@ def sections_in_detail(console: Console) -> None:
         "products",
         "unfactored",
     )
-    cases = [("vortex", VORTEX, tolerance, {}) for tolerance in (1e-3, 1e-4, 1e-5, 1e-6)]
-    cases += [("top-hat", TOP_HAT, 1e-5, {}), ("vortex, own offset each", VORTEX, 1e-5, {"free": OFFSETS})]
-    for name, beam, tolerance, options in cases:
+    cases = [("vortex", VORTEX, tolerance, None) for tolerance in (1e-3, 1e-4, 1e-5, 1e-6)]
+    cases += [("top-hat", TOP_HAT, 1e-5, None), ("vortex, own offset each", VORTEX, 1e-5, OFFSETS)]
+    for name, beam, tolerance, free in cases:
         start = time.perf_counter()
-        plan = plan_of(beam, sections(), tolerance, **options)
+        plan = plan_of(beam, sections(), tolerance, free=free)
         built = time.perf_counter() - start
         found = own_error(plan, beam, sections())
         for batch in (1, 16, 64, 256):

@@ -96,10 +96,11 @@ def effective_spot(setup: Setup, wavefront: Wavefront) -> OrthoSections:
     """
     zero = Wavefront.zero(wavefront.modes)
     spot = focus(setup.model_copy(update={"depletion": setup.excitation}), zero, tolerance=1e-4)
-    plan = _section_plan(setup.forward, wavefront.modes, 1e-4, _strength(wavefront))
+    # Where the depletion is a hundred times the saturation intensity, so is the error of what it leaves.
+    plan = _section_plan(setup.forward, wavefront.modes, 1e-6, _strength(wavefront))
     law = setup.fluorophore.law
     crest = watts_per_cm2(plan.pupil.power, setup.objective, setup.depletion, law) / float(plan.scale)
-    depletion = focus(setup, wavefront, tolerance=1e-4)
+    depletion = focus(setup, wavefront, tolerance=1e-6)
     left = spot.data / spot.data.max() * setup.fluorophore.remaining(depletion.data * crest)
     return OrthoSections(left, setup.sampling.pixel_nm)
 

@@ -1,5 +1,7 @@
 """The slow reference: dense quadrature of the vectorial Debye integral, written from the textbook formulas."""
 
+from itertools import pairwise
+
 import numpy as np
 
 from stedalign.optics.beam import Beam, Objective
@@ -15,7 +17,18 @@ def dense_intensity(
     polar: int = 100,
     around: int = 150,
 ) -> np.ndarray:
-    """Intensity (wavefronts, points) by Gauss-Legendre along rays of the pupil times a rule around the mask's core.
+    """Intensity (wavefronts, points) by direct summation of ``dense_waves``."""
+    x, y, k, amplitude = dense_waves(objective, beam, polar, around)
+    kernel = np.exp(1j * (k @ points_nm.T))
+    result = []
+    for wavefront in wavefronts:
+        phase = 2 * np.pi * wavefront.modes.polynomials(x, y) @ wavefront.array
+        result.append((np.abs((amplitude * np.exp(1j * phase)) @ kernel) ** 2).sum(axis=0))
+    return np.array(result)
+
+
+def dense_waves(objective: Objective, beam: Beam, polar: int = 100, around: int = 150) -> tuple[np.ndarray, ...]:
+    """Places x, y in the pupil (J,), wave vectors (J, 3) and amplitudes (3, J) of many plane waves.
 
     The integral runs over the area of the pupil, not over the solid angle. The polarization matrix stands as printed
     by Richards and Wolf (1959) and Novotny and Hecht (eq. 3.44), not in the compact form of the library.
@@ -30,15 +43,9 @@ def dense_intensity(
     ez = -s * cp * jx - s * sp * jy
     from_center = (x - beam.fill_center[0]) ** 2 + (y - beam.fill_center[1]) ** 2
     amplitude = height**2 * area * np.sqrt(squeeze) * np.exp(-from_center / beam.fill**2)
-    mask = np.exp(1j * mask_phase(beam.pattern, x, y))
     k = 2 * np.pi * objective.immersion_index / beam.wavelength_nm
-    kernel = np.exp(1j * k * (np.stack([s * cp, s * sp, c], axis=-1) @ points_nm.T))
-    result = []
-    for wavefront in wavefronts:
-        phase = 2 * np.pi * wavefront.modes.polynomials(x, y) @ wavefront.array
-        pupil = np.stack([ex, ey, ez]) * amplitude * mask * np.exp(1j * phase)
-        result.append((np.abs(pupil @ kernel) ** 2).sum(axis=0))
-    return np.array(result)
+    mask = np.exp(1j * mask_phase(beam.pattern, x, y))
+    return x, y, k * np.stack([s * cp, s * sp, c], axis=-1), np.stack([ex, ey, ez]) * amplitude * mask
 
 
 def pupil_rule(pattern: Pattern, polar: int, around: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -58,14 +65,14 @@ def pupil_rule(pattern: Pattern, polar: int, around: int) -> tuple[np.ndarray, n
         corners = [np.arctan2(cy, cx) + side for side in (-opening, opening)]
     if corners:
         corners = [*sorted(corners), min(corners) + 2 * np.pi]
-        pieces = [gauss(a, b, around) for a, b in zip(corners[:-1], corners[1:], strict=True)]
+        pieces = [gauss(a, b, around) for a, b in pairwise(corners)]
         phi, turn = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
     else:
         phi, turn = 2 * np.pi * (np.arange(around) + 0.5) / around, np.full(around, 2 * np.pi / around)
     along = cx * np.cos(phi) + cy * np.sin(phi)
     edge = np.sqrt(1 - shift**2 + along**2) - along
     ends = [0 * edge, np.minimum(ring, edge), edge] if has_ring else [0 * edge, edge]
-    stretches = [gauss(a[:, None], b[:, None], polar) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+    stretches = [gauss(a[:, None], b[:, None], polar) for a, b in pairwise(ends)]
     t, length = (np.concatenate(parts, axis=1) for parts in zip(*stretches, strict=True))
     x, y = cx + t * np.cos(phi)[:, None], cy + t * np.sin(phi)[:, None]
     return x.ravel(), y.ravel(), (t * length * turn[:, None]).ravel()

@@ -65,3 +65,26 @@ def test_the_error_on_each_target_stays_below_the_tolerance(number):
         (reference,) = dense_intensity(objective, beam, [wavefront], target.points_nm[some], 60, 120)
         error = found[some].double().numpy() / float(focus.scale) - reference
         assert np.linalg.norm(error) <= tolerance * np.linalg.norm(reference)
+
+
+def steepest(strength_waves, count):
+    """Of many random wavefronts those whose phase changes fastest towards the edge of the pupil."""
+    random = np.random.default_rng(0).normal(size=(300, len(MODES)))
+    random *= strength_waves / np.linalg.norm(random, axis=1, keepdims=True)
+    phi = np.linspace(0, 2 * np.pi, 100)
+    inner, edge = (MODES.polynomials(radius * np.cos(phi), radius * np.sin(phi)) for radius in (0.99, 1.0))
+    return random[np.argsort(np.abs(random @ (edge - inner).T).max(axis=1))[-count:]]
+
+
+@pytest.mark.parametrize("tolerance", [1e-2, 1e-4, 1e-6])
+def test_the_hardest_wavefronts_of_the_promised_strength_meet_the_tolerance(tolerance):
+    targets = [section("yx", (32, 32), (30, 30)), section("zx", (32, 32), (45, 30))]
+    focus = Focus(Objective(), Beam(), MODES, targets, tolerance=tolerance, strength_waves=0.35).double()
+    waves = np.concatenate([0.35 * np.eye(len(MODES)), steepest(0.35, 9)])
+    parameters = torch.from_numpy(np.hstack([waves, np.zeros((20, 3))]))
+    for target, found in zip(targets, focus(parameters), strict=True):
+        some = np.random.default_rng(1).permutation(found.shape[1])[:100]
+        wavefronts = [Wavefront(MODES, tuple(row)) for row in waves]
+        reference = dense_intensity(Objective(), Beam(), wavefronts, target.points_nm[some], 60, 120)
+        error = found[:, some].numpy() / float(focus.scale) - reference
+        assert (np.linalg.norm(error, axis=1) / np.linalg.norm(reference, axis=1)).max() <= tolerance

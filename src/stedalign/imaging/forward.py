@@ -62,7 +62,10 @@ class ForwardModel(torch.nn.Module):
         tolerance: float = 1e-4,
         strength_waves: float = 0.35,
     ) -> None:
-        """Build the factored focus; ``free``, ``tolerance`` and ``strength_waves`` as for ``Focus``."""
+        """Build the factored focus; ``free``, ``tolerance`` and ``strength_waves`` as for ``Focus``.
+
+        In float32, which is finer than any detector.
+        """
         super().__init__()
         self.spec = spec
         self.modes = modes
@@ -75,7 +78,7 @@ class ForwardModel(torch.nn.Module):
             free=free,
             tolerance=tolerance,
             strength_waves=strength_waves,
-        )
+        ).float()
         count, beam = len(modes), len(self.focus.free)
         self.shift = slice(count, count + 3)
         self.beam = slice(count + 3, count + 3 + beam)

@@ -56,14 +56,19 @@ class Objective(Spec):
         """Sine of the marginal angle."""
         return self.na / self.immersion_index
 
+    @property
+    def pupil_height(self) -> float:
+        """Radius of the pupil over the focal length: sin(alpha), 2 sin(alpha / 2), alpha or tan(alpha)."""
+        return float(_height(self.mapping, np.array(self.sine)))
+
     def pupil_radius(self, sine: Array) -> Array:
         """Height in the pupil, in pupil radii, of rays with sine of angle ``sine``; any shape."""
-        return _height(self.mapping, sine) / float(_height(self.mapping, np.array(self.sine)))
+        return _height(self.mapping, sine) / self.pupil_height
 
     def ray_sine(self, radius: Array) -> Array:
         """Sine of the angle of rays at ``radius`` pupil radii: the inverse of ``pupil_radius``."""
         xp = namespace(radius)
-        height = radius * float(_height(self.mapping, np.array(self.sine)))
+        height = radius * self.pupil_height
         if self.mapping == "sine":
             return height
         if self.mapping == "herschel":

@@ -87,9 +87,9 @@ class Pattern(Spec):
         if self.kind in ("vortex", "bivortex"):
             phase = phase + self.charge * (xp.arctan2(v, u) - turn)
         if self.ring is not None:
-            phase = phase + 2 * np.pi * self.step_waves * (u * u + v * v < self.ring**2)
+            phase = xp.where(u * u + v * v < self.ring**2, phase + 2 * np.pi * self.step_waves, phase)
         if self.kind == "half_moon":
-            phase = phase + 2 * np.pi * self.step_waves * (u * np.cos(turn) + v * np.sin(turn) < 0)
+            phase = xp.where(u * np.cos(turn) + v * np.sin(turn) < 0, phase + 2 * np.pi * self.step_waves, phase)
         if self.kind == "file":
             along = (u * np.cos(turn) + v * np.sin(turn)) / self.mask_scale
             across = (v * np.cos(turn) - u * np.sin(turn)) / self.mask_scale

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,14 +15,15 @@ from torch import Tensor
 
 from stedalign.optics.beam import Beam, Objective
 from stedalign.optics.polar_grid import PolarGrid, moments
-from stedalign.optics.pupil import PlaneWaves, beam_parameter, plane_waves
+from stedalign.optics.pupil import BEAM_PARAMETERS, PlaneWaves, beam_parameter, plane_waves
 from stedalign.optics.wavefront import ModeSet
 
 Floats = NDArray[np.float64]
 Nodes = tuple[int, int]
 
 RULES: tuple[Nodes, ...] = (16, 32), (24, 48), (36, 72), (54, 108), (80, 160), (120, 240), (180, 360), (270, 540)
-SHARE = 0.15
+WIDEST_GRID: Nodes = 64, 192
+SHARE = 0.1
 """Part of the tolerance that each choice may use up."""
 
 
@@ -36,6 +39,24 @@ class Plan:
     """Of that rule where beams differ from sample to sample."""
 
 
+def check_free(beam: Beam, free: Mapping[str, float]) -> None:
+    """Raise ``ValueError`` for free parameters that a beam does not have, or that would take its mask's core astray."""
+    unknown = [name for name in free if name not in BEAM_PARAMETERS]
+    if unknown:
+        raise ValueError(f"no beam has a parameter {', '.join(unknown)}; known: {', '.join(BEAM_PARAMETERS)}")
+    if free and beam.overlay is not None:
+        raise ValueError("free beam parameters are not supported for a beam with an overlay")
+    if any(not 0 <= most < np.inf for most in free.values()):
+        raise ValueError("the largest deviation of a free beam parameter must be a positive number")
+    offsets = "mask_offset_x", "mask_offset_y"
+    farthest = math.hypot(*(abs(beam_parameter(beam, name)) + free.get(name, 0.0) for name in offsets))
+    limit = beam.stop_radius or 0.8
+    if any(name in free for name in offsets) and farthest >= limit:
+        raise ValueError(
+            f"a mask offset of up to {farthest:.2g} pupil radii is too far; it must stay below {limit:.2g}"
+        )
+
+
 def plan_waves(
     objective: Objective,
     beam: Beam,
@@ -47,14 +68,13 @@ def plan_waves(
 ) -> Plan:
     """The fewest nodes that meet the tolerance on some of the points, for strong wavefronts and displaced beams.
 
-    They are measured against a rule that itself agrees with a coarser one. Raises ``ValueError``
-    where the finest rule is not enough for the field.
+    They are measured against a rule that itself agrees with a coarser one. Raises ``ValueError`` where no light reaches
+    the points, and where the finest rule or grid is not enough; warns where a map from a file is too rough.
     """
     generator = np.random.default_rng(0)
     extremes = np.concatenate([points_nm.argmin(axis=0), points_nm.argmax(axis=0)])
-    points = points_nm[np.concatenate([extremes, generator.integers(len(points_nm), size=40)])]
-    coefficients = generator.normal(size=(3, len(modes)))
-    coefficients *= strength_waves / np.linalg.norm(coefficients, axis=1, keepdims=True)
+    points = points_nm[np.concatenate([extremes, generator.integers(len(points_nm), size=60)])]
+    coefficients = strength_waves * _steep_wavefronts(modes, generator)
     beams = list(_test_beams(beam, free, generator))
 
     def waves(rule: Nodes) -> list[PlaneWaves]:
@@ -79,6 +99,10 @@ def plan_waves(
             for part in waves(rule)
         ]
 
+    too_much = (
+        f"a field that reaches {np.abs(points_nm).max():.0f} nm from the focus is too wide, or a wavefront of "
+        f"{strength_waves:g} waves too strong, for a tolerance of {tolerance:g}: take fewer or smaller pixels"
+    )
     # A rule converges spectrally: with half as many nodes again the error is at least raised to the power of 3/2. A map
     # from a file converges only as its interpolation does.
     maps = any("file" in (part.pattern.kind, part.polarization.kind) for part, _ in beams)
@@ -93,16 +117,15 @@ def plan_waves(
         if _error(coarse, reference) < enough:
             break
     else:
-        reason = (
-            "the mask or map from a file is too rough"
-            if maps
-            else f"a field that reaches {np.abs(points_nm).max():.0f} nm from the focus is too wide"
+        if not maps:
+            raise ValueError(too_much)
+        warnings.warn(
+            f"a mask or map from a file is too rough for a tolerance of {tolerance:g}: errors of about "
+            f"{_error(coarse, reference):.1g} remain",
+            stacklevel=3,
         )
-        remedy = "a larger one" if maps else "fewer or smaller pixels"
-        raise ValueError(f"{reason} for a tolerance of {tolerance:g}: take {remedy}")
 
-    widest = min(rule[0], 64), min(rule[1], 160)
-    found = [moments(part, objective, 2 * widest[0], widest[1] // 2 + 1) for part in waves(rule)]
+    found = [moments(part, objective, 2 * WIDEST_GRID[0], WIDEST_GRID[1] // 2 + 1) for part in waves(rule)]
 
     def on_grid(nodes: Nodes, found: Sequence[Sequence[Tensor]]) -> float:
         grid = PolarGrid(objective, *nodes)
@@ -111,12 +134,14 @@ def plan_waves(
         return _error([intensity(x, y, direction, grid.from_moments(part)[0]) for part in found], reference)
 
     goal = SHARE * tolerance
-    radial = _fewest(_ladder(widest[0], 1), lambda count: on_grid((count, widest[1]), found) < goal)
-    azimuthal = _fewest(_ladder(widest[1], 4), lambda count: on_grid((radial, count), found) < goal)
+    radial = _fewest(_ladder(WIDEST_GRID[0], 1), lambda count: on_grid((count, WIDEST_GRID[1]), found) < goal)
+    azimuthal = _fewest(_ladder(WIDEST_GRID[1], 4), lambda count: on_grid((radial, count), found) < goal)
     grid = radial, azimuthal
+    floor = on_grid(grid, found)
+    if floor > 2 * goal:
+        raise ValueError(too_much)
     if not free:
         return Plan(grid, rule, rule)
-    floor = on_grid(grid, found)
 
     def moving(rule: Nodes) -> bool:
         coarser = [moments(part, objective, 2 * radial, azimuthal // 2 + 1) for part in waves(rule)]
@@ -137,10 +162,25 @@ def _test_beams(
             yield (
                 part,
                 {
-                    name: torch.tensor([beam_parameter(part, name) + generator.choice([-1.0, 1.0]) * most])
+                    name: torch.tensor(
+                        [beam_parameter(part, name) + generator.choice([-1.0, 1.0]) * most], dtype=torch.float64
+                    )
                     for name, most in free.items()
                 },
             )
+
+
+def _steep_wavefronts(modes: ModeSet, generator: np.random.Generator) -> Floats:
+    """Coefficients (4, modes) of norm 1: of many wavefronts those that are steepest at the pupil's edge, and one more.
+
+    They need the most nodes.
+    """
+    drawn = generator.normal(size=(200, len(modes)))
+    candidates = np.concatenate([drawn / np.linalg.norm(drawn, axis=1, keepdims=True), np.eye(len(modes))])
+    phi = 2 * np.pi * np.arange(64) / 64
+    edge, inside = (modes.polynomials(radius * np.cos(phi), radius * np.sin(phi)) for radius in (1.0, 0.99))
+    slope = np.abs(candidates @ (edge - inside).T).max(axis=1)
+    return np.concatenate([candidates[np.argsort(slope)[-3:]], candidates[:1]])
 
 
 def _error(found: Sequence[Floats], reference: Sequence[Floats]) -> float:

@@ -128,14 +128,15 @@ def plane_waves(
 ) -> PlaneWaves:
     """Nodes on ``azimuthal`` rays from the core of the beam's mask, ``radial`` of them in each panel.
 
-    Panels end where the mask's phase steps and at the edges of stop and pupil. Rays are straight in the plane of
-    q = sin(theta) / sin(alpha), the unit disk. Along one that passes its center at the distance h,
+    Rays are straight in the pupil. Panels end where the mask's phase steps and at the edges of stop and pupil. A ray
+    element t dt dphi, t from the core, is the solid angle (H / apodization)^2 t dt dphi with H the pupil's radius over
+    the focal length, since the apodization conserves energy. With the sine condition this grows without bound at
+    grazing angles, so there the rays are followed in psi: along one that passes the pupil's center at the distance h,
     cos(theta) = A cos(psi) with A^2 = 1 - (h sin(alpha))^2 and A sin(psi) = sin(alpha) u, u counted from the foot of
-    h. In psi the integrand stays smooth up to the edge however high the NA, and dOmega = sin(alpha) t dpsi dphi with t
-    the distance from the core; with a centered mask this is sin(theta) dtheta dphi.
+    h, and dOmega = sin(alpha) t dpsi dphi; with a centered mask this is sin(theta) dtheta dphi.
 
     ``changes`` holds (B,) values of some of ``BEAM_PARAMETERS``; without it B is 1. Everything is differentiable in
-    them, because the nodes move with the mask.
+    them, because the nodes move with the mask; a core outside the pupil gives NaN.
     """
     given = dict(changes or {})
     like = next(iter(given.values()), torch.zeros(1, dtype=torch.float64))
@@ -145,42 +146,46 @@ def plane_waves(
         return (torch.full_like(like, beam_parameter(beam, name)) if found is None else found)[:, None, None]
 
     pattern, sine = beam.pattern, objective.sine
-    offset = value("mask_offset_x"), value("mask_offset_y")
-    core_x, core_y = _direction(objective, *offset)
-
-    phi, phi_weight = _azimuths(azimuthal, _steps_around(pattern, offset, (core_x, core_y)), like)
+    offset = core_x, core_y = value("mask_offset_x"), value("mask_offset_y")
+    phi, phi_weight = _azimuths(azimuthal, _steps_around(pattern, offset), like)
     along, across = torch.cos(phi), torch.sin(phi)
     foot = core_x * along + core_y * across
     height_squared = core_x**2 + core_y**2 - foot**2
-    axis_cosine = torch.sqrt(1 - sine**2 * height_squared)
-
-    def psi_at(distance: Tensor) -> Tensor:
-        return torch.arcsin(sine * (foot + distance) / axis_cosine)
 
     def reach(radius: float) -> Tensor:
         """Distance from the core at which rays leave the disk of ``radius`` around the pupil's center."""
-        disk = float(objective.ray_sine(np.array(radius))) / sine
-        return torch.sqrt(disk**2 - height_squared) - foot
+        return torch.sqrt(radius**2 - height_squared) - foot
 
     edge = reach(1.0)
     breaks = [reach(beam.stop_radius) if beam.stop_radius else torch.zeros_like(edge)]
     if pattern.ring is not None:
-        ring = _ring_distance(objective, offset, (core_x, core_y), pattern.ring, along, across)
-        breaks.append(torch.minimum(torch.maximum(ring, breaks[0]), edge))
+        breaks.append(torch.minimum(torch.clamp(breaks[0], min=pattern.ring), edge))
     breaks.append(edge)
 
     node, gauss_weight = (torch.as_tensor(part).to(like) for part in np.polynomial.legendre.leggauss(radial))
-    rays, weights = [], []
-    for inner, outer in pairwise(breaks):
-        start, half = psi_at(inner), (psi_at(outer) - psi_at(inner)) / 2
-        rays.append(start + half * (node + 1))
-        weights.append(half * gauss_weight * phi_weight)
-    psi = torch.cat(rays, dim=-1)
-    distance = axis_cosine * torch.sin(psi) / sine - foot
-    weight = sine * distance * torch.cat(weights, dim=-1)
-    q_x, q_y = core_x + distance * along, core_y + distance * across
-    cosine = (axis_cosine * torch.cos(psi)).expand_as(q_x)
-    x, y = _pupil_point(objective, q_x, q_y)
+
+    def on_rays(ends: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Nodes between the ends of the panels, and their weights."""
+        halves = [(outer - inner) / 2 for inner, outer in pairwise(ends)]
+        places = [inner + half * (node + 1) for inner, half in zip(ends, halves, strict=False)]
+        return torch.cat(places, dim=-1), torch.cat([half * gauss_weight * phi_weight for half in halves], dim=-1)
+
+    if objective.mapping == "sine":
+        axis_cosine = torch.sqrt(1 - sine**2 * height_squared)
+        psi, weight = on_rays([torch.arcsin(sine * (foot + distance) / axis_cosine) for distance in breaks])
+        distance = axis_cosine * torch.sin(psi) / sine - foot
+        x, y = core_x + distance * along, core_y + distance * across
+        q_x, q_y, cosine = x, y, (axis_cosine * torch.cos(psi)).expand_as(x)
+        weight = sine * distance * weight
+    else:
+        distance, weight = on_rays(breaks)
+        x, y = core_x + distance * along, core_y + distance * across
+        # The tiny floor keeps the slope finite at the center.
+        radius = torch.sqrt(x**2 + y**2 + 1e-24)
+        ray_sine = objective.ray_sine(radius)
+        q_x, q_y = x * ray_sine / (sine * radius), y * ray_sine / (sine * radius)
+        cosine = torch.sqrt(1 - ray_sine**2)
+        weight = (objective.pupil_height / objective.apodization(cosine)) ** 2 * distance * weight
 
     damping, path = objective.mismatch(sine * torch.sqrt(q_x**2 + q_y**2), beam.wavelength_nm)
     envelope = beam.envelope(x, y, value("taper"), (value("fill_center_x"), value("fill_center_y")))
@@ -230,9 +235,7 @@ def _azimuths(count: int, steps: tuple[Tensor, Tensor] | None, like: Tensor) -> 
     return phi, torch.cat([arc / 2 * weight for arc in arcs], dim=1)
 
 
-def _steps_around(
-    pattern: Pattern, offset: tuple[Tensor, Tensor], core: tuple[Tensor, Tensor]
-) -> tuple[Tensor, Tensor] | None:
+def _steps_around(pattern: Pattern, offset: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor] | None:
     """Two directions (B, 1, 1) from the core between which the integral over a ray is smooth; None if it is all around.
 
     Those of a straight edge, or of the points where a displaced ring leaves the pupil.
@@ -248,66 +251,5 @@ def _steps_around(
     if not bool(crossed.any()):
         return None
     towards = torch.arctan2(offset[1], offset[0])
-    half = torch.arccos(torch.where(crossed, cosine, 0.0))
-    directions = []
-    for angle in (towards - half, towards + half):
-        # On the edge of the pupil, where both planes agree.
-        x = offset[0] + pattern.ring * torch.cos(angle)
-        y = offset[1] + pattern.ring * torch.sin(angle)
-        directions.append(torch.arctan2(y - core[1], x - core[0]))
-    return directions[0], directions[1]
-
-
-def _direction(objective: Objective, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """q = sin(theta) / sin(alpha) of the rays through pupil points."""
-    if objective.mapping == "sine":
-        return x, y
-    # The tiny floor keeps the slope finite at the center.
-    radius = torch.sqrt(x**2 + y**2 + 1e-24)
-    stretch = objective.ray_sine(radius) / (objective.sine * radius)
-    return x * stretch, y * stretch
-
-
-def _pupil_point(objective: Objective, q_x: Tensor, q_y: Tensor) -> tuple[Tensor, Tensor]:
-    """Pupil coordinates (pupil radii) of the directions q = sin(theta) / sin(alpha)."""
-    if objective.mapping == "sine":
-        return q_x, q_y
-    q = torch.sqrt(q_x**2 + q_y**2 + 1e-24)
-    stretch = objective.pupil_radius(objective.sine * q) / q
-    return q_x * stretch, q_y * stretch
-
-
-def _ring_distance(
-    objective: Objective,
-    offset: tuple[Tensor, Tensor],
-    core: tuple[Tensor, Tensor],
-    radius: float,
-    along: Tensor,
-    across: Tensor,
-) -> Tensor:
-    """Distance (B, azimuths, 1) from the core, in the plane of q, at which rays cross the mask's ring.
-
-    The ring is a circle in the pupil, and so in the plane of q when the mapping is the sine. Otherwise it is found by
-    bisection, since along a ray the distance from the core grows in both planes; a step of Newton's method follows,
-    which carries the gradient.
-    """
-    distance = torch.full_like(core[0] * along, radius)
-    if objective.mapping == "sine":
-        return distance
-
-    def excess(distance: Tensor) -> Tensor:
-        q_x, q_y = core[0] + distance * along, core[1] + distance * across
-        # Beyond the edge of the pupil, where mappings may end, any growing function will do.
-        size = torch.sqrt(q_x**2 + q_y**2).clamp_min(1.0)
-        x, y = _pupil_point(objective, q_x / size, q_y / size)
-        return torch.sqrt((x * size - offset[0]) ** 2 + (y * size - offset[1]) ** 2) - radius
-
-    with torch.no_grad():
-        low, high = torch.zeros_like(distance), torch.full_like(distance, 2.0)
-        for _ in range(50):
-            middle = (low + high) / 2
-            beyond = excess(middle) > 0
-            low, high = torch.where(beyond, low, middle), torch.where(beyond, middle, high)
-        step = 1e-4
-        slope = (excess(low + step) - excess(low - step)) / (2 * step)
-    return low - excess(low) / slope
+    half = torch.arccos(torch.where(crossed, cosine, torch.zeros_like(cosine)))
+    return towards - half, towards + half

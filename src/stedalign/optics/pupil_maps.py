@@ -41,7 +41,13 @@ def phase_map(path: str, sha256: str, levels_per_2pi: float) -> Tensor:
     else:
         try:
             with Image.open(path) as picture:
-                values = np.asarray(picture.convert("L"), dtype=float) * (2 * np.pi / levels_per_2pi)
+                # Pillow clips what it converts from more than 8 bits.
+                gray = (
+                    picture
+                    if picture.mode.startswith(("L", "I", "F")) and picture.mode != "LA"
+                    else picture.convert("L")
+                )
+                values = np.asarray(gray, dtype=float) * (2 * np.pi / levels_per_2pi)
         except (UnidentifiedImageError, OSError):
             raise ValueError(f"{path!r} is neither a picture nor an .npy array") from None
     if np.iscomplexobj(values):
@@ -57,7 +63,7 @@ def jones_map(path: str, sha256: str) -> Tensor:
     Raises ``ValueError`` as ``phase_map``, and where there is no light.
     """
     _check(path, sha256)
-    field = _square(_load(path).astype(complex), path, (2,))
+    field = _square(_load(path), path, (2,)).astype(complex)
     axis = (np.arange(field.shape[-1]) + 0.5) / field.shape[-1] * 2 - 1
     inside = axis[:, None] ** 2 + axis**2 <= 1
     mean = (np.abs(field[:, inside]) ** 2).sum(axis=0).mean()
@@ -90,7 +96,7 @@ def _check(path: str, sha256: str) -> None:
 def _load(path: str) -> NDArray[np.generic]:
     try:
         return np.asarray(np.load(path, allow_pickle=False))
-    except (OSError, ValueError):
+    except (OSError, ValueError, EOFError):
         raise ValueError(f"{path!r} is no .npy array of numbers") from None
 
 

@@ -38,6 +38,9 @@ class Grid:
     def __post_init__(self) -> None:
         if not 1 <= len(self.axes) <= 3 or self.center_nm.shape != (3,):
             raise ValueError("a grid has one to three axes and a center (x, y, z)")
+        numbers = [self.center_nm, *(part for line in self.axes for part in (line.direction, line.positions_nm))]
+        if not all(np.isfinite(part).all() for part in numbers):
+            raise ValueError("a grid's center, directions and positions must be finite numbers")
         for line in self.axes:
             if line.positions_nm.ndim != 1 or line.positions_nm.size == 0 or line.width_nm < 0:
                 raise ValueError("each axis of a grid needs samples, and a width that is not negative")
@@ -66,8 +69,9 @@ class Points:
         return (len(self.points_nm),)
 
     def __post_init__(self) -> None:
-        if self.points_nm.ndim != 2 or self.points_nm.shape[1] != 3 or len(self.points_nm) == 0:
-            raise ValueError(f"points need the shape (P, 3), got {self.points_nm.shape}")
+        shape = np.shape(self.points_nm)
+        if len(shape) != 2 or shape[1] != 3 or shape[0] == 0 or not np.isfinite(self.points_nm).all():
+            raise ValueError(f"points need the shape (P, 3) and finite coordinates, got the shape {shape}")
 
 
 Target = Grid | Points
@@ -82,7 +86,10 @@ def section(axes: str, samples: Sequence[int], pixel_nm: Sequence[float], *, int
     """A grid through the focus along some of x, y, z, named with the slowest first: "zx" is xz as [z, x].
 
     ``samples`` and ``pixel_nm`` follow the same order; ``integrate`` averages over each pixel. "zyx" is a volume.
+    Raises ``ValueError`` for axes that are not different letters of xyz.
     """
+    if not axes or len(set(axes)) != len(axes) or not set(axes) <= set(AXES):
+        raise ValueError(f'the axes of a section are different letters of "xyz", got "{axes}"')
     lines = tuple(
         Line(AXES[name], centered(count, pixel), pixel if integrate else 0.0)
         for name, count, pixel in zip(axes, samples, pixel_nm, strict=True)
@@ -103,6 +110,8 @@ def plane(
     lines = []
     for given in (rows, columns):
         direction = np.asarray(given, dtype=float)
+        if direction.shape != (3,) or not 0 < np.linalg.norm(direction) < np.inf:
+            raise ValueError(f"a plane's directions are vectors (x, y, z) other than zero, got {given}")
         direction = direction / np.linalg.norm(direction)
         lines.append(Line(direction, centered(samples, pixel_nm), pixel_nm if integrate else 0.0))
     return Grid(tuple(lines), np.asarray(center_nm, dtype=float))
