@@ -100,8 +100,8 @@ def effective_spot(setup: Setup, wavefront: Wavefront) -> OrthoSections:
     plan = _section_plan(setup.forward, wavefront.modes, 1e-6, _strength(wavefront))
     law = setup.fluorophore.law
     crest = watts_per_cm2(plan.pupil.power, setup.objective, setup.depletion, law) / float(plan.scale)
-    depletion = focus(setup, wavefront, tolerance=1e-6)
-    left = spot.data / spot.data.max() * setup.fluorophore.remaining(depletion.data * crest)
+    depletion = np.stack(_intensity(plan, wavefront)).reshape(spot.data.shape)
+    left = spot.data / spot.data.max() * setup.fluorophore.remaining(depletion * crest)
     return OrthoSections(left, setup.sampling.pixel_nm)
 
 

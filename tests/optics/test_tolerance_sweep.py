@@ -76,6 +76,21 @@ def steepest(strength_waves, count):
     return random[np.argsort(np.abs(random @ (edge - inner).T).max(axis=1))[-count:]]
 
 
+@pytest.mark.parametrize(
+    "modes", [ModeSet.report12(), ModeSet.of([(2, 2), (4, 4), (8, 0), (7, -5)])], ids=["12", "odd"]
+)
+def test_every_mode_alone_meets_the_tolerance_at_the_promised_strength(modes):
+    target = section("yx", (32, 32), (30, 30))
+    focus = Focus(Objective(), Beam(), modes, [target], tolerance=1e-4, strength_waves=0.35)
+    waves = 0.35 * np.eye(len(modes))
+    (found,) = focus(torch.from_numpy(np.hstack([waves, np.zeros((len(modes), 3))])))
+    some = np.random.default_rng(1).permutation(found.shape[1])[:100]
+    wavefronts = [Wavefront(modes, tuple(row)) for row in waves]
+    reference = dense_intensity(Objective(), Beam(), wavefronts, target.points_nm[some], 80, 160)
+    error = found[:, some].numpy() / float(focus.scale) - reference
+    assert (np.linalg.norm(error, axis=1) / np.linalg.norm(reference, axis=1)).max() <= 1e-4
+
+
 @pytest.mark.parametrize("tolerance", [1e-2, 1e-4, 1e-6])
 def test_the_hardest_wavefronts_of_the_promised_strength_meet_the_tolerance(tolerance):
     targets = [section("yx", (32, 32), (30, 30)), section("zx", (32, 32), (45, 30))]

@@ -43,6 +43,8 @@ class Objective(Spec):
                 f"na = {self.na} must be smaller than immersion_index = {self.immersion_index}: "
                 "NA is the index times the sine of the marginal angle"
             )
+        if self.sample_depth_nm > 0 and self.sample_index is None:
+            raise ValueError("sample_depth_nm has no effect without sample_index, the refractive index of the sample")
         expected = 2 * self.focal_length_mm * self.na
         if abs(self.back_aperture_mm / expected - 1) > 0.05:
             raise ValueError(
@@ -55,6 +57,11 @@ class Objective(Spec):
     def sine(self) -> float:
         """Sine of the marginal angle."""
         return self.na / self.immersion_index
+
+    @property
+    def has_evanescent_waves(self) -> bool:
+        """Whether the pupil holds waves beyond the critical angle of the sample."""
+        return self.sample_index is not None and self.sample_depth_nm > 0 and self.na > self.sample_index
 
     @property
     def pupil_height(self) -> float:
@@ -93,7 +100,8 @@ class Objective(Spec):
         """Amplitude and phase (rad) that a sample of another index puts on each plane wave.
 
         The factor is exp(i k0 d (n_s cos_s - n cos)) with the focus ``sample_depth_nm`` behind the interface (Hell et
-        al. 1993; Fresnel losses are left out). Waves beyond the critical angle are evanescent in the sample and decay.
+        al. 1993). Waves beyond the critical angle are evanescent in the sample and decay. Left out: Fresnel losses and
+        the refraction of the polarization; and z counts the travel of a stage in the immersion medium, not depth.
         """
         xp = namespace(sine)
         if self.sample_index is None or self.sample_depth_nm == 0:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from stedalign.optics.beam import Beam, Objective
 from stedalign.optics.kernels import FieldKernels, times_i
-from stedalign.optics.planning import check_free, plan_waves
+from stedalign.optics.planning import SHARE, check_free, plan_waves
 from stedalign.optics.polar_grid import PolarGrid
 from stedalign.optics.pupil import Pupil, beam_parameter, plane_waves, sample_pupil
 from stedalign.optics.target_samples import TargetSamples
@@ -32,6 +32,8 @@ SHIFT_AXES = ("x", "y", "z")
 
 NUMBERS_AT_ONCE = 200_000
 """Field values that are computed together: more leave the cache and gain nothing."""
+MOVING_AT_ONCE = 64
+"""Beams of their own that are computed together, since the rule around each one's core has thousands of numbers."""
 
 
 class Focus(torch.nn.Module):
@@ -77,7 +79,7 @@ class Focus(torch.nn.Module):
             raise ValueError(f"a tolerance must lie between 1e-9 and 1, got {tolerance}")
         check_free(beam, free or {})
         self.targets = torch.nn.ModuleList(
-            TargetSamples(target, objective, beam.wavelength_nm, tolerance / 10) for target in targets
+            TargetSamples(target, objective, beam.wavelength_nm, SHARE * tolerance) for target in targets
         )
         points = np.concatenate([samples.points for samples in self._samples])
         self.plan = plan_waves(objective, beam, modes, points, free or {}, strength_waves, tolerance)
@@ -121,7 +123,7 @@ class Focus(torch.nn.Module):
         The parameters are the modes' coefficients in rms waves, the shift of the picture along x, y, z in nm, and
         then the values of the free beam parameters.
         """
-        parameters = parameters.to(self.basis)
+        parameters = self._checked(parameters)
         chunks = parameters.split(self._at_once(1))
         if len(chunks) == 1:
             return self._intensities(parameters)
@@ -141,7 +143,7 @@ class Focus(torch.nn.Module):
         Analytic: a mode or a shift multiplies each plane wave by i times its row of the basis, a beam's parameter
         changes the wave's amplitude, and the field is linear in the waves.
         """
-        parameters = parameters.to(self.basis)
+        parameters = self._checked(parameters)
         parts = [self._slopes(part) for part in parameters.split(self._at_once(1 + parameters.shape[1]))]
         values, derivatives = zip(*parts, strict=True)
         return (
@@ -153,9 +155,16 @@ class Focus(torch.nn.Module):
     def _samples(self) -> list[TargetSamples]:
         return [samples for samples in self.targets if isinstance(samples, TargetSamples)]
 
+    def _checked(self, parameters: Tensor) -> Tensor:
+        expected = len(self.modes) + len(SHIFT_AXES) + len(self.free)
+        if parameters.ndim != 2 or parameters.shape[1] != expected or len(parameters) == 0:
+            raise ValueError(f"parameters of the shape (B, {expected}) are expected, got {tuple(parameters.shape)}")
+        return parameters.to(self.basis)
+
     def _at_once(self, derivatives: int) -> int:
-        widest = max(len(samples.points) * len(samples.parities) for samples in self._samples)
-        return max(1, NUMBERS_AT_ONCE // (2 * self.channels.shape[1] * derivatives * widest))
+        widest = max(self.nodes, *(len(samples.points) * len(samples.parities) for samples in self._samples))
+        some = max(1, NUMBERS_AT_ONCE // (2 * self.channels.shape[1] * derivatives * widest))
+        return min(some, MOVING_AT_ONCE) if self.free else some
 
     def _intensities(self, parameters: Tensor, out: Sequence[Tensor] | None = None) -> list[Tensor]:
         fields = self.kernels(self._waves(parameters))
@@ -173,13 +182,13 @@ class Focus(torch.nn.Module):
         fields, slopes = self.kernels(waves), self.kernels(d_waves.flatten(0, 1))
         values, derivatives = [], []
         for samples, images, d_images in zip(self._samples, fields, slopes, strict=True):
-            values.append(torch.stack([field.square().sum(1) for field in images], dim=1))
+            intensity = torch.stack([field.square().sum(1) for field in images], dim=1)
+            values.append(samples.pixels(intensity))
             rows = [
                 2 * (field[:, None] * slope.unflatten(0, (count, size))).sum(2)
                 for field, slope in zip(images, d_images, strict=True)
             ]
             derivatives.append(samples.pixels(torch.stack(rows, dim=2).flatten(0, 1)).unflatten(0, (count, size)))
-            values[-1] = samples.pixels(values[-1])
         return values, derivatives
 
     def _waves(self, parameters: Tensor) -> Tensor:

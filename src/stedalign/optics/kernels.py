@@ -34,9 +34,9 @@ class FieldKernels(torch.nn.Module):
         """For each mirrored target, where its products stand: the fold, and the columns of its matrix."""
         for index, target in enumerate(samples):
             if not target.mirrored:
-                phase = k @ target.points.T
-                cosine, sine = np.cos(phase), np.sin(phase)
-                self.register_buffer(f"plain{index}", torch.from_numpy(np.block([[cosine, sine], [-sine, cosine]])))
+                phase = torch.from_numpy(k @ target.points.T)
+                self.register_buffer(f"cosine{index}", phase.cos())
+                self.register_buffer(f"sine{index}", phase.sin_())
                 self.places.append([])
                 continue
             phases = quarter[:, None] * target.points
@@ -63,7 +63,7 @@ class FieldKernels(torch.nn.Module):
         folded = self._fold(waves)
         # One large product for each fold: many small ones are several times slower.
         products = {
-            fold: (folded[fold].flatten(0, 2) @ self.get_buffer(name)).unflatten(0, (len(waves), -1))
+            fold: (folded[fold].flatten(0, 2) @ self.get_buffer(name)).unflatten(0, (len(waves), 2 * waves.shape[2]))
             for fold, name in self.names.items()
         }
         fields = []
@@ -71,8 +71,8 @@ class FieldKernels(torch.nn.Module):
             if self.mirrored[index]:
                 fields.append(_all_signs([products[fold][..., columns] for fold, columns in places]))
             else:
-                field = waves.transpose(1, 2).flatten(2) @ self.get_buffer(f"plain{index}")
-                fields.append([field.unflatten(-1, (2, -1)).transpose(1, 2).flatten(1, 2)])
+                even, odd = (waves @ self.get_buffer(f"{part}{index}") for part in ("cosine", "sine"))
+                fields.append([(even + times_i(odd)).flatten(1, 2)])
         return fields
 
     def _fold(self, waves: Tensor) -> dict[Fold, Tensor]:

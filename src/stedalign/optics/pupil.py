@@ -81,7 +81,8 @@ class Pupil:
     k: Floats
     """Wave vectors in rad per nm, shape (J, 3), along x, y, z."""
     amplitude: Complexes
-    """Weight x amplitude x mask phase x polarization of each wave, shape (3, J)."""
+    """Weight x amplitude x mask phase x polarization of each wave, shape (3, J); three more rows for each further
+    beam that adds as an intensity."""
     power: float
     """Integral over the solid angle of the squared field of the plane waves (that of J is 1): the beam's power."""
 
@@ -111,7 +112,7 @@ def sample_pupil(objective: Objective, beam: Beam, radial: int, azimuthal: int) 
     waves = plane_waves(objective, beam, radial, azimuthal)
     # Panels that the pupil's edge cuts off have no width; their nodes would only cost time.
     lit = waves.weight[0] > 0
-    q_x, q_y, cosine, x, y, weight = (part[0, lit].numpy() for part in waves[:6])
+    q_x, q_y, cosine, x, y = (part[0, lit].numpy() for part in waves[:5])
     amplitude = waves.amplitude[0][:, lit].numpy()
     direction = np.stack([objective.sine * q_x, objective.sine * q_y, cosine], axis=-1)
     return Pupil(
@@ -119,8 +120,16 @@ def sample_pupil(objective: Objective, beam: Beam, radial: int, azimuthal: int) 
         y=y,
         k=objective.wavenumber(beam.wavelength_nm) * direction,
         amplitude=amplitude,
-        power=float(((np.abs(amplitude) ** 2).sum(axis=0) / weight).sum()),
+        power=_power(objective, beam, radial, azimuthal),
     )
+
+
+def _power(objective: Objective, beam: Beam, radial: int, azimuthal: int) -> float:
+    """The power in the pupil: what a mismatched sample damps is stored near its surface, not lost on the way."""
+    matched = objective.model_copy(update={"sample_depth_nm": 0.0})
+    waves = plane_waves(matched, beam, radial, azimuthal)
+    lit = waves.weight > 0
+    return float((waves.amplitude.abs().square().sum(1)[lit] / waves.weight[lit]).sum())
 
 
 def plane_waves(
@@ -157,10 +166,16 @@ def plane_waves(
         return torch.sqrt(radius**2 - height_squared) - foot
 
     edge = reach(1.0)
-    breaks = [reach(beam.stop_radius) if beam.stop_radius else torch.zeros_like(edge)]
+    start = reach(beam.stop_radius) if beam.stop_radius else torch.zeros_like(edge)
+    steps = []
     if pattern.ring is not None:
-        breaks.append(torch.minimum(torch.clamp(breaks[0], min=pattern.ring), edge))
-    breaks.append(edge)
+        steps.append(torch.full_like(edge, pattern.ring))
+    if objective.has_evanescent_waves and objective.sample_index is not None:
+        critical = objective.sample_index / objective.immersion_index
+        steps.append(torch.nan_to_num(reach(float(objective.pupil_radius(np.array(critical))))))
+    if len(steps) == 2:
+        steps = [torch.minimum(*steps), torch.maximum(*steps)]
+    breaks = [start, *(torch.minimum(torch.maximum(step, start), edge) for step in steps), edge]
 
     node, gauss_weight = (torch.as_tensor(part).to(like) for part in np.polynomial.legendre.leggauss(radial))
 
@@ -247,7 +262,7 @@ def _steps_around(pattern: Pattern, offset: tuple[Tensor, Tensor]) -> tuple[Tens
         return None
     distance = torch.sqrt(offset[0] ** 2 + offset[1] ** 2 + 1e-24)
     cosine = (1 - distance**2 - pattern.ring**2) / (2 * distance * pattern.ring)
-    crossed = cosine.abs() < 1
+    crossed = (cosine.abs() < 1) & (distance > 1e-6)
     if not bool(crossed.any()):
         return None
     towards = torch.arctan2(offset[1], offset[0])
