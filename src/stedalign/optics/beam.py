@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from stedalign.optics.arrays import Array, namespace
 from stedalign.optics.patterns import Pattern
-from stedalign.optics.pupil_maps import fingerprint, interpolate, jones_map
+from stedalign.optics.pupil_maps import interpolate, jones_map, with_fingerprint
 from stedalign.optics.spec import Spec
 
 Mapping = Literal["sine", "herschel", "uniform", "tangent"]
@@ -150,9 +150,7 @@ class Polarization(Spec):
     @model_validator(mode="before")
     @classmethod
     def _mark_the_file(cls, data: Any) -> Any:
-        if isinstance(data, dict) and data.get("kind") == "file" and data.get("file") and not data.get("sha256"):
-            return data | {"sha256": fingerprint(str(data["file"]))}
-        return data
+        return with_fingerprint(data)
 
     @model_validator(mode="after")
     def _has_its_file(self) -> Polarization:

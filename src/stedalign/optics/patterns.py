@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from stedalign.optics.arrays import Array, namespace
-from stedalign.optics.pupil_maps import fingerprint, interpolate, phase_map
+from stedalign.optics.pupil_maps import interpolate, phase_map, with_fingerprint
 from stedalign.optics.spec import Spec
 
 
@@ -42,9 +42,7 @@ class Pattern(Spec):
     @model_validator(mode="before")
     @classmethod
     def _mark_the_file(cls, data: Any) -> Any:
-        if isinstance(data, dict) and data.get("kind") == "file" and data.get("file") and not data.get("sha256"):
-            return data | {"sha256": fingerprint(str(data["file"]))}
-        return data
+        return with_fingerprint(data)
 
     @model_validator(mode="after")
     def _is_a_mask(self) -> Pattern:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,6 +28,13 @@ def fingerprint(path: str) -> str:
         return hashlib.sha256(Path(path).read_bytes()).hexdigest()
     except OSError as error:
         raise ValueError(f"cannot read the map {path!r}: {error.strerror}") from None
+
+
+def with_fingerprint(data: Any) -> Any:
+    """The plain data of a description with the fingerprint of its file, where it names one and has none yet."""
+    if isinstance(data, dict) and data.get("kind") == "file" and data.get("file") and not data.get("sha256"):
+        return data | {"sha256": fingerprint(str(data["file"]))}
+    return data
 
 
 @lru_cache(maxsize=8)
