@@ -30,8 +30,8 @@ from stedalign.optics.wavefront import ModeSet
 Floats = NDArray[np.float64]
 SHIFT_AXES = ("x", "y", "z")
 
-NUMBERS_AT_ONCE = 200_000
-"""Field values that are computed together: more leave the cache and gain nothing."""
+NUMBERS_AT_ONCE = 1_000_000
+"""Numbers of one kind that are computed together: fewer keep two cores waiting for each other, more leave the cache."""
 MOVING_AT_ONCE = 64
 """Beams of their own that are computed together, since the rule around each one's core has thousands of numbers."""
 
