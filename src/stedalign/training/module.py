@@ -88,7 +88,7 @@ class Regression(lightning.LightningModule):
         self.log("loss/val_epoch", logged["loss/val"], sync_dist=True)
 
     def configure_optimizers(self) -> Any:
-        optimizer = torch.optim.Adam(self.network.parameters(), lr=self.spec.learning_rate)
+        optimizer = torch.optim.Adam(self.network.parameters(), lr=self.spec.learning_rate, fused=True)
         if not self.spec.step_epochs:
             return optimizer
         schedule = torch.optim.lr_scheduler.StepLR(optimizer, self.spec.step_epochs, gamma=0.1)
