@@ -2,4 +2,6 @@
 
 from stedalign.cli.main import main
 
-main()
+# The other processes of a training import this module again.
+if __name__ == "__main__":
+    main()

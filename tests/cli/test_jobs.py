@@ -88,6 +88,40 @@ def test_a_dataset_is_made_with_one_json_object_on_standard_output(run, bench):
     assert (again.code, again.written) == (0, set())
 
 
+def test_jobs_of_an_array_make_a_dataset_side_by_side(run, bench, tmp_path):
+    arguments = ("dataset", "--out", "data.h5", "--setup", bench / "coarse.toml", "--samples", 40)
+    first = run(*arguments, "--shard", "1/2", "--json")
+    assert (first.code, first.err) == (0, "")
+    assert first.json == {"file": "data.h5", "shard": "1/2", "first": 0, "samples": 32}
+    run(*arguments, "--join").assert_refused("data.h5.parts/", "(pictures 32 to 39) is missing")
+    second = run(*arguments, "--shard", "2/2")
+    assert (second.code, second.out) == (0, "data.h5.parts: shard 2/2, pictures 32 to 39 of 40\n")
+    assert run(*arguments, "--shard", "2/2").written == set()
+    joined = run(*arguments, "--join", "--json")
+    assert (joined.code, joined.err, joined.written) == (0, "", {"data.h5"})
+    assert joined.json["samples"] == {"train": 32, "val": 4, "test": 4}
+    assert run(*arguments).written == set()
+
+    part = next((tmp_path / "data.h5.parts").glob("*-00000000.h5"))
+    part.unlink()
+    run(*arguments).assert_refused("data.h5 shows the pictures in", part.name, "which is missing")
+
+
+@pytest.mark.parametrize(
+    ("shard", "words"),
+    [
+        (("--shard", "0/8"), "'0/8' is no shard: 3/8 is the third of eight"),
+        (("--shard", "9/8"), "'9/8' is no shard"),
+        (("--shard", "a/b"), "'a/b' is no shard"),
+        (("--shard", "1/8"), "40 samples make 2 parts, too few for 8 shards"),
+        (("--shard", "1/2", "--join"), "choose either --shard or --join"),
+        (("--join",), "(pictures 0 to 31) is missing; run the command that makes it"),
+    ],
+)
+def test_what_no_job_can_make_is_refused(run, bench, shard, words):
+    run("dataset", "--out", "x.h5", "--setup", bench / "coarse.toml", "--samples", 40, *shard).assert_refused(words)
+
+
 def test_estimate_prints_the_promised_keys_as_json_and_nothing_else(estimated):
     assert (estimated.code, estimated.err) == (0, "")
     promised = {"modes", "waves", "sigma_waves", "rms_waves", "reduced_chi2", "accepted", "null_ratio", "mask"}

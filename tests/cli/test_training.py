@@ -16,7 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from stedalign.config import Setup
 from stedalign.networks.checkpoint import load_network
-from stedalign.networks.registry import NETWORKS
+from stedalign.networks.registry import REPORT
 
 from .conftest import Outcome, run_in
 
@@ -52,7 +52,7 @@ def trained(desk: Path) -> Callable[[str], Outcome]:
 
     @functools.cache
     def train(name: str) -> Outcome:
-        strength = 0.2 if NETWORKS[name].outputs.modes else 0
+        strength = 0.2 if REPORT[name].outputs.modes else 0
         (desk / f"{name}.toml").write_text(RECIPE.format(name=name, strength=strength))
         folder = "--out", f"runs/{name}"
         return run_in(
@@ -63,17 +63,17 @@ def trained(desk: Path) -> Callable[[str], Outcome]:
 
 
 def data_of(name: str) -> str:
-    modes = NETWORKS[name].outputs.modes
+    modes = REPORT[name].outputs.modes
     return f"{len(modes) if modes else 0}.h5"
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", REPORT)
 def test_each_network_of_the_report_is_trained_from_nothing(
     desk: Path, trained: Callable[[str], Outcome], name: str
 ) -> None:
     outcome = trained(name)
     assert (outcome.code, outcome.err) == (0, "")
-    outputs = NETWORKS[name].outputs
+    outputs = REPORT[name].outputs
     assert (outcome.json["test_error_waves"] is None) == (outputs.modes is None)
     assert (outcome.json["test_error_mask_offset"] is None) == (not outputs.mask_offset)
     network = load_network(desk / outcome.json["weights"], Setup.load(desk / "setup.toml").forward, outputs.modes)
@@ -90,26 +90,6 @@ def test_each_network_of_the_report_is_trained_from_nothing(
     if outputs.mask_offset:
         expected |= {f"error_pupil_radii/{each}" for each in ("mask_offset_x", "mask_offset_y", "total")}
     assert set(curves.Tags()["scalars"]) == expected | {"epoch"}
-
-
-def test_a_network_with_a_mask_offset_is_evaluated_by_its_modes(desk: Path, trained: Callable[[str], Outcome]) -> None:
-    evaluated = evaluate(desk, "offsetnet13", trained)
-    assert (evaluated.code, evaluated.err) == (0, "")
-    assert len(evaluated.json["rms_per_mode_waves"]) == 11
-
-
-@pytest.mark.parametrize(("name", "word"), [("net12", "was made for the modes"), ("offsetnet2", "mask offset alone")])
-def test_a_network_of_other_outputs_is_refused_in_one_line(
-    desk: Path, trained: Callable[[str], Outcome], name: str, word: str
-) -> None:
-    trained(name)
-    evaluate(desk, name, trained).assert_refused(word)
-
-
-def evaluate(desk: Path, name: str, trained: Callable[[str], Outcome]) -> Outcome:
-    weights = "--weights", trained(name).json["weights"]
-    rest = "--setup", "setup.toml", "--out", f"evaluated/{name}", "--json"
-    return run_in(desk, "evaluate", "--data", data_of(name), *weights, *rest)
 
 
 def test_without_a_name_for_the_data_they_lie_in_the_run_folder(desk: Path) -> None:

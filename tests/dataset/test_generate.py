@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from stedalign.dataset.generate import BATCH, GenerationInterrupted, Simulator, generate
+from stedalign.dataset.generate import GenerationInterrupted, Simulator, generate
+from stedalign.dataset.parts import BATCH, parts_folder
 from stedalign.dataset.spec import DatasetSpec, draw
-from stedalign.dataset.storage import check_optics, clear_leftovers, parts_folder, read_mask_offset, read_split
+from stedalign.dataset.storage import check_optics, clear_leftovers, read_mask_offset, read_split
 from stedalign.files import leftovers, replacing
 from stedalign.imaging.center_of_mass import center_of_mass_px
 from stedalign.imaging.detector import Bead
@@ -53,7 +54,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("data") / "made.h5"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("stedalign.dataset.generate.Simulator", plan_once)
-        return generate(SPEC, FORWARD, path, batches_per_shard=1)
+        return generate(SPEC, FORWARD, path)
 
 
 def test_the_file_has_the_reports_names_shapes_and_types(made: Path) -> None:
@@ -82,25 +83,25 @@ def test_labels_are_the_drawn_peak_waves_in_their_order(made: Path) -> None:
     np.testing.assert_array_equal(labels, draw(SPEC).peak_waves.astype(np.float32))
 
 
-def test_the_bits_do_not_depend_on_the_size_of_the_shards(made: Path, tmp_path: Path) -> None:
-    assert digest(generate(SPEC, FORWARD, tmp_path / "two.h5", batches_per_shard=2)) == digest(made)
+def test_the_bits_do_not_depend_on_the_size_of_the_parts(made: Path, tmp_path: Path) -> None:
+    assert digest(generate(SPEC, FORWARD, tmp_path / "two.h5", most_parts=2)) == digest(made)
 
 
 def test_a_stopped_run_leaves_no_half_file_and_goes_on_to_the_same_bits(made: Path, tmp_path: Path) -> None:
     path = tmp_path / "stopped.h5"
     with pytest.raises(GenerationInterrupted, match="1 of 3 parts are finished and kept"):
-        generate(SPEC, FORWARD, path, batches_per_shard=1, report=stop_after(1))
+        generate(SPEC, FORWARD, path, report=stop_after(1))
     assert [item.name for item in tmp_path.iterdir()] == ["stopped.h5.parts"]
-    generate(SPEC, FORWARD, path, batches_per_shard=1)
+    generate(SPEC, FORWARD, path)
     assert digest(path) == digest(made)
     assert not parts_folder(path).exists()
 
 
 @pytest.mark.parametrize("damage", ["flipped byte", "truncated", "missing", "foreign", "leftover"])
-def test_a_bad_shard_is_made_again(made: Path, tmp_path: Path, damage: str) -> None:
+def test_a_bad_part_is_made_again(made: Path, tmp_path: Path, damage: str) -> None:
     path = tmp_path / "damaged.h5"
     with pytest.raises(GenerationInterrupted):
-        generate(SPEC, FORWARD, path, batches_per_shard=1, report=stop_after(2 * BATCH))
+        generate(SPEC, FORWARD, path, report=stop_after(2 * BATCH))
     first, second = sorted(parts_folder(path).iterdir())
     content = first.read_bytes()
     if damage == "flipped byte":
@@ -115,7 +116,7 @@ def test_a_bad_shard_is_made_again(made: Path, tmp_path: Path, damage: str) -> N
     else:
         (parts_folder(path) / f".{first.stem}.tmp-abcd_123.h5").write_bytes(content[:100])
         (tmp_path / ".damaged.tmp-abcd_123.h5").write_bytes(content[:100])
-    generate(SPEC, FORWARD, path, batches_per_shard=1)
+    generate(SPEC, FORWARD, path)
     assert digest(path) == digest(made)
     assert [item.name for item in tmp_path.iterdir()] == ["damaged.h5"]
 

@@ -132,3 +132,29 @@ def test_parameters_that_do_the_same_are_noticed(spec, model, draw):
     assert not fit(with_tilt, counts, start, iterations=5).determined.any()
     start = start_parameters(model, counts, torch.zeros(1, MODES).double(), torch.zeros(1, 3).double())
     assert fit(model, counts, start, iterations=5).determined.all()
+
+
+def test_what_is_held_stays_and_has_no_variance(model, draw):
+    truth, counts = draw(4, seed=6)
+    held = torch.zeros(truth.shape[1], dtype=torch.bool)
+    held[model.shift] = True
+    start = start_parameters(model, counts, torch.zeros(4, MODES).double(), truth[:, model.shift])
+    result = fit(model, counts, start, held=held)
+    assert torch.equal(result.parameters[:, held], truth[:, held])
+    assert (result.covariance[:, held] == 0).all()
+    assert result.determined.all()
+    free = fit(model, counts, start)
+    known, unknown = (each.covariance.diagonal(dim1=1, dim2=2)[:, :MODES] for each in (result, free))
+    assert (known <= unknown * 1.001).all()
+    assert (known[:, 0] < unknown[:, 0]).all()
+
+
+def test_a_start_knows_the_beam(spec):
+    from stedalign.imaging.forward import ForwardModel
+    from stedalign.optics.wavefront import ModeSet
+
+    moving = ForwardModel(spec, ModeSet.from_ansi([3]), free={"mask_offset_x": 0.1, "mask_offset_y": 0.1})
+    counts, waves, shift = torch.ones(1, 3, 32, 32), torch.zeros(1, 1), torch.zeros(1, 3)
+    assert torch.equal(start_parameters(moving, counts, waves, shift)[:, moving.beam], torch.zeros(1, 2).double())
+    beam = torch.tensor([[0.05, -0.02]]).double()
+    assert torch.equal(start_parameters(moving, counts, waves, shift, beam)[:, moving.beam], beam)

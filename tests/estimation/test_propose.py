@@ -33,8 +33,31 @@ def shown(sections):
 
 
 def test_the_network_sees_a_displaced_bead_in_the_middle():
-    centered, moved = shown(bead(32, 60.0, (0, 0, 0))), shown(bead(32, 60.0, (100, -80, 50)))
+    centered, moved = shown(bead(32, 60.0, (0, 0, 0))), shown(bead(32, 60.0, (118, -62, 55)))
     np.testing.assert_allclose(moved, centered, atol=0.05 * centered.max())
+
+
+def test_counts_stay_counts_where_the_sampling_is_the_networks():
+    generator = np.random.default_rng(0)
+    picture = bead(32, 60.0, (100, -80, 50))
+    counts = OrthoSections(generator.poisson(picture.data), picture.pixel_nm)
+    levels = np.unique(shown(counts))
+    steps = np.diff(levels) / np.diff(levels).min()
+    np.testing.assert_allclose(steps, np.rint(steps), atol=1e-3)
+
+
+def test_a_network_without_shifts_leaves_them_to_the_center_of_mass():
+    proposal = propose(Network(Recorder(), Outputs(MODES)), bead(32, 60.0, (100, -80, 50)), SAMPLING)
+    np.testing.assert_allclose(proposal.shift_nm, (100, -80, 50), atol=3)
+
+
+def test_the_shift_that_the_network_sees_adds_to_the_pixels_moved():
+    class Shifted(Recorder):
+        def forward(self, pictures):
+            return torch.cat([super().forward(pictures), torch.tensor([[7.0, 8.0, 9.0]])], dim=1)
+
+    proposal = propose(Network(Shifted(), Outputs(MODES, shift=True)), bead(32, 60.0, (100, -80, 50)), SAMPLING)
+    np.testing.assert_allclose(proposal.shift_nm, (120 + 7, -60 + 8, 60 + 9))
 
 
 def test_the_network_sees_its_own_pixel_size():

@@ -24,7 +24,7 @@ FORWARD, MODES = ForwardSpec(sampling=SAMPLING), ModeSet.default()
 
 @pytest.fixture
 def saved(tmp_path: Path) -> tuple[Path, torch.nn.Module]:
-    module = build("multinet11", len(MODES), 16)
+    module = build("multinet11", Outputs(MODES), FORWARD)
     path = tmp_path / "weights.safetensors"
     save_network(path, module, Origin("multinet11", FORWARD, Outputs(MODES), {"seed": 3, "epoch": 2}))
     return path, module
@@ -48,17 +48,17 @@ def test_a_loaded_network_predicts_as_the_saved_one(saved: tuple[Path, torch.nn.
 @pytest.mark.parametrize("name", NETWORKS)
 def test_weights_know_what_their_outputs_are(tmp_path: Path, name: str) -> None:
     outputs = NETWORKS[name].outputs
-    save_network(tmp_path / "weights.safetensors", build(name, len(outputs), 16), Origin(name, FORWARD, outputs))
+    save_network(tmp_path / "weights.safetensors", build(name, outputs, FORWARD), Origin(name, FORWARD, outputs))
     loaded = load_network(tmp_path / "weights.safetensors", FORWARD, modes=None)
     assert loaded.outputs == outputs
-    found = loaded.predict_all(torch.rand(2, 3, 16, 16))
+    found = loaded.predict_all(torch.rand(2, loaded.module.stack or 3, 16, 16))
     assert (found.waves is None) == (outputs.modes is None)
     assert (found.mask_offset is None) == (not outputs.mask_offset)
 
 
 def test_weights_for_the_mask_offset_alone_give_no_modes(tmp_path: Path) -> None:
     outputs, path = Outputs(None, mask_offset=True), tmp_path / "weights.safetensors"
-    save_network(path, build("offsetnet2", len(outputs), 16), Origin("offsetnet2", FORWARD, outputs))
+    save_network(path, build("offsetnet2", outputs, FORWARD), Origin("offsetnet2", FORWARD, outputs))
     assert refusal(path) == f"weights were trained for the mask offset alone, this setup asks for the modes {MODES}"
 
 

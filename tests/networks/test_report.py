@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from stedalign.imaging.sections import PLANES, normalize
+from stedalign.imaging.forward import ForwardSpec
+from stedalign.imaging.sections import PLANES, Sampling, normalize
 from stedalign.networks.network import Network
 from stedalign.networks.outputs import Outputs
 from stedalign.networks.registry import NETWORKS, build
@@ -11,6 +12,10 @@ from stedalign.networks.report import STEM_LAYERS
 from stedalign.optics.wavefront import ModeSet
 
 MODES = ModeSet.default()
+
+
+def forward(samples: int) -> ForwardSpec:
+    return ForwardSpec(sampling=Sampling(samples=samples))
 
 
 def pictures() -> torch.Tensor:
@@ -34,22 +39,22 @@ def pictures() -> torch.Tensor:
 def test_each_network_has_the_reports_number_of_weights(name: str, weights: int) -> None:
     outputs = NETWORKS[name].outputs
     assert name.endswith(str(len(outputs)))
-    assert sum(weight.numel() for weight in build(name, len(outputs), samples=64).parameters()) == weights
+    assert sum(weight.numel() for weight in build(name, outputs, forward(64)).parameters()) == weights
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", [name for name, entry in NETWORKS.items() if entry.planes])
 def test_dropout_is_off_at_inference_whatever_mode_the_module_is_in(name: str) -> None:
     outputs = NETWORKS[name].outputs
-    network = Network(build(name, len(outputs), 16), outputs)
+    network = Network(build(name, outputs, forward(16)), outputs)
     network.module.train()
     first, again = network.predict_all(pictures()), network.predict_all(pictures())
     for one, other in ((first.waves, again.waves), (first.mask_offset, again.mask_offset)):
         assert (one is None and other is None) or torch.equal(one, other)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", [name for name, entry in NETWORKS.items() if entry.planes])
 def test_a_network_sees_its_own_sections_and_no_others(name: str) -> None:
-    module = build(name, len(NETWORKS[name].outputs), 16).eval()
+    module = build(name, NETWORKS[name].outputs, forward(16)).eval()
     for channel, plane in enumerate(PLANES):
         changed = pictures()
         changed[:, channel] *= 1 + torch.arange(16) / 16
@@ -59,7 +64,7 @@ def test_a_network_sees_its_own_sections_and_no_others(name: str) -> None:
 
 def test_sections_that_stay_apart_share_their_first_layers() -> None:
     """The same picture three times gives the same maps three times, before they are joined."""
-    module = build("multinetcat11", 11, 16).eval()
+    module = build("multinetcat11", Outputs(MODES), forward(16)).eval()
     seen = []
     module.features[STEM_LAYERS].register_forward_hook(lambda layer, inputs, output: seen.append(inputs[0]))
     module(pictures()[:, :1].expand(-1, 3, -1, -1))
@@ -69,12 +74,12 @@ def test_sections_that_stay_apart_share_their_first_layers() -> None:
 
 
 def test_dropout_is_on_in_training() -> None:
-    module = build("multinet11", 11, 16).train()
+    module = build("multinet11", Outputs(MODES), forward(16)).train()
     assert not torch.equal(module(pictures()), module(pictures()))
 
 
 def test_predictions_are_rms_waves_of_the_normalized_picture() -> None:
-    network = Network(build("multinet11", 11, 16), Outputs(MODES))
+    network = Network(build("multinet11", Outputs(MODES), forward(16)), Outputs(MODES))
     with torch.no_grad():
         peak_waves = network.module(normalize(pictures()))
     expected = peak_waves / torch.tensor(MODES.norms).float()
@@ -82,21 +87,21 @@ def test_predictions_are_rms_waves_of_the_normalized_picture() -> None:
 
 
 def test_scale_and_background_of_a_picture_do_not_matter() -> None:
-    network = Network(build("multinet11", 11, 16), Outputs(MODES))
+    network = Network(build("multinet11", Outputs(MODES), forward(16)), Outputs(MODES))
     torch.testing.assert_close(network.predict(pictures() * 500 + 30), network.predict(pictures()))
 
 
 def test_input_statistics_are_saved_with_the_weights() -> None:
-    module = build("multinet11", 11, 16)
+    module = build("multinet11", Outputs(MODES), forward(16))
     module.set_input_statistics(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([4.0, 5.0, 6.0]))
     assert module.state_dict()["std"].flatten().tolist() == [4, 5, 6]
 
 
 def test_sections_that_cannot_be_halved_three_times_are_refused() -> None:
     with pytest.raises(ValueError, match="multiple of 8"):
-        build("multinet11", 11, 20)
+        build("multinet11", Outputs(MODES), forward(20))
 
 
 def test_an_unknown_network_is_refused() -> None:
     with pytest.raises(ValueError, match="known: net12, multinet12, multioffsetnet14, net11, "):
-        build("resnet", 11, 16)
+        build("resnet", Outputs(MODES), forward(16))

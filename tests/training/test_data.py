@@ -57,11 +57,50 @@ def test_a_shuffled_pass_shows_every_picture_once() -> None:
     assert sorted(labels.flatten().tolist()) == list(range(10))
 
 
-def test_processes_share_a_pass_without_overlap() -> None:
-    shares = [
-        torch.cat([labels for _, labels in NoisyBatches(pictures(12), SILENT, 3, 1, True, rank, 2)]) for rank in (0, 1)
+@pytest.mark.parametrize(("count", "world"), [(12, 2), (12, 3), (10, 2), (13, 3)])
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_the_shares_of_all_processes_are_the_batch_of_one(count: int, world: int, shuffle: bool) -> None:
+    whole = list(NoisyBatches(pictures(count), NoiseSpec(), 6, 1, shuffle))
+    shares = [list(NoisyBatches(pictures(count), NoiseSpec(), 6, 1, shuffle, rank, world)) for rank in range(world)]
+    assert {len(each) for each in shares} == {len(NoisyBatches(pictures(count), NoiseSpec(), 6, 1, shuffle, 0, world))}
+    known = {float(label): image for images, labels in whole for image, label in zip(images, labels, strict=True)}
+    seen = [
+        (float(label), image)
+        for each in shares
+        for images, labels in each
+        for image, label in zip(images, labels, strict=True)
     ]
-    assert sorted(torch.cat(shares).flatten().tolist()) == list(range(12))
+    for label, image in seen:
+        torch.testing.assert_close(image, known[label])
+    left_out = count - len(seen)
+    assert len({label for label, _ in seen}) == len(seen)
+    assert left_out == (count % 6 % world if shuffle else 0)
+    for step, (_, labels) in enumerate(whole[: count // 6]):
+        together = {float(label) for each in shares for label in each[step][1]}
+        assert together >= set(labels.flatten().tolist())
+
+
+def test_shuffled_shares_are_of_one_size() -> None:
+    steps = zip(*(NoisyBatches(pictures(17), SILENT, 6, 1, True, rank, 3) for rank in range(3)), strict=True)
+    assert [[len(labels) for _, labels in step] for step in steps] == [[2, 2, 2], [2, 2, 2], [1, 1, 1]]
+
+
+def test_no_process_is_without_a_picture_in_any_step() -> None:
+    steps = zip(*(NoisyBatches(pictures(13), SILENT, 6, 1, False, rank, 3) for rank in range(3)), strict=True)
+    assert [[len(labels) for _, labels in step] for step in steps] == [[2, 2, 2], [3, 2, 2]]
+
+
+def test_the_noise_of_a_picture_does_not_depend_on_its_batch() -> None:
+    large, small = (torch.cat([images for images, _ in NoisyBatches(pictures(), NoiseSpec(), n, 1)]) for n in (10, 3))
+    assert torch.equal(large, small)
+
+
+@pytest.mark.parametrize(
+    ("count", "world", "words"), [(10, 4, "4 processes cannot share batches of 6"), (2, 3, "2 pictures are too few")]
+)
+def test_what_processes_cannot_share_is_refused(count: int, world: int, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        NoisyBatches(pictures(count), SILENT, 6, 1, world=world)
 
 
 def test_statistics_are_those_of_the_noisy_normalized_pictures() -> None:

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from stedalign.dataset.generate import GenerationInterrupted, generate
+from stedalign.dataset.parts import Part
 from stedalign.dataset.spec import DatasetSpec
-from stedalign.dataset.storage import Shard
 from stedalign.files import leftovers, write_json
 from stedalign.imaging.detector import Bead
 from stedalign.imaging.forward import ForwardSpec
@@ -115,7 +115,7 @@ def test_a_run_that_was_killed_while_its_data_were_made_goes_on(
     unbroken: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(Shard, "write", killed)
+        patch.setattr(Part, "write", killed)
         with pytest.raises(Killed):
             train(SPEC, FORWARD, tmp_path, progress=False)
     resumed = train(SPEC, FORWARD, tmp_path, resume=tmp_path, progress=False)
@@ -126,8 +126,8 @@ def test_ctrl_c_while_the_data_are_made_says_how_to_go_on(tmp_path: Path, monkey
     def press(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Shard, "write", press)
-    with pytest.raises(GenerationInterrupted, match=r"0 of 1 parts .*; resume .* to go on with the training") as caught:
+    monkeypatch.setattr(Part, "write", press)
+    with pytest.raises(GenerationInterrupted, match=r"0 of 2 parts .*; resume .* to go on with the training") as caught:
         train(SPEC, FORWARD, tmp_path, progress=False)
     assert str(tmp_path) in str(caught.value)
 

@@ -44,7 +44,8 @@ def result(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Result:
 def test_the_loss_is_the_mean_over_the_batch_summed_over_the_outputs() -> None:
     labels = torch.zeros(2, 3)
     prediction = torch.tensor([[1.0, 0.0, 2.0], [3.0, 0.0, 0.0]])
-    assert loss(prediction, labels) == (1 + 9) / 2 + 4 / 2
+    outputs = Outputs(ModeSet.of([(2, -2), (2, 2), (4, 0)]))
+    assert loss(prediction, labels, outputs) == (1 + 9) / 2 + 4 / 2
 
 
 def test_errors_are_counted_in_rms_waves() -> None:

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from stedalign.imaging.forward import ForwardSpec
+from stedalign.networks import registry
 from stedalign.networks.checkpoint import load_network, packaged_weights
 from stedalign.networks.outputs import Outputs
-from stedalign.networks.registry import NETWORKS
 from stedalign.optics.wavefront import ModeSet
 from stedalign.optics.zernike import Mode
 from stedalign.training.spec import TrainSpec, load_train_spec
@@ -19,7 +19,7 @@ REPORT = sorted((CONFIGS / "report").glob("*.toml"))
 
 
 def test_each_network_of_the_report_has_its_recipe() -> None:
-    assert {path.stem for path in REPORT} == set(NETWORKS)
+    assert {path.stem for path in REPORT} == set(registry.REPORT)
 
 
 @pytest.mark.parametrize("path", REPORT, ids=lambda path: path.stem)
@@ -36,7 +36,7 @@ def test_the_reports_recipe_is_what_the_report_says(path: Path) -> None:
 @pytest.mark.parametrize("path", REPORT, ids=lambda path: path.stem)
 def test_a_recipe_draws_what_its_network_predicts(path: Path) -> None:
     spec = load_train_spec(path)
-    assert spec.outputs == NETWORKS[path.stem].outputs
+    assert spec.outputs == registry.NETWORKS[path.stem].outputs
     assert bool(spec.dataset.mask_offset) == spec.outputs.mask_offset
     # Centering along z would take the defocus away that is to be predicted.
     assert spec.dataset.centered == (Mode(2, 0) not in spec.dataset.mode_set)

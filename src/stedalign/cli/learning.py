@@ -1,4 +1,4 @@
-"""Commands of the learning system: dataset, train, evaluate."""
+"""Commands of the learning system: dataset, train."""
 
 from __future__ import annotations
 
@@ -8,14 +8,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from stedalign.cli.options import (
     Json,
     Overwrite,
     SetupFile,
-    Weights,
     check_writable,
     print_json,
     read_setup,
@@ -31,16 +28,24 @@ def dataset(
         Path | None, typer.Option(help="Training configuration whose [dataset] is made; the report's without it.")
     ] = None,
     samples: Annotated[int | None, typer.Option(min=10, help="Another number of samples.")] = None,
+    shard: Annotated[
+        str | None, typer.Option(metavar="I/N", help="Make the I-th of N shards alone, as one job of an array.")
+    ] = None,
+    join: Annotated[bool, typer.Option("--join", help="Make OUT from its shards, which stay beside it.")] = False,
     setup: SetupFile = None,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
     """Simulate a dataset: noise-free pictures and their coefficients, split for training, validation and test."""
-    from stedalign.dataset.generate import generate, progress_bar
+    from stedalign.dataset.generate import generate, generate_shard, join_shards, progress_bar
+    from stedalign.dataset.parts import Shard
     from stedalign.dataset.spec import DatasetSpec
     from stedalign.training.spec import load_train_spec
 
     the_setup = read_setup(setup)
+    if shard is not None and join:
+        raise ValueError("choose either --shard or --join: shards are joined when all are there")
+    the_shard = None if shard is None else Shard.parse(shard)
     if out.is_dir():
         raise ValueError(f"{out} is a folder; name a file")
     check_writable(out.parent)
@@ -49,7 +54,19 @@ def dataset(
         spec = DatasetSpec.parse(spec.model_dump() | {"samples": samples})
     # The bar is on standard output, where nothing else may stand beside JSON, and a file has no use for it.
     with progress_bar() if sys.stdout.isatty() and not json else nullcontext() as report:
-        generate(spec, the_setup.forward, out, overwrite=overwrite, report=report)
+        if the_shard is not None:
+            parts = generate_shard(spec, the_setup.forward, out, the_shard, overwrite=overwrite, report=report)
+        elif join:
+            join_shards(spec, the_setup.forward, out, overwrite=overwrite)
+        else:
+            generate(spec, the_setup.forward, out, overwrite=overwrite, report=report)
+    if the_shard is not None:
+        first, count = parts[0].first, sum(part.count for part in parts)
+        if json:
+            print_json({"file": str(out), "shard": str(the_shard), "first": first, "samples": count})
+        else:
+            print(f"{parts[0].folder}: shard {the_shard}, pictures {first} to {first + count - 1} of {spec.samples}")
+        return
     counts = dict(zip(("train", "val", "test"), spec.counts, strict=True))
     if json:
         print_json({"file": str(out), "samples": counts, "spec": spec.model_dump(mode="json")})
@@ -66,6 +83,10 @@ def train(
     resume: Annotated[Path | None, typer.Option(help="Go on with this run's folder or checkpoint.")] = None,
     warm_start: Annotated[Path | None, typer.Option(help="Begin with these weights (.safetensors).")] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; new under runs/, or the resumed one.")] = None,
+    devices: Annotated[
+        str, typer.Option(metavar="N|auto", help="GPUs, or CPU processes, that train on each node; auto = all GPUs.")
+    ] = "1",
+    nodes: Annotated[int, typer.Option(min=1, help="Machines that train, each of which runs this command.")] = 1,
     json: Json = False,
 ) -> None:
     """Train a network; curves for TensorBoard, checkpoints and the best weights go to the run folder."""
@@ -73,12 +94,24 @@ def train(
     from stedalign.training.spec import TrainSpec, load_train_spec
 
     require_extra()
+    if devices != "auto" and not (devices.isdecimal() and int(devices) > 0):
+        raise ValueError(f"--devices {devices}: give a number of devices from 1, or auto")
     the_setup = read_setup(setup)
     spec = load_train_spec(config)
     if epochs is not None:
         spec = TrainSpec.parse(spec.model_dump() | {"epochs": epochs})
     folder = out or (resume if resume is not None and resume.is_dir() else run_folder(None, "train"))
-    result = train(spec, the_setup.forward, folder, data, resume=resume, warm_start=warm_start, progress=not json)
+    result = train(
+        spec,
+        the_setup.forward,
+        folder,
+        data,
+        resume=resume,
+        warm_start=warm_start,
+        progress=not json,
+        devices="auto" if devices == "auto" else int(devices),
+        nodes=nodes,
+    )
     figures = {
         "epoch": result.epoch,
         "validation_loss": result.validation_loss,
@@ -98,69 +131,3 @@ def train(
         errors.append(f"{result.test_error_mask_offset:.4f} pupil radii of mask offset")
     print(f"best epoch {result.epoch}: validation loss {result.validation_loss:.4f}, test error {' and '.join(errors)}")
     print(f"weights  {result.weights}\ncurves   tensorboard --logdir {result.run_folder}")
-
-
-def evaluate(
-    data: Annotated[Path, typer.Option(help="Dataset whose test split is predicted.")],
-    weights: Weights = None,
-    setup: SetupFile = None,
-    photons: Annotated[float, typer.Option(min=0, help="Counts at the crest; 0 = no noise.")] = 350,
-    background: Annotated[float, typer.Option(min=0, help="Background as a fraction of the crest.")] = 0.02,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the noise.")] = 0,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many pictures.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for picture and JSON; new under runs/.")] = None,
-    json: Json = False,
-) -> None:
-    """Evaluate a network on a dataset's test split: MSE, rms error per mode, Pearson correlation."""
-    import torch
-    from rich.progress import track
-
-    from stedalign.api import DEFAULT_NETWORK
-    from stedalign.dataset.storage import check_optics, read_split
-    from stedalign.evaluation.open_loop import evaluate_network
-    from stedalign.evaluation.report import draw_open_loop
-    from stedalign.files import write_json
-    from stedalign.imaging.forward import ForwardModel
-    from stedalign.networks.checkpoint import load_network, packaged_weights
-    from stedalign.training.data import add_noise
-    from stedalign.training.spec import NoiseSpec
-
-    the_setup = read_setup(setup)
-    folder = run_folder(out, "evaluate")
-    check_optics(data, the_setup.forward, the_setup.modes)
-    network = load_network(weights or packaged_weights(DEFAULT_NETWORK), the_setup.forward, the_setup.modes)
-    images, labels = read_split(data, "test")
-    images, labels = images[:limit], labels[:limit]
-    noise = NoiseSpec(photons=photons, background_fraction=background)
-    generator = torch.Generator().manual_seed(seed)
-    folder.mkdir(parents=True, exist_ok=True)
-    result = evaluate_network(
-        network,
-        ForwardModel(the_setup.forward, the_setup.modes),
-        lambda pictures: add_noise(pictures, noise, generator),
-        images,
-        labels / the_setup.modes.norms,
-        lambda items, count: track(
-            items, "evaluating", total=count, console=Console(stderr=True, quiet=json), transient=True
-        ),
-    )
-    figures = result.to_json() | {"photons": photons, "background": background, "run_folder": str(folder)}
-    write_json(folder / "evaluation.json", figures)
-    draw_open_loop(folder / "evaluation.png", result, f"{len(images)} SIMULATED pictures at {photons:g} photons")
-    if json:
-        print_json(figures)
-        return
-    table = Table(title=f"{len(images)} pictures, {photons:g} photons", title_justify="left")
-    for name in ("mode", "(n, m)", "rms error (mλ)"):
-        table.add_column(name, justify="left" if name == "mode" else "right")
-    for mode, error in zip(result.modes, result.rms_per_mode_waves, strict=True):
-        table.add_row(mode.name, f"{mode.n}, {mode.m}", f"{1e3 * error:.2f}")
-    table.add_section()
-    table.add_row("total", "", f"{1e3 * figures['rms_total_waves']:.1f}")
-    table.add_row("total to be found", "", f"{1e3 * figures['rms_true_waves']:.1f}")
-    table.add_row("median of totals", "", f"{1e3 * figures['median_total_waves']:.1f}")
-    Console(highlight=False).print(table)
-    print(
-        f"MSE {result.mse_peak_waves:.5f} peak waves squared, correlation with the rebuilt focus "
-        f"{figures['correlation_mean']:.4f} (mean)\npicture and numbers  {folder}"
-    )

@@ -14,7 +14,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 import stedalign
-from stedalign.cli import alignment, learning, setups
+from stedalign.cli import alignment, evaluation, learning, setups
 
 JOB_FAILED = 1
 WRONG_INPUT = 2
@@ -49,7 +49,7 @@ app.command()(alignment.estimate)
 app.command()(alignment.align)
 app.command()(learning.dataset)
 app.command()(learning.train)
-app.command()(learning.evaluate)
+app.command()(evaluation.evaluate)
 
 
 @app.callback(invoke_without_command=True)

@@ -13,13 +13,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
+from stedalign.dataset.parts import BATCH, MOST_PARTS, Part, PartError, Shard, cut
 from stedalign.dataset.spec import DatasetSpec, draw
-from stedalign.dataset.storage import Shard, check_identity, clear_leftovers, identity, join, parts_folder
+from stedalign.dataset.storage import check_identity, check_parts, clear_leftovers, shown_parts, write
 from stedalign.imaging.center_of_mass import center_of_mass_px
 from stedalign.imaging.forward import ForwardModel, ForwardSpec
 
-# Matrix products may round differently for another batch size, so the batch is no parameter.
-BATCH = 32
 # The sections cut another part of a picture that has moved, so one step does not center it; three bring most
 # pictures to a third of a pixel, which is what a few moves of the stage reach.
 CENTERING_STEPS = 3
@@ -37,40 +36,90 @@ def generate(
     path: Path,
     *,
     overwrite: bool = False,
-    batches_per_shard: int = 32,
+    most_parts: int = MOST_PARTS,
     report: Report | None = None,
 ) -> Path:
     """Make the dataset ``path`` (HDF5), go on with a started one, or return a finished one as it is.
 
-    Raises ``ValueError`` when ``path`` holds another dataset and ``overwrite`` is not set, and
-    ``GenerationInterrupted`` on Ctrl-C; nothing half-made is ever found at ``path``.
+    Raises ``ValueError`` when ``path`` holds another dataset, or shows parts that are gone, and ``overwrite`` is not
+    set, and ``GenerationInterrupted`` on Ctrl-C; nothing half-made is ever found at ``path``.
     """
+    if not _is_finished(spec, forward, path, overwrite):
+        clear_leftovers(path)
+        parts = cut(path, spec, forward, most_parts)
+        with _kept(parts):
+            _make(parts, spec, forward, report)
+            write(path, parts, spec, forward, joined=False)
+    return path
+
+
+def generate_shard(
+    spec: DatasetSpec,
+    forward: ForwardSpec,
+    path: Path,
+    shard: Shard,
+    *,
+    overwrite: bool = False,
+    report: Report | None = None,
+) -> list[Part]:
+    """Make the share of the parts of ``path`` that is ``shard``'s, and nothing else; other jobs make the others.
+
+    Parts that are there are kept, those of a joined dataset mended. Raises like ``generate``, and ``ValueError`` where
+    there are more shards than parts.
+    """
+    parts = shard.of(cut(path, spec, forward))
     if path.exists() and not overwrite:
         check_identity(path, spec, forward)
-        return path
-    clear_leftovers(path)
-    size, name = batches_per_shard * BATCH, identity(spec, forward)
-    shards = [
-        Shard(parts_folder(path), name, first, min(size, spec.samples - first))
-        for first in range(0, spec.samples, size)
-    ]
-    finished = 0
+        if not shown_parts(path):
+            return parts
+    with _kept(parts):
+        _make(parts, spec, forward, report)
+    return parts
+
+
+def join_shards(spec: DatasetSpec, forward: ForwardSpec, path: Path, *, overwrite: bool = False) -> Path:
+    """Make the dataset ``path`` a view of its parts, all of which are read and checked; they stay beside it.
+
+    Raises like ``generate``, and ``PartError`` where a part is missing, damaged or of another dataset.
+    """
+    if not _is_finished(spec, forward, path, overwrite):
+        write(path, cut(path, spec, forward), spec, forward, joined=True)
+    return path
+
+
+def _is_finished(spec: DatasetSpec, forward: ForwardSpec, path: Path, overwrite: bool) -> bool:
+    if overwrite or not path.exists():
+        return False
+    check_identity(path, spec, forward)
+    check_parts(path)
+    return True
+
+
+@contextmanager
+def _kept(parts: list[Part]) -> Iterator[None]:
+    """Turn Ctrl-C into ``GenerationInterrupted``."""
     try:
-        simulator = None
-        for shard in shards:
-            if shard.read(forward.sampling.samples) is None:
-                simulator = simulator or Simulator(spec, forward)
-                shard.write(simulator.images(shard.first, shard.count))
-            finished += 1
-            if report:
-                report(shard.first + shard.count, spec.samples)
-        join(path, shards, spec, forward)
+        yield
     except KeyboardInterrupt:
+        finished = sum(part.path.exists() for part in parts)
         raise GenerationInterrupted(
-            f"stopped: {finished} of {len(shards)} parts are finished and kept in {parts_folder(path)}; "
+            f"stopped: {finished} of {len(parts)} parts are finished and kept in {parts[0].folder}; "
             "making the same dataset again goes on from there"
         ) from None
-    return path
+
+
+def _make(parts: list[Part], spec: DatasetSpec, forward: ForwardSpec, report: Report | None) -> None:
+    """Make the parts that are not there yet or not sound."""
+    simulator, done, total = None, 0, sum(part.count for part in parts)
+    for part in parts:
+        try:
+            part.read(forward.sampling.samples)
+        except PartError:
+            simulator = simulator or Simulator(spec, forward)
+            part.write(simulator.images(part.first, part.count))
+        done += part.count
+        if report:
+            report(done, total)
 
 
 class Simulator:
@@ -94,18 +143,20 @@ class Simulator:
         rows = np.zeros((-(-count // BATCH) * BATCH, self.parameters.shape[1]), dtype=np.float32)
         rows[:count] = self.parameters[first : first + count]
         batches = torch.split(torch.from_numpy(rows), BATCH)
-        return torch.cat([self._simulate(batch) for batch in batches])[:count].numpy()
+        with torch.no_grad():
+            return torch.cat([self.model.intensity(self.placed(batch)) for batch in batches])[:count].numpy()
 
     @torch.no_grad()
-    def _simulate(self, parameters: Tensor) -> Tensor:
+    def placed(self, parameters: Tensor) -> Tensor:
+        """Rows of ``parameters`` with the shifts that the pictures end up with, centering included."""
         if not self.centered:
-            return self.model.intensity(parameters)
+            return parameters
         moved, shift = parameters.clone(), self.model.shift
         moved[:, shift] = 0
         for _ in range(CENTERING_STEPS):
             moved[:, shift] -= center_of_mass_px(self.model.intensity(moved)) * self.pixel_nm
         moved[:, shift] += parameters[:, shift]
-        return self.model.intensity(moved)
+        return moved
 
 
 @contextmanager

@@ -1,8 +1,4 @@
-"""Datasets on disk: one HDF5 file, joined from checksummed shards so that a kill costs minutes at most.
-
-The shards live in ``NAME.h5.parts/``. Each is written under a temporary name, synced and renamed; its name
-and attributes say to which dataset and samples it belongs, and its checksum is verified before it is used.
-"""
+"""Datasets on disk: one HDF5 file with labels and pictures, or with labels and a view of the parts beside it."""
 
 from __future__ import annotations
 
@@ -10,15 +6,14 @@ import hashlib
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
 
 from stedalign import __version__
+from stedalign.dataset.parts import FORMAT_VERSION, Part, PartError, Singles, checksum, identity, parts_folder
 from stedalign.dataset.spec import SPLITS, DatasetSpec, draw
 from stedalign.files import leftovers, replacing
 from stedalign.imaging.forward import ForwardSpec
@@ -26,62 +21,19 @@ from stedalign.networks.recorded import LABEL_UNIT, differences, optics_disagree
 from stedalign.optics.spec import SpecError
 from stedalign.optics.wavefront import ModeSet
 
-Singles = NDArray[np.float32]
-FORMAT_VERSION = 1
-
-
-def identity(spec: DatasetSpec, forward: ForwardSpec) -> str:
-    """The fingerprint of a dataset: what it holds, through which optics, in which format."""
-    return hashlib.sha256(f"{FORMAT_VERSION} {spec.hash} {forward.hash}".encode()).hexdigest()[:16]
-
-
-@dataclass(frozen=True)
-class Shard:
-    """One slice of a dataset's images: the samples ``first`` .. ``first + count - 1``, in their own file."""
-
-    folder: Path
-    identity: str
-    first: int
-    count: int
-
-    @property
-    def path(self) -> Path:
-        return self.folder / f"{self.identity}-{self.first:08d}.h5"
-
-    def write(self, images: Singles) -> None:
-        """Write images (count, 3, N, N), whole or not at all."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with replacing(self.path) as temporary, h5py.File(temporary, "w") as file:
-            file.create_dataset("img", data=images)
-            file.attrs.update(identity=self.identity, first=self.first, sha256=_checksum(images))
-
-    def read(self, samples: int) -> Singles | None:
-        """The images (count, 3, N, N), or None where the file is missing, damaged or another dataset's."""
-        try:
-            with h5py.File(self.path, "r") as file:
-                images: Singles = file["img"][:]
-                ours = (file.attrs["identity"], int(file.attrs["first"])) == (self.identity, self.first)
-                whole = file.attrs["sha256"] == _checksum(images)
-        except (OSError, KeyError):
-            return None
-        return images if ours and whole and images.shape == (self.count, 3, samples, samples) else None
-
-
-def parts_folder(path: Path) -> Path:
-    """Where the shards of the dataset ``path`` live while it is made."""
-    return path.with_name(path.name + ".parts")
-
 
 def clear_leftovers(path: Path) -> None:
-    """Remove the temporary files that a killed run left beside ``path`` and among its shards."""
-    for leftover in leftovers(path.parent, path.name) + leftovers(parts_folder(path)):
+    """Remove the temporary files that killed runs left beside the dataset ``path``; those of parts are theirs."""
+    for leftover in leftovers(path.parent, path.name):
         leftover.unlink(missing_ok=True)
 
 
-def join(path: Path, shards: Sequence[Shard], spec: DatasetSpec, forward: ForwardSpec) -> None:
-    """Write the shards and the labels as one file and remove the shards.
+def write(path: Path, parts: Sequence[Part], spec: DatasetSpec, forward: ForwardSpec, *, joined: bool) -> None:
+    """Write the dataset ``path`` from all its parts, whole or not at all.
 
-    Raises ``OSError`` when a shard has been damaged since it was checked.
+    The pictures are copied and the parts removed, or else, ``joined``, the parts stay and HDF5 shows them as one
+    (a virtual dataset), found by their names relative to ``path``. Raises ``PartError`` unless each part is there as it
+    was written.
     """
     samples, drawn = forward.sampling.samples, draw(spec)
     labels = {"labels": drawn.peak_waves}
@@ -92,16 +44,20 @@ def join(path: Path, shards: Sequence[Shard], spec: DatasetSpec, forward: Forwar
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary, h5py.File(temporary, "w") as file:
         for split, rows in zip(SPLITS, slices, strict=True):
-            count = rows.stop - rows.start
-            images = file.create_dataset(f"{split}_img", (count, 3, samples, samples), dtype="f4")
-            checksum = hashlib.sha256()
-            for shard in shards:
-                first, last = max(shard.first, rows.start), min(shard.first + shard.count, rows.stop)
+            name, shape = f"{split}_img", (rows.stop - rows.start, 3, samples, samples)
+            target = h5py.VirtualLayout(shape, "f4") if joined else file.create_dataset(name, shape, "f4")
+            digest = hashlib.sha256()
+            for part in parts:
+                first, last = max(part.first, rows.start), min(part.first + part.count, rows.stop)
                 if first < last:
-                    part = _sound(shard, samples)[first - shard.first : last - shard.first]
-                    images[first - rows.start : last - rows.start] = part
-                    checksum.update(part.data)
-            images.attrs["sha256"] = checksum.hexdigest()
+                    here, there = (slice(first - begin, last - begin) for begin in (rows.start, part.first))
+                    images = _sound(part, samples)
+                    target[here] = _view(part, images, path)[there] if joined else images[there]
+                    digest.update(images[there].data)
+            if joined:
+                # What a program that is not ours reads where a part is gone must not look like a picture.
+                file.create_virtual_dataset(name, target, fillvalue=np.nan)
+            file[name].attrs["sha256"] = digest.hexdigest()
             for name, values in labels.items():
                 file.create_dataset(f"{split}_{name}", data=values[rows].astype(np.float32))
         file.attrs.update(
@@ -114,14 +70,21 @@ def join(path: Path, shards: Sequence[Shard], spec: DatasetSpec, forward: Forwar
             format_version=FORMAT_VERSION,
             stedalign_version=__version__,
         )
-    shutil.rmtree(parts_folder(path), ignore_errors=True)
+    if not joined:
+        shutil.rmtree(parts_folder(path), ignore_errors=True)
 
 
-def _sound(shard: Shard, samples: int) -> Singles:
-    images = shard.read(samples)
-    if images is None:
-        raise OSError(f"{shard.path} was damaged while the dataset was made: run the same command again")
-    return images
+def _sound(part: Part, samples: int) -> Singles:
+    try:
+        return part.read(samples)
+    except PartError as error:
+        strangers = any(not file.name.startswith(part.identity) for file in part.folder.glob("[!.]*.h5"))
+        hint = " (there are parts of another dataset: were they made with other options?)" if strangers else ""
+        raise PartError(f"{error}; run the command that makes it{hint}") from None
+
+
+def _view(part: Part, images: Singles, path: Path) -> Any:
+    return h5py.VirtualSource(part.path.relative_to(path.parent).as_posix(), "img", images.shape, images.dtype)
 
 
 def check_identity(path: Path, spec: DatasetSpec, forward: ForwardSpec) -> None:
@@ -149,8 +112,8 @@ def check_identity(path: Path, spec: DatasetSpec, forward: ForwardSpec) -> None:
         raise ValueError(f"{path} holds another dataset ({found[0]}; asked for: {found[1]}): {advice}")
 
 
-def check_optics(path: Path, forward: ForwardSpec, modes: ModeSet) -> None:
-    """Raise ``ValueError`` with one line unless a dataset was made for this optics, sampling and mode set."""
+def check_optics(path: Path, forward: ForwardSpec, modes: ModeSet | None = None) -> None:
+    """Raise ``ValueError`` with one line unless a dataset was made for this optics, sampling and mode set, if any."""
     attributes = read_attributes(path)
     disagreement = optics_disagreement(
         json.loads(attributes["forward_spec"]),
@@ -160,6 +123,11 @@ def check_optics(path: Path, forward: ForwardSpec, modes: ModeSet) -> None:
     )
     if disagreement:
         raise ValueError(f"{path} was made {disagreement}")
+
+
+def read_spec(path: Path) -> DatasetSpec:
+    """What a dataset was asked to hold. Raises ``ValueError`` where this version cannot tell."""
+    return DatasetSpec.parse(json.loads(read_attributes(path)["dataset_spec"]), str(path))
 
 
 def read_attributes(path: Path) -> dict[str, Any]:
@@ -174,19 +142,38 @@ def read_attributes(path: Path) -> dict[str, Any]:
     return attributes
 
 
+def shown_parts(path: Path, splits: Sequence[str] = SPLITS) -> list[Path]:
+    """The files whose pictures a joined dataset shows; none for a dataset that has its own."""
+    with h5py.File(path, "r") as file:
+        images = [file[f"{split}_img"] for split in splits]
+        sources = [source for each in images if each.is_virtual for source in each.virtual_sources()]
+    return [path.resolve().parent / source.file_name for source in sources]
+
+
+def check_parts(path: Path, splits: Sequence[str] = SPLITS) -> None:
+    """Raise ``ValueError`` with one line where a joined dataset lacks a part.
+
+    HDF5 itself reads such pictures without a word, or others from a file of that name in the working folder.
+    """
+    for part in shown_parts(path, splits):
+        if not part.is_file():
+            raise ValueError(f"{path} shows the pictures in {part}, which is missing: bring it back or make it again")
+
+
 def read_split(path: Path, split: str) -> tuple[Singles, Singles]:
     """Images (n, 3, N, N) relative to the unaberrated crest and labels (n, modes) in peak waves of one split.
 
     Raises ``ValueError`` when they are missing or do not match the checksum that was written with them.
     """
     try:
+        check_parts(path, [split])
         with h5py.File(path, "r") as file:
             images: Singles = file[f"{split}_img"][:]
             labels: Singles = file[f"{split}_labels"][:]
             recorded = file[f"{split}_img"].attrs["sha256"]
     except (OSError, KeyError) as error:
         raise ValueError(f"{path} holds no {split} images that can be read: {error}") from error
-    if _checksum(images) != recorded:
+    if checksum(images) != recorded:
         raise ValueError(f"the {split} images in {path} are damaged (checksum): make the dataset again")
     return images, labels
 
@@ -202,7 +189,3 @@ def read_mask_offset(path: Path, split: str) -> Singles:
     except (OSError, KeyError) as error:
         raise ValueError(f"{path} holds no mask offsets of its {split} images: {error}") from error
     return offsets
-
-
-def _checksum(images: Singles) -> str:
-    return hashlib.sha256(np.ascontiguousarray(images).data).hexdigest()

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from stedalign.estimation.centering import displacement_nm
 from stedalign.estimation.fit import fit, start_parameters
-from stedalign.estimation.propose import propose
+from stedalign.estimation.propose import Proposal, propose
 from stedalign.imaging.forward import ForwardModel, ForwardSpec
 from stedalign.imaging.quality import correlation, crest_uniformity, null_ratio
 from stedalign.imaging.sections import PLANES, OrthoSections
@@ -138,15 +138,15 @@ class Estimator:
         """
         check_picture(sections, self.saturation, self.read_noise)
         model = self.model_for(sections)
-        starts = {"zero": np.zeros(len(self.modes))}
+        starts = {"zero": Proposal(np.zeros(len(self.modes)), np.array(displacement_nm(sections)))}
         if self.network is not None:
             proposal = propose(self.network, sections, self.spec.sampling)
             if proposal is not None:
                 starts["network"] = proposal
 
         counts = torch.from_numpy(np.array(sections.data)).expand(len(starts), -1, -1, -1)
-        shift = torch.tensor([displacement_nm(sections)], dtype=torch.float64).expand(len(starts), -1)
-        waves = torch.from_numpy(np.stack(list(starts.values())))
+        shift = torch.from_numpy(np.stack([start.shift_nm for start in starts.values()]))
+        waves = torch.from_numpy(np.stack([start.waves for start in starts.values()]))
         start = start_parameters(model, counts, waves, shift)
         result = fit(model, counts, start, read_noise=self.read_noise)
 

@@ -36,11 +36,17 @@ class FitResult:
     """(B,), bool: whether the picture tells all parameters apart."""
 
 
-def start_parameters(model: ForwardModel, counts: Tensor, waves: Tensor, shift_nm: Tensor) -> Tensor:
-    """Parameters (B, P) for a wavefront (B, modes) and shifts (B, 3), with scale and background of each section
-    by linear least squares against the picture ``counts`` (B, 3, N, N).
+def start_parameters(
+    model: ForwardModel, counts: Tensor, waves: Tensor, shift_nm: Tensor, beam: Tensor | None = None
+) -> Tensor:
+    """Parameters (B, P) for a wavefront (B, modes), shifts (B, 3) and the beam's free parameters (B, free), its own
+    without them, with scale and background of each section by linear least squares against the picture ``counts``
+    (B, 3, N, N).
     """
-    phase = torch.cat([waves, shift_nm], dim=1)
+    phase = model.focus.rest.double().repeat(len(waves), 1)
+    phase[:, : len(model.modes)], phase[:, model.shift] = waves, shift_nm
+    if beam is not None:
+        phase[:, model.beam] = beam
     with torch.no_grad():
         shape = model.intensity(phase.to(model.focus.scale.dtype)).flatten(2).double()
     data = counts.flatten(2).double()
@@ -53,9 +59,15 @@ def start_parameters(model: ForwardModel, counts: Tensor, waves: Tensor, shift_n
 
 
 def fit(
-    model: ForwardModel, counts: Tensor, start: Tensor, *, read_noise: float = 0.0, iterations: int = 60
+    model: ForwardModel,
+    counts: Tensor,
+    start: Tensor,
+    *,
+    read_noise: float = 0.0,
+    iterations: int = 60,
+    held: Tensor | None = None,
 ) -> FitResult:
-    """Fit ``counts`` (B, 3, N, N) from ``start`` (B, P).
+    """Fit ``counts`` (B, 3, N, N) from ``start`` (B, P); parameters in ``held`` (P,), bool, are known and stay there.
 
     Levenberg-Marquardt with the Fisher matrix as Hessian (Fisher scoring) and Marquardt's scaling (1963), each item
     with its own damping; a step is kept only where it lowers the deviance. Scales and backgrounds have a lower bound,
@@ -70,6 +82,7 @@ def fit(
     lowest[model.scale], lowest[model.background] = FLOOR, -0.5 * extra
     best = torch.maximum(start.double().to(device), lowest)
     size, count = best.shape
+    known = torch.zeros(count, dtype=torch.bool, device=device) if held is None else held.to(device)
     damping = torch.full((size,), FIRST_DAMPING, dtype=torch.float64, device=device)
     running = torch.ones(size, dtype=torch.bool, device=device)
     converged, stale = torch.zeros_like(running), torch.ones_like(running)
@@ -89,7 +102,7 @@ def fit(
                 residual = (data[todo] - weighted) / weighted
                 slopes = jacobian.flatten(2).double()
                 pull = (slopes @ residual[:, :, None])[..., 0]
-                resting = (best[todo] <= lowest) & (pull < 0)
+                resting = (best[todo] <= lowest) & (pull < 0) | known
                 information[todo], gradient[todo] = _freeze(fisher_information(slopes, mean, read_noise), pull, resting)
                 stale[todo] = False
                 full_step = _damped_step(information[todo], gradient[todo], torch.full_like(damping[todo], 1e-9))
@@ -110,13 +123,13 @@ def fit(
             running[active[damping[active] > HIGHEST_DAMPING]] = False
 
         mean, jacobian = model.linearize(best.to(dtype))
-        final = fisher_information(jacobian, mean, read_noise)
+        final, _ = _freeze(fisher_information(jacobian, mean, read_noise), best, known.expand_as(best))
         mean = (mean.flatten(1).double() + extra).clamp_min(FLOOR)
         return FitResult(
             parameters=best.cpu(),
-            covariance=covariance(final).cpu(),
+            covariance=(covariance(final) * ~known[:, None] * ~known).cpu(),
             deviance=deviance.cpu(),
-            reduced_chi2=((data - mean).square() / mean).sum(-1).div(data.shape[1] - count).cpu(),
+            reduced_chi2=((data - mean).square() / mean).sum(-1).div(data.shape[1] - int((~known).sum())).cpu(),
             converged=converged.cpu(),
             determined=(smallest_eigenvalue(final) > LEAST_DETERMINED).cpu(),
         )

@@ -1,93 +1,187 @@
-"""Open loop: predictions of a network against the truth of a dataset's test split."""
+"""Open loop: what one estimator says about pictures of a dataset's test split, against the truth."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from stedalign.imaging.center_of_mass import center_of_mass_px
-from stedalign.imaging.forward import ForwardModel
-from stedalign.imaging.quality import correlation
-from stedalign.networks.network import Network
+from stedalign.evaluation.estimators import Estimator, joined
+from stedalign.evaluation.known_pictures import KnownPictures
+from stedalign.evaluation.rebuilding import correlations, rebuilt
+from stedalign.imaging.sections import PLANES
+from stedalign.networks.outputs import Prediction
 from stedalign.optics.wavefront import ModeSet
 
 Floats = NDArray[np.float64]
+BATCH = 16
+"""Pictures at a time: few enough for fits to tell their progress."""
+MISSED_WAVES = 0.010
+"""Total error above which a wavefront counts as not found."""
+WAVEFRONT, MASK_OFFSET = "wavefront", "mask_offset"
+
+Track = Callable[[Sequence[int], str], Iterable[int]]
+"""Wraps the batches of a job with this title, for a progress bar."""
+
+
+def untracked(batches: Sequence[int], title: str) -> Iterable[int]:
+    return batches
+
+
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """True and estimated values of one quantity, (n, k): rms waves of each mode, or pupil radii along x and y."""
+
+    true: Floats
+    estimated: Floats
+    sigma: Floats | None = None
+    """The standard deviations that the estimator expects of its values."""
+
+    @property
+    def errors(self) -> Floats:
+        return self.estimated - self.true
+
+    @property
+    def rms(self) -> Floats:
+        """Error of each mode or axis, shape (k,)."""
+        return np.asarray(np.sqrt(np.square(self.errors).mean(axis=0)))
+
+    @property
+    def totals(self) -> Floats:
+        """Error of each picture over all modes or both axes, shape (n,)."""
+        return np.linalg.norm(self.errors, axis=1)
+
+    @property
+    def strengths(self) -> Floats:
+        """The true values' norm, shape (n,)."""
+        return np.linalg.norm(self.true, axis=1)
+
+    @property
+    def rms_total(self) -> float:
+        return float(np.sqrt(np.square(self.totals).mean()))
+
+    @property
+    def median_total(self) -> float:
+        return float(np.median(self.totals))
+
+    @property
+    def within_sigma(self) -> float | None:
+        """Share of the errors that are smaller than the expected standard deviation: 0.683 where that is honest."""
+        return None if self.sigma is None else float((np.abs(self.errors) < self.sigma).mean())
+
+    def share_above(self, limit: float) -> float:
+        """Share of the pictures whose total error is above ``limit``."""
+        return float((self.totals > limit).mean())
+
+    def rms_within(self, limit: float) -> Floats:
+        """Error of each mode or axis over the pictures whose total error is not, (k,); nan where there are none."""
+        errors = self.errors[self.totals <= limit]
+        return np.sqrt(np.square(errors).mean(axis=0)) if len(errors) else np.full(errors.shape[1], np.nan)
 
 
 @dataclass(frozen=True, eq=False)
 class OpenLoop:
-    """Predictions for n pictures of known wavefronts, all in rms waves, shapes (n, modes)."""
+    """One estimator on n pictures of known wavefronts."""
 
     modes: ModeSet
-    true_waves: Floats
-    predicted_waves: Floats
+    quantities: Mapping[str, Compared]
+    """``WAVEFRONT``, ``MASK_OFFSET`` or both, as far as the estimator was asked for them."""
     correlations: Floats
-    """Pearson correlation of each picture with the focus rebuilt from its prediction, shape (n,)."""
+    """Pearson correlation of each picture with the focus rebuilt from the estimate, (n,)."""
+    input_correlations: Floats
+    """The same over those sections alone that the network sees, (n,)."""
+    centered_correlations: Floats
+    """The same over all sections, the rebuilt focus displaced by the center of mass alone, (n,)."""
 
     @property
-    def errors_waves(self) -> Floats:
-        return self.predicted_waves - self.true_waves
-
-    @property
-    def mse_peak_waves(self) -> float:
+    def mse_peak_waves(self) -> float | None:
         """The report's loss: squared error in peak waves, averaged over pictures, summed over modes."""
-        return float(np.square(self.errors_waves * self.modes.norms).mean(axis=0).sum())
-
-    @property
-    def rms_per_mode_waves(self) -> Floats:
-        return np.asarray(np.sqrt(np.square(self.errors_waves).mean(axis=0)))
-
-    @property
-    def total_waves(self) -> Floats:
-        """Error of each picture's wavefront over all modes, shape (n,)."""
-        return np.linalg.norm(self.errors_waves, axis=1)
+        if WAVEFRONT not in self.quantities:
+            return None
+        return float(np.square(self.quantities[WAVEFRONT].errors * self.modes.norms).mean(axis=0).sum())
 
     def to_json(self) -> dict[str, Any]:
-        return {
-            "samples": len(self.true_waves),
-            "modes": self.modes.pairs,
-            "mse_peak_waves": self.mse_peak_waves,
-            "rms_true_waves": float(np.sqrt(np.square(self.true_waves).sum(axis=1).mean())),
-            "rms_per_mode_waves": self.rms_per_mode_waves.tolist(),
-            "rms_total_waves": float(np.sqrt(np.square(self.total_waves).mean())),
-            "median_total_waves": float(np.median(self.total_waves)),
+        figures: dict[str, Any] = {
+            "pictures": len(self.correlations),
             "correlation_mean": float(self.correlations.mean()),
             "correlation_median": float(np.median(self.correlations)),
+            "input_correlation_mean": float(self.input_correlations.mean()),
+            "centered_correlation_mean": float(self.centered_correlations.mean()),
         }
+        if WAVEFRONT in self.quantities:
+            wavefront = self.quantities[WAVEFRONT]
+            figures |= {
+                "mse_peak_waves": self.mse_peak_waves,
+                "rms_per_mode_waves": wavefront.rms.tolist(),
+                "rms_per_mode_of_found_waves": wavefront.rms_within(MISSED_WAVES).tolist(),
+                "rms_total_waves": wavefront.rms_total,
+                "median_total_waves": wavefront.median_total,
+                "missed": wavefront.share_above(MISSED_WAVES),
+                "within_sigma": wavefront.within_sigma,
+            }
+        if MASK_OFFSET in self.quantities:
+            offset = self.quantities[MASK_OFFSET]
+            figures |= {
+                "rms_mask_offset": offset.rms.tolist(),
+                "rms_total_mask_offset": offset.rms_total,
+                "median_total_mask_offset": offset.median_total,
+                "within_sigma_mask_offset": offset.within_sigma,
+            }
+        return figures
 
 
-def evaluate_network(
-    network: Network,
-    model: ForwardModel,
-    noisy: Callable[[torch.Tensor], torch.Tensor],
-    images: NDArray[np.float32],
-    true_waves: Floats,
-    track: Callable[[Sequence[int], int], Iterable[int]] = lambda batches, count: batches,
-    batch: int = 64,
+def open_loop(
+    estimator: Estimator,
+    known: KnownPictures,
+    counts: Tensor,
+    asked: Sequence[str] = (WAVEFRONT,),
+    *,
+    planes: Sequence[str] = PLANES,
+    track: Track = untracked,
+    title: str = "",
 ) -> OpenLoop:
-    """Predict every picture (n, 3, N, N) after ``noisy`` and rebuild it from the prediction through the optics.
+    """Estimate the pictures ``counts`` (n, 3, N, N), the first n of ``known``, and rebuild them from that.
 
-    The rebuilt focus takes over the picture's displacement, which the network is not asked for, by the center of
-    mass of both. ``track`` may wrap the batches (and their number) in a progress bar.
+    ``planes`` are the sections that the network sees. Raises ``ValueError`` where the estimator does not say what it
+    is asked for.
     """
-    predictions, correlations = [], []
-    pixel_nm = torch.tensor(model.spec.sampling.pixel_nm)
-    starts = range(0, len(images), batch)
-    for first in track(starts, len(starts)):
-        pictures = noisy(torch.from_numpy(images[first : first + batch]))
-        waves = network.predict(pictures)
-        with torch.no_grad():
-            still = torch.cat([waves, torch.zeros(len(waves), 3)], dim=1).float()
-            offset = center_of_mass_px(pictures) - center_of_mass_px(model.intensity(still))
-            moved = torch.cat([still[:, : len(model.modes)], offset * pixel_nm], dim=1)
-            rebuilt = model.intensity(moved)
-        predictions.append(waves.double().numpy())
-        correlations += [
-            correlation(a, b) for a, b in zip(pictures.double().numpy(), rebuilt.double().numpy(), strict=True)
-        ]
-    return OpenLoop(model.modes, true_waves, np.concatenate(predictions), np.array(correlations))
+    parts = estimate(estimator, counts, track, title)
+    quantities = compare_quantities(known, joined(parts), asked)
+    seen = [PLANES.index(plane) for plane in planes]
+    correlated = []
+    for first, said in zip(track(range(0, len(counts), BATCH), f"{title}, rebuilding"), parts, strict=True):
+        pictures = counts[first : first + BATCH]
+        again, centered = rebuilt(known, pictures, said), rebuilt(known, pictures, said, laid_over=False)
+        pairs = (pictures, again), (pictures[:, seen], again[:, seen]), (pictures, centered)
+        correlated.append(torch.stack([correlations(*pair) for pair in pairs]))
+    return OpenLoop(known.model.modes, quantities, *torch.cat(correlated, dim=1).double().numpy())
+
+
+def estimate(estimator: Estimator, counts: Tensor, track: Track = untracked, title: str = "") -> list[Prediction]:
+    """What an estimator says about pictures (n, 3, N, N), in batches."""
+    return [estimator(counts[first : first + BATCH]) for first in track(range(0, len(counts), BATCH), title)]
+
+
+def compare_quantities(known: KnownPictures, said: Prediction, asked: Sequence[str]) -> dict[str, Compared]:
+    """What was asked for, of the first n known pictures. Raises ``ValueError`` where nothing is said about it."""
+    sigma = said.sigma or Prediction(None, None)
+    values = {
+        WAVEFRONT: (known.waves, said.waves, sigma.waves),
+        MASK_OFFSET: (known.mask_offset, said.mask_offset, sigma.mask_offset),
+    }
+    quantities = {}
+    for name in asked:
+        true, estimated, expected = values[name]
+        if true is None or estimated is None:
+            raise ValueError(f"no {name.replace('_', ' ')} to compare")
+        quantities[name] = Compared(
+            true[: len(estimated)],
+            estimated.double().numpy(),
+            None if expected is None else expected.double().numpy(),
+        )
+    return quantities

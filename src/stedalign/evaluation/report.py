@@ -1,4 +1,4 @@
-"""Pictures: what one would rather look at than read. The only place that draws."""
+"""Pictures: what one would rather look at than read. Only this file and ``open_loop_report`` draw."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from stedalign.alignment.loop import Measured
 from stedalign.estimation.estimate import Estimate
-from stedalign.evaluation.open_loop import OpenLoop
 from stedalign.files import replacing
 from stedalign.imaging.sections import PLANES, OrthoSections
 
@@ -37,7 +36,7 @@ def draw_alignment(path: Path, before: Measured, after: Measured, title: str) ->
     for axes in rows[:, 4]:
         axes.set_ylim(-limit, limit)
     figure.suptitle(title)
-    _save(figure, path)
+    save(figure, path)
 
 
 def draw_estimate(path: Path, sections: OrthoSections, estimate: Estimate, title: str) -> None:
@@ -49,7 +48,7 @@ def draw_estimate(path: Path, sections: OrthoSections, estimate: Estimate, title
     rows = ("picture", sections.data), ("model", model), ("difference / sigma", difference)
     for row, (name, planes) in enumerate(rows):
         axes = [figure.add_subplot(grid[row, column]) for column in range(3)]
-        image = _draw_planes(axes, planes, sections.pixel_nm, diverging=row == 2)
+        image = draw_planes(axes, planes, sections.pixel_nm, diverging=row == 2)
         axes[0].set_title(name, loc="left")
         figure.colorbar(image, ax=axes, shrink=0.8, pad=0.01)
     _draw_coefficients(figure.add_subplot(grid[:2, 3]), estimate)
@@ -65,41 +64,24 @@ def draw_estimate(path: Path, sections: OrthoSections, estimate: Estimate, title
     )
     words.text(0, 1, "\n".join(lines), va="top", fontsize=11, wrap=True)
     figure.suptitle(title)
-    _save(figure, path)
-
-
-def draw_open_loop(path: Path, result: OpenLoop, title: str) -> None:
-    """Predicted against true coefficients per mode, and the error of each mode."""
-    count = len(result.modes)
-    columns = 4
-    figure = Figure(figsize=(13, 3.1 * -(-(count + 1) // columns)), layout="constrained")
-    panels = figure.subplots(-(-(count + 1) // columns), columns, squeeze=False).ravel()
-    pairs = zip(result.true_waves.T, result.predicted_waves.T, strict=True)
-    for axes, mode, (truth, guess) in zip(panels, result.modes, pairs, strict=False):
-        axes.plot(1e3 * truth, 1e3 * guess, ".", markersize=2, alpha=0.5)
-        limit = 1e3 * float(np.abs(truth).max())
-        axes.plot([-limit, limit], [-limit, limit], "k-", linewidth=0.6)
-        axes.set_title(mode.name, fontsize=9)
-        axes.set_xlabel("true (mλ)", fontsize=8)
-        axes.set_ylabel("predicted (mλ)", fontsize=8)
-    panels[count].bar(range(count), 1e3 * result.rms_per_mode_waves)
-    panels[count].set_xticks(range(count), [f"{mode.n},{mode.m}" for mode in result.modes], fontsize=7, rotation=60)
-    panels[count].set_title("rms error (mλ)", fontsize=9)
-    for axes in panels[count + 1 :]:
-        axes.set_axis_off()
-    figure.suptitle(title)
-    _save(figure, path)
+    save(figure, path)
 
 
 def _draw_sections(row: NDArray[np.object_], sections: OrthoSections) -> None:
-    _draw_planes(list(row), sections.data, sections.pixel_nm)
+    draw_planes(list(row), sections.data, sections.pixel_nm)
 
 
-def _draw_planes(
-    row: list[Axes], planes: Floats, pixel_nm: tuple[float, float, float], *, diverging: bool = False
+def draw_planes(
+    row: list[Axes],
+    planes: Floats,
+    pixel_nm: tuple[float, float, float],
+    *,
+    high: float | None = None,
+    diverging: bool = False,
 ) -> AxesImage:
+    """The planes (3, N, N) in three axes, on one scale up to ``high`` (their maximum), or from -4 to 4."""
     half = np.array(pixel_nm) * planes.shape[1] / 2e3
-    low, high = (-4.0, 4.0) if diverging else (0.0, float(planes.max()))
+    low, high = (-4.0, 4.0) if diverging else (0.0, float(planes.max()) if high is None else high)
     for axes, plane, name in zip(row, planes, PLANES, strict=True):
         across, up = ("xyz".index(letter) for letter in name)
         image = axes.imshow(
@@ -126,6 +108,6 @@ def _draw_coefficients(axes: Axes, estimate: Estimate) -> None:
     axes.set_title(f"estimated wavefront: {estimate.rms_waves * 1e3:.1f} mλ rms", fontsize=9)
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=120)

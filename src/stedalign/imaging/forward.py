@@ -49,8 +49,8 @@ class ForwardModel(torch.nn.Module):
     """Expected counts of the three sections, and their analytic Jacobian, for batches of parameters.
 
     One parameter vector holds, in this order: the modes in rms waves, the shift of the picture along x, y, z in
-    nm, the free parameters of the beam, and for each section (xy, xz, yz) the counts at the unaberrated crest and the
-    background counts.
+    nm, where sections drift the further shift of each, the free parameters of beam and picture, and for each section
+    (xy, xz, yz) the counts at the unaberrated crest and the background counts.
     """
 
     def __init__(
@@ -59,10 +59,11 @@ class ForwardModel(torch.nn.Module):
         modes: ModeSet,
         *,
         free: Mapping[str, float] | None = None,
+        drifting: bool = False,
         tolerance: float = 1e-4,
         strength_waves: float = 0.35,
     ) -> None:
-        """Build the factored focus; ``free``, ``tolerance`` and ``strength_waves`` as for ``Focus``.
+        """Build the factored focus; ``free``, ``drifting``, ``tolerance`` and ``strength_waves`` as for ``Focus``.
 
         In float32, which is finer than any detector.
         """
@@ -76,35 +77,38 @@ class ForwardModel(torch.nn.Module):
             spec.sampling.targets(),
             bead_diameter_nm=spec.bead.diameter_nm,
             free=free,
+            drifting=drifting,
             tolerance=tolerance,
             strength_waves=strength_waves,
         ).float()
-        count, beam = len(modes), len(self.focus.free)
+        count, steering = len(modes), self.focus.steering
         self.shift = slice(count, count + 3)
-        self.beam = slice(count + 3, count + 3 + beam)
+        self.drift = slice(count + 3, steering)
+        self.beam = slice(steering, steering + len(self.focus.free))
         self.scale = slice(self.beam.stop, self.beam.stop + 3)
         self.background = slice(self.scale.stop, self.scale.stop + 3)
         self.names = (
             *(mode.name for mode in modes),
             *(f"shift {axis}" for axis in SHIFT_AXES),
+            *(f"drift {plane} {axis}" for plane in PLANES for axis in SHIFT_AXES if drifting),
             *(name.replace("_", " ") for name in self.focus.free),
             *(f"scale {plane}" for plane in PLANES),
             *(f"background {plane}" for plane in PLANES),
         )
 
     def intensity(self, phase_parameters: Tensor) -> Tensor:
-        """Intensity (B, 3, N, N) relative to the unaberrated crest, for modes, shifts, beam (B, modes + 3 + free)."""
+        """Intensity (B, 3, N, N) relative to the unaberrated crest, for modes, shifts, beam (B, beam.stop)."""
         samples = self.spec.sampling.samples
         return torch.stack(self.focus(phase_parameters), dim=1).unflatten(-1, (samples, samples))
 
     def forward(self, parameters: Tensor) -> Tensor:
-        """Expected counts (B, 3, N, N) for parameters (B, modes + 9 + free)."""
+        """Expected counts (B, 3, N, N) for parameters (B, len(names))."""
         scale = parameters[:, self.scale, None, None]
         background = parameters[:, self.background, None, None]
         return self.intensity(parameters[:, : self.beam.stop]) * scale + background
 
     def linearize(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
-        """Expected counts (B, 3, N^2) and their derivatives (B, modes + 9 + free, 3, N^2)."""
+        """Expected counts (B, 3, N^2) and their derivatives (B, len(names), 3, N^2)."""
         values, derivatives = self.focus.jacobian(parameters[:, : self.beam.stop])
         intensity, slopes = torch.stack(values, dim=1), torch.stack(derivatives, dim=2)
         scale = parameters[:, self.scale, None]

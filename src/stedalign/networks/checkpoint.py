@@ -22,7 +22,7 @@ from stedalign.imaging.forward import ForwardSpec
 from stedalign.networks.network import Network
 from stedalign.networks.outputs import Outputs
 from stedalign.networks.recorded import LABEL_UNIT, optics_disagreement
-from stedalign.networks.registry import build
+from stedalign.networks.registry import architecture, build
 from stedalign.optics.wavefront import ModeSet
 
 FORMAT = "stedalign-network-1"
@@ -49,6 +49,8 @@ class Origin:
             "modes": json.dumps(self.outputs.modes.pairs if self.outputs.modes is not None else []),
             "label_unit": LABEL_UNIT,
             "mask_offset": json.dumps(self.outputs.mask_offset),
+            "shift": json.dumps(self.outputs.shift),
+            "sigma": json.dumps(self.outputs.sigma),
             "setup_hash": self.forward.hash,
             "forward_spec": json.dumps(self.forward.model_dump()),
             "sampling": json.dumps(self.forward.sampling.model_dump()),
@@ -73,7 +75,11 @@ def packaged_weights(name: str) -> Path:
 
 def save_network(path: Path, module: nn.Module, origin: Origin) -> None:
     """Write the weights and buffers of ``module``, whole or not at all."""
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    half = architecture(origin.network).half
+    tensors = {
+        name: (tensor.half() if half else tensor).detach().cpu().contiguous()
+        for name, tensor in module.state_dict().items()
+    }
     metadata = origin.metadata()
     metadata["sha256"] = _checksum(tensors, metadata)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -100,7 +106,7 @@ def load_network(path: Path, forward: ForwardSpec, modes: ModeSet | None) -> Net
     if disagreement:
         raise OtherSetupError(f"weights were trained {disagreement}")
     try:
-        module = build(metadata["network"], len(outputs), forward.sampling.samples)
+        module = build(metadata["network"], outputs, forward)
         module.load_state_dict(tensors)
     except (ValueError, RuntimeError) as error:
         raise CheckpointError(f"{path} does not fit its network: {str(error).splitlines()[0]}") from None
@@ -109,8 +115,9 @@ def load_network(path: Path, forward: ForwardSpec, modes: ModeSet | None) -> Net
 
 def _recorded_outputs(metadata: Mapping[str, str]) -> Outputs:
     pairs = json.loads(metadata["modes"])
-    # The first networks predicted modes alone, and their files are silent about the mask.
-    return Outputs(ModeSet.of(pairs) if pairs else None, json.loads(metadata.get("mask_offset", "false")))
+    # Files of the first networks, which predicted less, are silent about the rest.
+    others = {name: json.loads(metadata.get(name, "false")) for name in ("mask_offset", "shift", "sigma")}
+    return Outputs(ModeSet.of(pairs) if pairs else None, **others)
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

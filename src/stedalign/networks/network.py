@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from stedalign.imaging.sections import normalize
+from stedalign.imaging.sections import PLANES, normalize
 from stedalign.networks.outputs import Outputs, Prediction
 
 
@@ -22,8 +22,13 @@ class Network:
     def predict_all(self, sections: Tensor) -> Prediction:
         """All that the network predicts of pictures (B, 3, N, N) in counts or any other unit.
 
-        Always in evaluation mode: dropout that stays active makes a network guess.
+        Networks of z-stacks take those, (B, planes, N, N), instead. Always in evaluation mode: dropout that stays
+        active makes a network guess. Raises ``ValueError`` for pictures of another number of planes.
         """
+        stack = getattr(self.module, "stack", 0)
+        if sections.shape[1] != (stack or len(PLANES)):
+            wanted = f"z-stacks of {stack} planes" if stack else "three sections"
+            raise ValueError(f"this network sees {wanted}, and is shown pictures of {sections.shape[1]} planes")
         self.module.eval()
         return self.outputs.read(self.module(normalize(sections.float())))
 

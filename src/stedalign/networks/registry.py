@@ -6,10 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
+from stedalign.imaging.forward import ForwardSpec
 from stedalign.imaging.sections import PLANES
+from stedalign.networks.band_net import BandNet
 from stedalign.networks.outputs import Outputs
 from stedalign.networks.report import ReportNet
 from stedalign.networks.section_network import SectionNetwork
+from stedalign.networks.stack_nets import SequenceNet, VolumeNet
 from stedalign.optics.wavefront import ModeSet
 
 
@@ -18,18 +21,19 @@ class Architecture:
     """One network of the registry."""
 
     planes: tuple[str, ...]
-    """The sections that it sees."""
+    """The sections that it sees; none where it sees a z-stack."""
     outputs: Outputs
     """What it predicts; a training may ask for other modes."""
-    module: Callable[[tuple[str, ...], int, int], SectionNetwork] = ReportNet
-    """(planes, outputs, samples along an axis) to a fresh module."""
+    module: Callable[[tuple[str, ...], Outputs, ForwardSpec], SectionNetwork] = ReportNet
+    """(planes, outputs, optics and sampling) to a fresh module."""
+    half: bool = False
+    """Whether its weights are kept on disk as numbers of 16 bits, which loses nothing that it knows."""
 
 
 XY = ("xy",)
 ELEVEN, TWELVE = ModeSet.default(), ModeSet.report12()
 
-# The report's nine. A number in a name counts the outputs, "multi" says three sections, "offset" the mask offset.
-NETWORKS: Mapping[str, Architecture] = {
+REPORT: Mapping[str, Architecture] = {
     "net12": Architecture(XY, Outputs(TWELVE)),
     "multinet12": Architecture(PLANES, Outputs(TWELVE)),
     "multioffsetnet14": Architecture(PLANES, Outputs(TWELVE, mask_offset=True)),
@@ -40,6 +44,16 @@ NETWORKS: Mapping[str, Architecture] = {
     "offsetnet2": Architecture(XY, Outputs(None, mask_offset=True)),
     "multinetcat11": Architecture(PLANES, Outputs(ELEVEN), partial(ReportNet, apart=True)),
 }
+"""The report's nine. A number in a name counts the outputs, "multi" says three sections, "offset" the mask offset."""
+EVERYTHING = Outputs(ELEVEN, mask_offset=True, shift=True, sigma=True)
+NETWORKS: Mapping[str, Architecture] = {
+    **REPORT,
+    # Our own.
+    "bandnet": Architecture(PLANES, EVERYTHING, BandNet, half=True),
+    # The report's outlook: a whole z-stack instead of sections.
+    "volumenet": Architecture((), EVERYTHING, VolumeNet),
+    "sequencenet": Architecture((), EVERYTHING, SequenceNet),
+}
 
 
 def architecture(name: str) -> Architecture:
@@ -49,10 +63,10 @@ def architecture(name: str) -> Architecture:
     return NETWORKS[name]
 
 
-def build(name: str, outputs: int, samples: int) -> SectionNetwork:
-    """A fresh network with so many ``outputs`` for sections of ``samples`` along each axis.
+def build(name: str, outputs: Outputs, forward: ForwardSpec) -> SectionNetwork:
+    """A fresh network for ``outputs`` of pictures of ``forward``.
 
     Raises ``ValueError`` for an unknown name or for sections that do not fit the network.
     """
     entry = architecture(name)
-    return entry.module(entry.planes, outputs, samples)
+    return entry.module(entry.planes, outputs, forward)

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from stedalign.imaging.forward import ForwardSpec
+from stedalign.networks.outputs import Outputs
 from stedalign.networks.section_network import SectionNetwork
 
 REDUCTION = 8
@@ -16,16 +18,17 @@ STEM_LAYERS = 8
 
 
 class ReportNet(SectionNetwork):
-    """The report's network for some sections and ``outputs`` numbers.
+    """The report's network for some sections.
 
     The sections are the channels of the first convolution; ``apart``, each goes through the first two convolutions
     alone, with the same weights, and the third convolution sees the maps of all. (The report's number of weights tells
     that: 96 instead of 32 maps into the third convolution are 36,864 more than in Net11.)
     """
 
-    def __init__(self, planes: Sequence[str], outputs: int, samples: int, *, apart: bool = False) -> None:
-        """Raises ``ValueError`` unless ``samples`` is a multiple of 8."""
+    def __init__(self, planes: Sequence[str], outputs: Outputs, forward: ForwardSpec, *, apart: bool = False) -> None:
+        """Raises ``ValueError`` unless the sections' samples are a multiple of 8."""
         super().__init__(planes)
+        samples = forward.sampling.samples
         if samples % REDUCTION:
             raise ValueError(f"the network halves its input three times: {samples} samples are no multiple of 8")
         self.apart = apart
@@ -45,7 +48,7 @@ class ReportNet(SectionNetwork):
             nn.Flatten(),
             *(nn.Linear(64 * (samples // REDUCTION) ** 2, 512), nn.ReLU(), nn.Dropout(0.2)),
             *(nn.Linear(512, 512), nn.ReLU(), nn.Dropout(0.2)),
-            nn.Linear(512, outputs),
+            nn.Linear(512, len(outputs)),
         )
 
     def forward(self, pictures: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from stedalign.imaging.sections import PLANES, normalize
 
@@ -19,6 +20,12 @@ class SectionNetwork(nn.Module):
 
     mean: Tensor
     std: Tensor
+    binning = 1
+    """How many pixels along each axis the network adds up before it looks; pictures may come binned already."""
+    samples = 0
+    """Pixels along each axis of pictures that are not binned."""
+    stack = 0
+    """Planes of the z-stack that it sees instead of three sections."""
 
     def __init__(self, planes: Sequence[str]) -> None:
         """``planes`` names the sections that the network sees, of "xy", "xz" and "yz"."""
@@ -37,6 +44,12 @@ class SectionNetwork(nn.Module):
         if self.planes == PLANES:
             return pictures
         return normalize(pictures[:, [PLANES.index(plane) for plane in self.planes]])
+
+    def binned(self, pictures: Tensor) -> Tensor:
+        """Normalized pictures with their pixels added up, unless they came so, and normalized anew."""
+        if self.binning == 1 or pictures.shape[-1] != self.samples:
+            return pictures
+        return normalize(functional.avg_pool2d(pictures, self.binning))
 
     def standardized(self, pictures: Tensor) -> Tensor:
         """What the first layer is given: the seen sections, each with mean 0 and standard deviation 1 in training."""

@@ -10,14 +10,14 @@ so the field is computed at few samples, from which the pixels follow by interpo
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.sparse.linalg import eigsh
 from torch import Tensor
 
+from stedalign.optics.bead import Blur, coherent_factors
 from stedalign.optics.beam import Beam, Objective
 from stedalign.optics.kernels import FieldKernels, times_i
 from stedalign.optics.planning import SHARE, check_free, plan_waves
@@ -29,6 +29,11 @@ from stedalign.optics.wavefront import ModeSet
 
 Floats = NDArray[np.float64]
 SHIFT_AXES = ("x", "y", "z")
+BLUR = "blur_nm2"
+PIXEL_ERRORS = tuple(f"pixel_error_{axis}" for axis in SHIFT_AXES)
+PICTURE_PARAMETERS = (BLUR, *PIXEL_ERRORS)
+"""What else may differ from one picture to the next: the variance of a Gaussian blur along each axis in nm^2, and by
+which fraction the pixels along x, y, z are larger than the setup says."""
 
 NUMBERS_AT_ONCE = 1_000_000
 """Numbers of one kind that are computed together: fewer keep two cores waiting for each other, more leave the cache."""
@@ -45,6 +50,7 @@ class Focus(torch.nn.Module):
     """
 
     basis: Tensor
+    amplitude: Tensor
     channels: Tensor
     beads: Tensor
     scale: Tensor
@@ -58,53 +64,71 @@ class Focus(torch.nn.Module):
         *,
         bead_diameter_nm: float = 0.0,
         free: Mapping[str, float] | None = None,
+        drifting: bool = False,
         tolerance: float = 1e-5,
         strength_waves: float = 0.35,
     ) -> None:
         """Plan the focus on ``targets`` (see ``optics.targets``).
 
-        ``free`` names those of ``pupil.BEAM_PARAMETERS`` that differ between samples, each with the largest deviation
-        from the beam's own value that is expected. Nodes and samples are chosen so that the relative L2 error of the
-        intensity on each target stays below ``tolerance`` for wavefronts of up to ``strength_waves`` rms on ``modes``
-        and beams within those deviations (stronger ones lose accuracy slowly). Raises ``ValueError`` where that takes
-        more nodes than is sensible, and for free parameters of a beam with an overlay.
+        ``free`` names those of ``pupil.BEAM_PARAMETERS`` and ``PICTURE_PARAMETERS`` that differ between samples, each
+        with the largest deviation from its own value that is expected; with ``drifting`` each target is shifted by
+        itself, too. Nodes and samples are chosen so that the relative L2 error of the intensity on each target stays
+        below ``tolerance`` for wavefronts of up to ``strength_waves`` rms on ``modes`` and beams within those
+        deviations (stronger ones lose accuracy slowly). Raises ``ValueError`` where that takes more nodes than is
+        sensible, for free parameters of a beam with an overlay, and for errors of the pixel size of targets that are no
+        grids along x, y, z through the nominal focus.
         """
         super().__init__()
         self.modes = modes
         self.free = tuple(free or {})
+        self.drifting = drifting
         self.objective, self.beam = objective, beam
         if not targets:
             raise ValueError("a focus needs a target")
         if not 1e-9 <= tolerance < 1:
             raise ValueError(f"a tolerance must lie between 1e-9 and 1, got {tolerance}")
-        check_free(beam, free or {})
+        of_picture = {name: most for name, most in (free or {}).items() if name in PICTURE_PARAMETERS}
+        of_beam = {name: most for name, most in (free or {}).items() if name not in PICTURE_PARAMETERS}
+        self.of_beam = tuple(of_beam)
+        check_free(beam, of_beam)
+        _check_picture(of_picture)
+        errors = [of_picture.get(name, 0.0) for name in PIXEL_ERRORS]
         self.targets = torch.nn.ModuleList(
-            TargetSamples(target, objective, beam.wavelength_nm, SHARE * tolerance) for target in targets
+            TargetSamples(target, objective, beam.wavelength_nm, SHARE * tolerance, errors) for target in targets
         )
         points = np.concatenate([samples.points for samples in self._samples])
-        self.plan = plan_waves(objective, beam, modes, points, free or {}, strength_waves, tolerance)
+        self.plan = plan_waves(objective, beam, modes, points, of_beam, strength_waves, tolerance)
         self.grid = PolarGrid(objective, *self.plan.grid)
         x, y = self.grid.pupil_points
         k = objective.wavenumber(beam.wavelength_nm) * self.grid.direction
         # The mean of kz only turns the phase of whole planes.
         kappa = k - np.array([0.0, 0.0, (k[:, 2].max() + k[:, 2].min()) / 2])
         amplitude, power = self._beam_on_the_grid()
-        beads = _coherent_modes(k, self.grid.area, bead_diameter_nm / 2, tolerance)
+        beads = coherent_factors(k, self.grid.area, bead_diameter_nm, tolerance)
         channels = (amplitude[None] * beads[:, None]).reshape(-1, len(k))
         self.pupil = Pupil(x=x, y=y, k=k, amplitude=amplitude, power=power)
         """The beam on the grid of plane waves, the components of an overlay one after the other."""
 
         basis = np.concatenate([2 * np.pi * modes.polynomials(x, y), -kappa], axis=1)
         self.register_buffer("basis", torch.from_numpy(basis))
+        self.register_buffer("amplitude", torch.from_numpy(np.stack([amplitude.real, amplitude.imag])))
         self.register_buffer("beads", torch.from_numpy(beads))
         self.register_buffer("channels", torch.from_numpy(np.stack([channels.real, channels.imag])))
-        self.kernels = FieldKernels(kappa, self._samples)
+        groups = [[samples] for samples in self._samples] if drifting else [self._samples]
+        self.kernels = torch.nn.ModuleList(FieldKernels(kappa, group) for group in groups)
+        """One for the targets that share their waves."""
+        self.blur: Blur | None = None
         self.register_buffer("scale", torch.ones((), dtype=torch.float64))
-        ideal = self(self.rest[None])
+        ideal = [
+            samples.pixels(_intensity(images), errors=torch.zeros(1, 3, dtype=torch.float64))
+            for samples, images in self._fields(self.channels[None], torch.zeros(1, self.steering, dtype=torch.float64))
+        ]
         self.scale.fill_(1 / float(torch.cat(ideal, dim=-1).max()))
         # Into the waves, which are few.
-        self.beads *= self.scale.sqrt()
-        self.channels *= self.scale.sqrt()
+        for part in (self.amplitude, self.channels):
+            part *= self.scale.sqrt()
+        if BLUR in of_picture:
+            self.blur = Blur(k, self.grid.area, bead_diameter_nm, tolerance, of_picture[BLUR])
 
     @property
     def nodes(self) -> int:
@@ -112,16 +136,24 @@ class Focus(torch.nn.Module):
         return len(self.grid)
 
     @property
+    def steering(self) -> int:
+        """The parameters that turn the phases of the waves: modes, shifts, and where they drift those of each target.
+
+        The free ones follow after them.
+        """
+        return self.basis.shape[1] + len(SHIFT_AXES) * len(self.targets) * self.drifting
+
+    @property
     def rest(self) -> Tensor:
-        """Parameters (modes + 3 + free,) of the unaberrated focus of the beam as it is."""
-        own = [beam_parameter(self.beam, name) for name in self.free]
-        return torch.tensor([0.0] * (len(self.modes) + 3) + own, dtype=self.basis.dtype, device=self.basis.device)
+        """Parameters (steering + free,) of the unaberrated focus of the beam as it is."""
+        own = [beam_parameter(self.beam, name) if name in self.of_beam else 0.0 for name in self.free]
+        return torch.tensor([0.0] * self.steering + own, dtype=self.basis.dtype, device=self.basis.device)
 
     def forward(self, parameters: Tensor) -> list[Tensor]:
-        """Intensity on each target, shapes (B, pixels), for ``parameters`` (B, modes + 3 + free).
+        """Intensity on each target, shapes (B, pixels), for ``parameters`` (B, steering + free).
 
-        The parameters are the modes' coefficients in rms waves, the shift of the picture along x, y, z in nm, and
-        then the values of the free beam parameters.
+        The parameters are the modes' coefficients in rms waves, the shift of the picture along x, y, z in nm, where
+        the targets drift three more for each of them, and then the values of the free parameters.
         """
         parameters = self._checked(parameters)
         chunks = parameters.split(self._at_once(1))
@@ -156,68 +188,112 @@ class Focus(torch.nn.Module):
         return [samples for samples in self.targets if isinstance(samples, TargetSamples)]
 
     def _checked(self, parameters: Tensor) -> Tensor:
-        expected = len(self.modes) + len(SHIFT_AXES) + len(self.free)
+        expected = self.steering + len(self.free)
         if parameters.ndim != 2 or parameters.shape[1] != expected or len(parameters) == 0:
             raise ValueError(f"parameters of the shape (B, {expected}) are expected, got {tuple(parameters.shape)}")
         return parameters.to(self.basis)
 
     def _at_once(self, derivatives: int) -> int:
         widest = max(self.nodes, *(len(samples.points) * len(samples.parities) for samples in self._samples))
-        some = max(1, NUMBERS_AT_ONCE // (2 * self.channels.shape[1] * derivatives * widest))
-        return min(some, MOVING_AT_ONCE) if self.free else some
+        factors = self.blur.basis if self.blur is not None else self.beads
+        some = max(1, NUMBERS_AT_ONCE // (2 * self.amplitude.shape[1] * len(factors) * derivatives * widest))
+        return min(some, MOVING_AT_ONCE) if self.of_beam else some
 
     def _intensities(self, parameters: Tensor, out: Sequence[Tensor] | None = None) -> list[Tensor]:
-        fields = self.kernels(self._waves(parameters))
-        found = []
-        for index, (samples, images) in enumerate(zip(self._samples, fields, strict=True)):
-            intensity = torch.stack([field.square().sum(1) for field in images], dim=1)
-            found.append(samples.pixels(intensity, None if out is None else out[index]))
-        return found
+        steering, free = parameters[:, : self.steering], parameters[:, self.steering :]
+        errors, channels = self._pixel_errors(free), self._channels(free) if self.free else self.channels[None]
+        return [
+            samples.pixels(_intensity(images), None if out is None else out[index], errors)
+            for index, (samples, images) in enumerate(self._fields(channels, steering))
+        ]
+
+    def _fields(self, channels: Tensor, steering: Tensor) -> Iterator[tuple[TargetSamples, list[Tensor]]]:
+        """Each target with its field, as from ``FieldKernels``."""
+        phase, shifts = self._phase(steering)
+        groups = [[samples] for samples in self._samples] if self.drifting else [self._samples]
+        for group, kernels, shift in zip(groups, self.kernels, shifts, strict=True):
+            yield from zip(group, kernels(_turned(channels, phase + shift)), strict=True)
+
+    def _phase(self, steering: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
+        """The phase (B, J) of the waves for all targets, and what drift adds for each group of them."""
+        common = self.basis.shape[1]
+        phase = steering[:, :common] @ self.basis.T
+        if not self.drifting:
+            return phase, [torch.zeros_like(phase[:1])]
+        moved = self.basis[:, -len(SHIFT_AXES) :].T
+        return phase, [drift @ moved for drift in steering[:, common:].split(len(SHIFT_AXES), dim=1)]
 
     def _slopes(self, parameters: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        count, size = parameters.shape
-        waves = self._waves(parameters)
-        steered = times_i(waves)[:, None] * self.basis.T[:, None, None]
-        d_waves = torch.cat([steered, self._beam_slopes(parameters)], dim=1)
-        fields, slopes = self.kernels(waves), self.kernels(d_waves.flatten(0, 1))
+        count, common = len(parameters), self.basis.shape[1]
+        steering, free = parameters[:, : self.steering], parameters[:, self.steering :]
+        errors, channels = self._pixel_errors(free), self._channels(free) if self.free else self.channels[None]
+        phase, shifts = self._phase(steering)
+        along = self._channel_slopes(free)
+        groups = [[samples] for samples in self._samples] if self.drifting else [self._samples]
         values, derivatives = [], []
-        for samples, images, d_images in zip(self._samples, fields, slopes, strict=True):
-            intensity = torch.stack([field.square().sum(1) for field in images], dim=1)
-            values.append(samples.pixels(intensity))
-            rows = [
-                2 * (field[:, None] * slope.unflatten(0, (count, size))).sum(2)
-                for field, slope in zip(images, d_images, strict=True)
-            ]
-            derivatives.append(samples.pixels(torch.stack(rows, dim=2).flatten(0, 1)).unflatten(0, (count, size)))
+        for group, kernels, shift in zip(groups, self.kernels, shifts, strict=True):
+            waves = _turned(channels, phase + shift)
+            steered = times_i(waves)[:, None] * self.basis.T[:, None, None]
+            changed = [_turned(change, phase + shift)[:, None] for change in along.values()]
+            d_waves = torch.cat([steered, *changed], dim=1)
+            size = d_waves.shape[1]
+            for samples, images, d_images in zip(group, kernels(waves), kernels(d_waves.flatten(0, 1)), strict=True):
+                intensity = _intensity(images)
+                values.append(samples.pixels(intensity, errors=errors))
+                rows = [
+                    2 * (field[:, None] * slope.unflatten(0, (count, size))).sum(2)
+                    for field, slope in zip(images, d_images, strict=True)
+                ]
+                own = None if errors is None else errors.repeat_interleave(size, dim=0)
+                found = samples.pixels(torch.stack(rows, dim=2).flatten(0, 1), errors=own).unflatten(0, (count, size))
+                parts = list(found[:, :common].split([common - len(SHIFT_AXES), len(SHIFT_AXES)], dim=1))
+                if self.drifting:
+                    mine = len(values) - 1
+                    parts += [
+                        parts[1] if index == mine else torch.zeros_like(parts[1]) for index in range(len(self.targets))
+                    ]
+                changes = iter(found[:, common:].unbind(1))
+                parts += [
+                    samples.pixels(intensity, errors=errors, slope=PIXEL_ERRORS.index(name))[:, None]
+                    if name in PIXEL_ERRORS
+                    else next(changes)[:, None]
+                    for name in self.free
+                ]
+                derivatives.append(torch.cat(parts, dim=1))
         return values, derivatives
 
-    def _waves(self, parameters: Tensor) -> Tensor:
-        """The plane waves of each channel, (B, 2, channels, J) with real and imaginary part on the second axis."""
-        steering = self.basis.shape[1]
-        channels = self._channels(parameters[:, steering:]) if self.free else self.channels[None]
-        return _turned(channels, parameters[:, :steering] @ self.basis.T)
+    def _pixel_errors(self, free: Tensor) -> Tensor | None:
+        """The errors (B, 3) of the pixel size along x, y, z, or None where they are fixed."""
+        if not any(name in PIXEL_ERRORS for name in self.free):
+            return None
+        none = free.new_zeros(len(free))
+        given = dict(zip(self.free, free.unbind(1), strict=True))
+        return torch.stack([given.get(name, none) for name in PIXEL_ERRORS], dim=1)
 
-    def _channels(self, beam: Tensor) -> Tensor:
-        """Amplitudes (B, 2, channels, J) of the beams with the free parameters ``beam`` (B, free)."""
-        changes = dict(zip(self.free, beam.unbind(1), strict=True))
-        amplitude = self.grid.project(plane_waves(self.objective, self.beam, *self.plan.moving_rule, changes))
-        channels = torch.view_as_real(amplitude).movedim(-1, 1)
-        return (channels[:, :, None] * self.beads[:, None]).flatten(2, 3)
+    def _channels(self, free: Tensor) -> Tensor:
+        """Amplitudes (B, 2, channels, J) of the waves for free parameters (B, free), before they are steered."""
+        given = dict(zip(self.free, free.unbind(1), strict=True))
+        amplitude = self.amplitude[None]
+        if self.of_beam:
+            changes = {name: given[name] for name in self.of_beam}
+            waves = self.grid.project(plane_waves(self.objective, self.beam, *self.plan.moving_rule, changes))
+            amplitude = torch.view_as_real(waves).movedim(-1, 1) * self.scale.sqrt()
+        factors = self.beads[None] if self.blur is None else self.blur(given[BLUR])
+        return (amplitude[:, :, None] * factors[:, None, :, None]).flatten(2, 3)
 
-    def _beam_slopes(self, parameters: Tensor) -> Tensor:
-        """Derivatives (B, free, 2, channels, J) of the waves with respect to the free beam parameters."""
-        steering = self.basis.shape[1]
-        if not self.free:
-            return self.channels.new_zeros((len(parameters), 0, *self.channels.shape))
-        phase, beam = parameters[:, :steering] @ self.basis.T, parameters[:, steering:]
-        slopes = []
-        for direction in torch.eye(len(self.free), dtype=beam.dtype, device=beam.device):
+    def _channel_slopes(self, free: Tensor) -> dict[str, Tensor]:
+        """Derivatives (B, 2, channels, J) of ``_channels`` with respect to those free parameters that change them."""
+        slopes = {}
+        for index, name in enumerate(self.free):
+            if name in PIXEL_ERRORS:
+                continue
+            direction = torch.zeros_like(free)
+            direction[:, index] = 1
             with warnings.catch_warnings():
                 # Forward differentiation compiles some of torch's own code in a way that torch has deprecated.
                 warnings.filterwarnings("ignore", message=".*torch.jit", category=DeprecationWarning)
-                along = torch.func.jvp(self._channels, (beam,), (direction.expand_as(beam),))
-            slopes.append(_turned(along[1], phase))
-        return torch.stack(slopes, dim=1)
+                slopes[name] = torch.func.jvp(self._channels, (free,), (direction,))[1]
+        return slopes
 
     def _beam_on_the_grid(self) -> tuple[NDArray[np.complex128], float]:
         """Amplitudes (3 x components, J) of the beam as it is, and its power as of ``Pupil``."""
@@ -237,28 +313,14 @@ def _turned(channels: Tensor, phase: Tensor) -> Tensor:
     return torch.stack(turned, dim=1)
 
 
-def _coherent_modes(k: Floats, area: Floats, radius_nm: float, tolerance: float) -> Floats:
-    """The bead as a short sum of coherent pupil factors, shape (modes, J).
+def _intensity(images: Sequence[Tensor]) -> Tensor:
+    """Intensity (B, mirror images, P) of fields (B, 2 x channels, P)."""
+    return torch.stack([field.square().sum(1) for field in images], dim=1)
 
-    A bead averages the intensity over its volume. Its effect on a pair of plane waves is the Fourier transform
-    of the ball at k_j - k_l, a positive operator on the pupil whose leading eigenfunctions propagate one by one and
-    add as intensities (the coherent-mode expansion, Wolf 1982).
-    """
-    if radius_nm == 0:
-        return np.ones((1, len(k)))
-    q = radius_nm * np.linalg.norm(k[:, None] - k[None], axis=-1)
-    small = q < 1e-2
-    safe = np.where(small, 1.0, q)
-    ball = np.where(small, 1 - q**2 / 10, 3 * (np.sin(safe) - safe * np.cos(safe)) / safe**3)
-    root = np.sqrt(area)
-    matrix = root[:, None] * ball * root
-    total = (matrix**2).sum()
-    for count in range(4, len(k), 4):
-        power, vectors = eigsh(matrix, count, v0=root)
-        order = np.argsort(power)[::-1]
-        # Intensities add here, so the eigenvalues are already powers.
-        left = total - np.cumsum(power[order] ** 2)
-        if left[-1] <= max(tolerance**2, 1e-14) * total:
-            needed = order[: int((left <= max(tolerance**2, 1e-14) * total).argmax()) + 1]
-            return np.asarray((np.sqrt(power[needed]) * vectors[:, needed] / root[:, None]).T)
-    raise ValueError(f"a bead of {2 * radius_nm:g} nm is too large for this engine")
+
+def _check_picture(free: Mapping[str, float]) -> None:
+    """Raise ``ValueError`` for free parameters of the picture beyond what the series follow."""
+    for name, most in free.items():
+        limit = 1e4 if name == BLUR else 0.3
+        if not 0 < most <= limit:
+            raise ValueError(f"the largest deviation of {name} must lie between 0 and {limit:g}, got {most:g}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import warnings
+from collections.abc import Sequence
 from itertools import product
 
 import numpy as np
@@ -15,6 +17,7 @@ from stedalign.optics.beam import Objective
 from stedalign.optics.targets import Line, Points, Target, lattice
 
 Floats = NDArray[np.float64]
+chebyshev = np.polynomial.chebyshev
 
 
 class TargetSamples(torch.nn.Module):
@@ -24,7 +27,18 @@ class TargetSamples(torch.nn.Module):
     holds those of one octant alone.
     """
 
-    def __init__(self, target: Target, objective: Objective, wavelength_nm: float, tolerance: float) -> None:
+    def __init__(
+        self,
+        target: Target,
+        objective: Objective,
+        wavelength_nm: float,
+        tolerance: float,
+        pixel_errors: Sequence[float] = (0.0, 0.0, 0.0),
+    ) -> None:
+        """``pixel_errors`` are the largest errors of the pixel size along x, y, z that ``pixels`` will be asked for.
+
+        Raises ``ValueError`` where there are such and the target is no grid along x, y, z through the nominal focus.
+        """
         super().__init__()
         lines = _lines_through_the_focus(target)
         self.mirrored = lines is not None
@@ -35,6 +49,10 @@ class TargetSamples(torch.nn.Module):
         """The mirrored axes (0 = x, 1 = y, 2 = z) in the order of the grid's."""
         self.counts: list[int] = []
         """Samples along each axis of the grid."""
+        self.pixel_errors: list[float] = []
+        """The largest error of the pixel size along each axis of the grid."""
+        if any(pixel_errors) and lines is None:
+            raise ValueError("errors of the pixel size need targets along x, y, z through the nominal focus")
         if isinstance(target, Points):
             self.points = target.points_nm
             return
@@ -43,12 +61,15 @@ class TargetSamples(torch.nn.Module):
             highest = bandwidth(objective, line.direction, wavelength_nm)
             gap = np.diff(np.sort(line.positions_nm)).max(initial=0.0)
             warn_of_coarse_pixels(objective, line.direction, wavelength_nm, gap)
-            places, matrix = _sample(line, highest, tolerance, self.mirrored)
-            placed.append((line.direction, places))
-            self.counts.append(matrix.shape[1])
-            self.register_buffer(f"interpolate{index}", torch.from_numpy(matrix))
+            error = 0.0
             if self.mirrored:
                 self.axes.append(int(np.argmax(line.direction)))
+                error = pixel_errors[self.axes[-1]]
+            places, matrix = _sample(line, highest, tolerance, self.mirrored, error)
+            placed.append((line.direction, places))
+            self.counts.append(matrix.shape[-1])
+            self.pixel_errors.append(error)
+            self.register_buffer(f"interpolate{index}", torch.from_numpy(matrix))
         self.points = lattice(np.zeros(3) if self.mirrored else target.center_nm, placed)
         """Places (P, 3) in nm of the field."""
 
@@ -63,8 +84,16 @@ class TargetSamples(torch.nn.Module):
             found.append((parity[0], parity[1], parity[2]))
         return found
 
-    def pixels(self, intensity: Tensor, out: Tensor | None = None) -> Tensor:
-        """Intensity (B, pixels) from that at the samples, (B, mirror images, P); written to ``out`` where given."""
+    def pixels(
+        self, intensity: Tensor, out: Tensor | None = None, errors: Tensor | None = None, slope: int | None = None
+    ) -> Tensor:
+        """Intensity (B, pixels) from that at the samples, (B, mirror images, P); written to ``out`` where given.
+
+        ``errors`` (B, 3) are those of the pixel size along x, y, z, as fractions, where the target was built for any.
+        With ``slope`` 0, 1 or 2 the derivative with respect to the one along x, y or z.
+        """
+        if slope is not None and slope not in self.axes:
+            return intensity.new_zeros(len(intensity), self.size)
         count = len(self.counts)
         if count == 0:
             return intensity[:, 0] if out is None else out.copy_(intensity[:, 0])
@@ -75,15 +104,31 @@ class TargetSamples(torch.nn.Module):
             intensity = signs.permute(0, *(axis + side * count for axis in range(1, count + 1) for side in (0, 1)))
         values = intensity.reshape(len(intensity), *self.counts)
         for index in range(count - 1, -1, -1):
-            matrix, place = self.get_buffer(f"interpolate{index}"), out if index == 0 else None
+            matrix, place = self._interpolation(index, errors, slope), out if index == 0 else None
             if index == count - 1:
                 place = None if place is None else place.view(*values.shape[:-1], -1)
-                values = torch.matmul(values, matrix.T, out=place)
+                # For each picture its own matrix, where pixel sizes differ.
+                own = matrix if matrix.ndim == 2 else matrix.unflatten(0, (len(matrix), *[1] * (count - 2)))
+                values = torch.matmul(values, own.mT, out=place)
             else:
                 after, flat = values.shape[index + 2 :], values.flatten(index + 2)
                 place = None if place is None else place.view(len(values), -1, flat.shape[-1])
                 values = torch.matmul(matrix, flat, out=place).unflatten(-1, after)
         return values.flatten(1)
+
+    def _interpolation(self, index: int, errors: Tensor | None, slope: int | None) -> Tensor:
+        """The matrix from samples to pixels along one axis of the grid: one for all, or (B, pixels, samples)."""
+        matrix, largest = self.get_buffer(f"interpolate{index}"), self.pixel_errors[index]
+        if largest == 0:
+            return matrix
+        assert errors is not None
+        place = errors[:, self.axes[index]] / largest
+        powers, slopes = [torch.ones_like(place), place], [torch.zeros_like(place), torch.ones_like(place)]
+        for degree in range(2, len(matrix)):
+            powers.append(2 * place * powers[-1] - powers[-2])
+            slopes.append(2 * powers[degree - 1] + 2 * place * slopes[-1] - slopes[-2])
+        series = torch.stack(slopes, dim=1) / largest if slope == self.axes[index] else torch.stack(powers, dim=1)
+        return torch.tensordot(series, matrix, dims=1)
 
 
 def _lines_through_the_focus(target: Target) -> tuple[Line, ...] | None:
@@ -128,28 +173,41 @@ def warn_of_coarse_pixels(objective: Objective, direction: Floats, wavelength_nm
         )
 
 
-def _sample(line: Line, bandwidth: float, tolerance: float, mirrored: bool) -> tuple[Floats, Floats]:
+def _sample(
+    line: Line, bandwidth: float, tolerance: float, mirrored: bool, pixel_error: float = 0.0
+) -> tuple[Floats, Floats]:
     """Places along a line and the matrix (positions, samples) from there; of mirrored ones only the positive places.
 
     Mirrored samples are ordered as (sign, place), the positive ones first. Where a line has few positions, they are
-    the samples themselves.
+    the samples themselves. For pixel sizes up to ``pixel_error`` off, a Chebyshev series (terms, positions, samples) of
+    the matrix in the error over its largest value.
     """
     positions = line.positions_nm
     middle = 0.0 if mirrored else (positions.min() + positions.max()) / 2
-    half = np.abs(positions - middle).max() + line.width_nm / 2
+    half = (np.abs(positions - middle).max() + line.width_nm / 2) * (1 + pixel_error)
     count = samples_needed(bandwidth * half, tolerance) if half > 0 else 2
     direct = np.unique(np.abs(positions).round(9)) if mirrored else positions
-    if line.width_nm == 0 and len(direct) * (2 if mirrored else 1) <= count:
+    if line.width_nm == 0 and len(direct) * (2 if mirrored else 1) <= count and pixel_error == 0:
         if not mirrored:
             return positions, np.eye(len(positions))
         nearest = np.abs(np.abs(positions)[:, None] - direct).argmin(axis=1)
         matrix = np.zeros((len(positions), 2 * len(direct)))
         matrix[np.arange(len(positions)), nearest + np.where(positions < 0, len(direct), 0)] = 1
         return direct, matrix
-    scaled, width = (positions - middle) / half, line.width_nm / half
-    matrix = interpolation(bandwidth * half, count, scaled, width)
+
+    def stretched(error: float) -> Floats:
+        scaled, width = (positions - middle) * (1 + error) / half, line.width_nm * (1 + error) / half
+        return interpolation(bandwidth * half, count, scaled, width)
+
+    matrix = stretched(0.0)
+    if pixel_error:
+        # An error moves the outermost pixel by some radians of the finest detail: so many terms are good to 1e-8.
+        terms = 12 + math.ceil(bandwidth * half * pixel_error)
+        node = chebyshev.chebpts1(terms)
+        values = np.stack([stretched(pixel_error * place) for place in node])
+        matrix = np.tensordot(np.linalg.inv(chebyshev.chebvander(node, terms - 1)), values, axes=1)
     places = sampling_points(bandwidth * half, count)[0] * half
     if not mirrored:
         return middle + places, matrix
     positive = np.arange(count // 2, count)
-    return places[positive], matrix[:, np.concatenate([positive, count - 1 - positive])]
+    return places[positive], matrix[..., np.concatenate([positive, count - 1 - positive])]

@@ -60,32 +60,49 @@ def add_noise(images: Tensor, noise: NoiseSpec, generator: Generator) -> Tensor:
 class NoisyBatches:
     """One pass over the pictures: batches of normalized noisy sections (B, 3, N, N) and labels (B, outputs).
 
-    ``seed`` alone decides order and noise, so the same seed gives the same bits again. With several processes
-    each takes every ``world``-th batch.
+    ``seed`` alone decides order and noise, so the same seed gives the same bits again. Of several processes, ``world``
+    in all, each takes its share of every batch; the shares together are the batch of one process, with the same noise.
+    A last batch with fewer pictures than processes joins the one before, and shuffled batches leave out up to
+    ``world`` - 1 pictures, others in each pass, so that the shares are equal, as the mean of their gradients requires.
+
+    Raises ``ValueError`` for a batch that the processes cannot share evenly, or with fewer pictures than processes.
     """
 
     pictures: Pictures
     noise: NoiseSpec
     batch_size: int
+    """Pictures of all processes together."""
     seed: int
     shuffle: bool = False
     rank: int = 0
     world: int = 1
 
+    def __post_init__(self) -> None:
+        if self.batch_size % self.world:
+            raise ValueError(f"{self.world} processes cannot share batches of {self.batch_size} pictures evenly")
+        if len(self.pictures) < self.world:
+            raise ValueError(f"{len(self.pictures)} pictures are too few for {self.world} processes")
+
     def __len__(self) -> int:
-        batches = -(-len(self.pictures) // self.batch_size)
-        # Each process must make as many steps as the others.
-        return batches // self.world if self.shuffle else len(range(self.rank, batches, self.world))
+        full, rest = divmod(len(self.pictures), self.batch_size)
+        return full + (rest >= self.world)
 
     def __iter__(self) -> Iterator[Batch]:
         generator = Generator().manual_seed(self.seed)
         count = len(self.pictures)
         order = torch.randperm(count, generator=generator) if self.shuffle else torch.arange(count)
-        generator.manual_seed(self.seed + self.rank + 1)
-        mine = torch.split(order, self.batch_size)[self.rank :: self.world][: len(self)]
-        for rows in mine:
-            noisy = add_noise(self.pictures.images[rows], self.noise, generator)
-            yield normalize(noisy), self.pictures.labels[rows]
+        for rows in order.tensor_split([self.batch_size * step for step in range(1, len(self))]):
+            shared = len(rows) // self.world * self.world if self.shuffle else len(rows)
+            mine = rows[:shared][self.rank :: self.world]
+            yield normalize(self._noisy(mine, generator)), self.pictures.labels[mine]
+
+    def _noisy(self, rows: Tensor, generator: Generator) -> Tensor:
+        """The noise of a picture does not depend on the other pictures, nor on the process that shows it."""
+        noisy = []
+        for row in rows.tolist():
+            generator.manual_seed(self.seed + 1 + row)
+            noisy.append(add_noise(self.pictures.images[row], self.noise, generator))
+        return torch.stack(noisy)
 
 
 def channel_statistics(batches: Iterable[Tensor]) -> tuple[Tensor, Tensor]:

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import json
-import logging
 import math
 import signal
 import sys
 import time
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +18,19 @@ from torch import nn
 
 from stedalign.files import replacing
 from stedalign.imaging.forward import ForwardSpec
-from stedalign.training.data import Pictures
-from stedalign.training.module import OFFSET_ERROR, WAVE_ERROR, NoisyData, Regression
+from stedalign.training.module import OFFSET_ERROR, SHIFT_ERROR, WAVE_ERROR, Regression
+from stedalign.training.processes import Processes
+from stedalign.training.quiet import quiet
 from stedalign.training.record import CHECKPOINT_KEY, check_record
+from stedalign.training.sources import Source
 from stedalign.training.spec import TrainSpec
 from stedalign.training.whole_checkpoints import WholeCheckpoints
 
-ERROR_WORDS = {WAVE_ERROR: "error {:.1f} mλ", OFFSET_ERROR: "mask offset {:.4f} pupil radii"}
+ERROR_WORDS = {
+    WAVE_ERROR: "error {:.1f} mλ",
+    OFFSET_ERROR: "mask offset {:.4f} pupil radii",
+    SHIFT_ERROR: "shift {:.1f} nm",
+}
 """How the totals of the curves are told."""
 
 
@@ -54,9 +56,10 @@ class EpochLog(Callback):
         self.start = time.monotonic()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # Where several processes train, this is where their figures meet: all of them must come here.
+        figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
         if not trainer.is_global_zero:
             return
-        figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
         errors = {group: figures[f"{group}/total"] for group in ERROR_WORDS if f"{group}/total" in figures}
         line = {
             "epoch": trainer.current_epoch + 1,
@@ -76,6 +79,16 @@ class EpochLog(Callback):
             )
 
 
+class EndOnSigterm(Callback):
+    """Takes Lightning's handler of SIGTERM away, which makes several processes wait for each other for ever (2.6).
+
+    Whatever ends a training, it goes on from its last checkpoint, and the other processes end with the first.
+    """
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 def _epoch(line: str) -> float:
     """The epoch of a line of the log; that of a torn line lies beyond all others."""
     try:
@@ -86,31 +99,36 @@ def _epoch(line: str) -> float:
 
 def fit(
     network: nn.Module,
-    training: Pictures,
-    validation: Pictures,
+    data: Source,
     spec: TrainSpec,
     forward: ForwardSpec,
     run_folder: Path,
     checkpoint: Path | None,
     progress: bool,
+    processes: Processes,
 ) -> tuple[Regression, int, float]:
     """Train ``network``; the best epoch's module, its number counted from 1, and its validation loss.
 
-    ``checkpoint`` is one that ``check_checkpoint`` lets pass. Raises ``TrainingInterrupted`` on Ctrl-C.
+    ``checkpoint`` is one that ``check_checkpoint`` lets pass. Only the first process returns; the others end here.
+    Raises ``TrainingInterrupted`` on Ctrl-C.
     """
     regression = Regression(network, spec, forward)
-    data = NoisyData(training, validation, spec)
     folder = run_folder / "checkpoints"
     keeper = ModelCheckpoint(folder, filename="best", monitor="loss/val", enable_version_counter=False)
     # Lightning's own last.ckpt is renewed only when the best one is, and a run would go on from there.
     latest = ModelCheckpoint(folder, filename="last", enable_version_counter=False)
     # In a log file a bar is noise: there the line of each epoch is enough.
     bar = progress and sys.stdout.isatty()
-    with _quiet():
+    with quiet():
         callbacks: list[Callback] = [keeper, latest, EpochLog(run_folder / "log.jsonl", show=progress)]
         if bar:
             callbacks.append(RichProgressBar())
+        if processes.world > 1:
+            callbacks.append(EndOnSigterm())
         trainer = Trainer(
+            devices=processes.devices,
+            num_nodes=processes.nodes,
+            strategy="auto" if processes.world == 1 else "ddp",
             max_epochs=spec.epochs,
             default_root_dir=run_folder,
             logger=TensorBoardLogger(run_folder, name="", version="tensorboard"),
@@ -119,6 +137,7 @@ def fit(
             enable_progress_bar=bar,
             enable_model_summary=False,
             num_sanity_val_steps=0,
+            gradient_clip_val=spec.gradient_clip or None,
             log_every_n_steps=1,
             reload_dataloaders_every_n_epochs=1,
         )
@@ -131,6 +150,7 @@ def fit(
             raise TrainingInterrupted(
                 f"stopped: {trainer.current_epoch} of {spec.epochs} epochs are kept; resume {run_folder} to go on"
             ) from None
+    processes.leave_to_first()
     best = _load(folder / "best.ckpt")
     regression.cpu().load_state_dict(best["state_dict"])
     score = keeper.best_model_score
@@ -161,22 +181,3 @@ def _load(checkpoint: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or not {"epoch", "state_dict"} <= content.keys():
         raise ValueError(message)
     return content
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without Lightning's advertisements, and without the warnings that do not concern our users."""
-    logger = logging.getLogger("lightning.pytorch")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            # Lightning's own use of an old torch call (Lightning 2.6 with torch 2.13).
-            warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
-            # A resumed run keeps its folder; whether that is allowed is decided in ``run``.
-            warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
-            # A checkpoint that goes on elsewhere: the best epoch is then looked for among the new ones.
-            warnings.filterwarnings("ignore", message="The dirpath has changed from")
-            yield
-    finally:
-        logger.setLevel(level)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,32 +12,45 @@ import torch
 from torch import Tensor, nn
 
 from stedalign.imaging.forward import ForwardSpec
-from stedalign.networks.outputs import OFFSET_NAMES, Outputs
-from stedalign.training.data import Batch, NoisyBatches, Pictures
+from stedalign.networks.outputs import OFFSET_NAMES, SHIFT_NAMES, Outputs, log_likelihood_loss
+from stedalign.training.data import Batch
 from stedalign.training.record import CHECKPOINT_KEY, run_record
 from stedalign.training.seeds import Stream, stream_seed
 from stedalign.training.spec import TrainSpec
 
-WAVE_ERROR, OFFSET_ERROR = "error_milliwaves", "error_pupil_radii"
-"""Groups of curves: rms errors of each output, and "total", of the wavefront and of the mask offset."""
+WAVE_ERROR, OFFSET_ERROR, SHIFT_ERROR = "error_milliwaves", "error_pupil_radii", "error_nm"
+"""Groups of curves: rms errors of each output, and "total", of the wavefront, of the mask offset and of the shift."""
 SQUARED = "squared_"
+RISE = 50_000
+"""Pictures over which the learning rate rises, where it later falls as a cosine."""
 
 
-def loss(prediction: Tensor, labels: Tensor) -> Tensor:
-    """The report's loss for outputs (B, outputs): the mean square error of each over the batch, summed over the
-    outputs. Peak waves and pupil radii weigh the same."""
+BETA = 0.5
+"""Power of the variance by which errors count in training."""
+
+
+def loss(prediction: Tensor, labels: Tensor, outputs: Outputs, *, training: bool = False) -> Tensor:
+    """Of outputs (B, len(outputs)) for labels (B, labels).
+
+    The report's, the mean square error of each over the batch, summed over the outputs; peak waves and pupil radii
+    weigh the same. For networks that tell their own variances the likelihood.
+    """
+    if outputs.sigma:
+        return log_likelihood_loss(outputs, prediction, labels, BETA if training else 0.0)
     return (prediction - labels).square().mean(0).sum()
 
 
 def squared_errors(prediction: Tensor, labels: Tensor, outputs: Outputs) -> dict[str, Tensor]:
     """The squares of the errors that the curves of the same names show, averaged over a batch (B, outputs)."""
-    error = outputs.read(prediction - labels)
+    error = outputs.read(outputs.values(prediction) - labels)
     squares: dict[str, Tensor] = {}
     if outputs.modes is not None and error.waves is not None:
         names = [f"{mode.n}_{mode.m}" for mode in outputs.modes]
         squares |= _mean_squares(WAVE_ERROR, names, 1000 * error.waves)
     if error.mask_offset is not None:
         squares |= _mean_squares(OFFSET_ERROR, OFFSET_NAMES, error.mask_offset)
+    if error.shift_nm is not None:
+        squares |= _mean_squares(SHIFT_ERROR, SHIFT_NAMES, error.shift_nm)
     return squares
 
 
@@ -69,7 +83,7 @@ class Regression(lightning.LightningModule):
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         images, labels = batch
-        value = loss(self(images), labels)
+        value = loss(self(images), labels, self.outputs, training=True)
         self.log("loss/train", value, on_step=False, on_epoch=True, batch_size=len(labels), sync_dist=True)
         return value
 
@@ -77,8 +91,12 @@ class Regression(lightning.LightningModule):
         images, labels = batch
         prediction = self(images)
         squares = squared_errors(prediction, labels, self.outputs)
-        figures = {"loss/val": loss(prediction, labels)} | {SQUARED + name: value for name, value in squares.items()}
-        self.log_dict(figures, on_epoch=True, logger=False, batch_size=len(labels), sync_dist=True)
+        figures = {"loss/val": loss(prediction, labels, self.outputs)} | {
+            SQUARED + name: value for name, value in squares.items()
+        }
+        # Over several processes Lightning rounds the mean weight down to a whole number.
+        weight = len(labels) * self.trainer.world_size
+        self.log_dict(figures, on_epoch=True, logger=False, batch_size=weight, sync_dist=True)
 
     def on_validation_epoch_end(self) -> None:
         """Roots only after the mean over the epoch: rms errors of each output and in all."""
@@ -88,43 +106,20 @@ class Regression(lightning.LightningModule):
         self.log("loss/val_epoch", logged["loss/val"], sync_dist=True)
 
     def configure_optimizers(self) -> Any:
-        optimizer = torch.optim.Adam(self.network.parameters(), lr=self.spec.learning_rate, fused=True)
-        if not self.spec.step_epochs:
+        spec = self.spec
+        optimizer = torch.optim.AdamW(
+            self.network.parameters(), lr=spec.learning_rate, weight_decay=spec.weight_decay, fused=True
+        )
+        if spec.cosine:
+            steps = int(self.trainer.estimated_stepping_batches)
+            rise = min(max(1, RISE // spec.batch_size), steps)
+
+            def factor(step: int) -> float:
+                return min(1.0, (step + 1) / rise) * (1 + math.cos(math.pi * min(1.0, step / steps))) / 2
+
+            schedule: Any = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        if not spec.step_epochs:
             return optimizer
-        schedule = torch.optim.lr_scheduler.StepLR(optimizer, self.spec.step_epochs, gamma=0.1)
+        schedule = torch.optim.lr_scheduler.StepLR(optimizer, spec.step_epochs, gamma=0.1)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "epoch"}}
-
-
-class NoisyData(lightning.LightningDataModule):
-    """Fresh noise and order for each epoch of training, and always the same for validation."""
-
-    def __init__(self, training: Pictures, validation: Pictures, spec: TrainSpec) -> None:
-        super().__init__()
-        self.training, self.validation, self.spec = training, validation, spec
-
-    def train_dataloader(self) -> NoisyBatches:
-        trainer = self.trainer
-        assert trainer is not None
-        seed = stream_seed(self.spec.seed, Stream.TRAINING, trainer.current_epoch)
-        return NoisyBatches(
-            self.training,
-            self.spec.noise,
-            self.spec.batch_size,
-            seed,
-            shuffle=True,
-            rank=trainer.global_rank,
-            world=trainer.world_size,
-        )
-
-    def val_dataloader(self) -> NoisyBatches:
-        trainer = self.trainer
-        assert trainer is not None
-        seed = stream_seed(self.spec.seed, Stream.VALIDATION)
-        return NoisyBatches(
-            self.validation,
-            self.spec.noise,
-            self.spec.batch_size,
-            seed,
-            rank=trainer.global_rank,
-            world=trainer.world_size,
-        )

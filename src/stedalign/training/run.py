@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,14 +21,16 @@ from stedalign.imaging.forward import ForwardSpec
 from stedalign.networks.checkpoint import Origin, load_network, save_network
 from stedalign.networks.network import Network
 from stedalign.networks.registry import build
+from stedalign.networks.section_network import SectionNetwork
 from stedalign.provenance import environment
-from stedalign.training.data import NoisyBatches, Pictures, channel_statistics
+from stedalign.training.data import Batch, channel_statistics
 from stedalign.training.record import check_record, run_record
 from stedalign.training.seeds import Stream, stream_seed
 from stedalign.training.spec import TrainSpec
 
 if TYPE_CHECKING:
     from stedalign.training.module import Regression
+    from stedalign.training.processes import Devices
 
 CONFIG, RESULTS, WEIGHTS, LAST = "run.json", "results.json", "weights.safetensors", "checkpoints/last.ckpt"
 
@@ -61,6 +65,8 @@ def train(
     resume: Path | None = None,
     warm_start: Path | None = None,
     progress: bool = True,
+    devices: Devices = 1,
+    nodes: int = 1,
 ) -> Result:
     """Make the data where they are missing, train, and export the best weights into ``run_folder``.
 
@@ -69,12 +75,69 @@ def train(
     optimizer and epoch go on from there, in a run that may differ in its number of epochs alone; a folder without a
     checkpoint yet begins again. ``warm_start`` is a ``.safetensors`` file to begin with instead of random weights.
 
+    On several ``devices`` ("auto": all GPUs of this machine) of each of several ``nodes``, one process each shares the
+    batches with the others. The first one prints, writes and returns; the others end (``SystemExit``). Those of this
+    machine are started here, unless SLURM or torchrun did, and import the main script again: one that calls this
+    function needs the usual guard, ``if __name__ == "__main__"``.
+
     Raises ``MissingExtraError`` without the extra "train", and ``ValueError`` (or its ``CheckpointError``)
-    with one line when the folder holds another run, or when data, checkpoint or weights do not fit.
+    with one line when the folder holds another run, or when data, checkpoint, weights or devices do not fit.
     """
     require_extra()
-    from stedalign.training.fit import check_checkpoint, fit
+    from stedalign.training.fit import fit
+    from stedalign.training.processes import together
+    from stedalign.training.sources import EndlessData, NoisyData
 
+    # The first process alone tells how it goes.
+    again = partial(train, spec, forward, run_folder, dataset_path, resume, warm_start, False, devices, nodes)
+    with together(devices, nodes, again) as processes:
+        job = processes.first(
+            lambda: _prepare(spec, forward, run_folder, dataset_path, resume, warm_start, progress, processes.world)
+        )
+        network = job.network
+        data = NoisyData(job.dataset_path, spec) if spec.simulation is None else EndlessData(spec, forward, network)
+        if job.statistics_missing:
+            statistics = processes.first(lambda: channel_statistics(network.seen(images) for images, _ in data.first()))
+            network.set_input_statistics(*statistics)
+        best, epoch, validation_loss = fit(
+            network, data, spec, forward, job.run_folder, job.checkpoint, progress, processes
+        )
+    figures = evaluate(best, data.unseen())
+    weights = run_folder / WEIGHTS
+    results = {"epoch": epoch, "epochs": spec.epochs, "validation_loss": validation_loss, **figures}
+    origin = Origin(spec.network, forward, spec.outputs, _describe(spec, forward) | results)
+    save_network(weights, best.network, origin)
+    write_json(run_folder / RESULTS, results)
+    return Result(run_folder, weights, epoch, validation_loss, **figures)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What the first process prepares and all of them train."""
+
+    run_folder: Path
+    dataset_path: Path
+    checkpoint: Path | None
+    network: SectionNetwork
+    statistics_missing: bool
+    """Whether the network has yet to be told how its training pictures look."""
+
+
+def _prepare(
+    spec: TrainSpec,
+    forward: ForwardSpec,
+    run_folder: Path,
+    dataset_path: Path | None,
+    resume: Path | None,
+    warm_start: Path | None,
+    progress: bool,
+    world: int,
+) -> _Job:
+    """Check everything, claim the folder and make the data."""
+    from stedalign.training.fit import check_checkpoint
+
+    if spec.batch_size % world:
+        raise ValueError(f"{world} processes cannot share batches of {spec.batch_size} evenly: change batch_size")
     if resume is not None and warm_start is not None:
         raise ValueError("a resumed run has its weights already: choose either resume or warm_start")
     checkpoint = None if resume is None else _checkpoint(resume, run_folder)
@@ -85,12 +148,18 @@ def train(
         warm_start = _recorded_warm_start(run_folder)
     outputs = spec.outputs
     torch.manual_seed(stream_seed(spec.seed, Stream.WEIGHTS))
-    network = build(spec.network, len(outputs), forward.sampling.samples)
+    network = build(spec.network, outputs, forward)
     if warm_start is not None:
         _start_from(network, load_network(warm_start, forward, outputs.modes), warm_start)
-    _claim_folder(run_folder, spec, forward, warm_start, resumed=checkpoint is not None)
+    _claim_folder(run_folder, spec, forward, warm_start, world, resumed=checkpoint is not None)
 
     dataset_path = dataset_path or run_folder / "dataset.h5"
+    if spec.simulation is None:
+        _make_dataset(spec, forward, run_folder, dataset_path, progress)
+    return _Job(run_folder, dataset_path, checkpoint, network, statistics_missing=warm_start is None)
+
+
+def _make_dataset(spec: TrainSpec, forward: ForwardSpec, run_folder: Path, dataset_path: Path, progress: bool) -> None:
     if progress and not dataset_path.exists():
         print(f"simulating {spec.dataset.samples} pictures for {dataset_path}", flush=True)
     try:
@@ -98,34 +167,20 @@ def train(
             generate(spec.dataset, forward, dataset_path, report=report)
     except GenerationInterrupted as stopped:
         raise GenerationInterrupted(f"{stopped}; resume {run_folder} to go on with the training") from None
-    training, validation = (Pictures.load(dataset_path, split, outputs) for split in ("train", "val"))
-    if warm_start is None:
-        seed = stream_seed(spec.seed, Stream.STATISTICS)
-        batches = NoisyBatches(training, spec.noise, spec.batch_size, seed)
-        network.set_input_statistics(*channel_statistics(network.seen(images) for images, _ in batches))
-
-    best, epoch, validation_loss = fit(network, training, validation, spec, forward, run_folder, checkpoint, progress)
-    figures = evaluate(best, Pictures.load(dataset_path, "test", outputs), spec)
-    weights = run_folder / WEIGHTS
-    results = {"epoch": epoch, "epochs": spec.epochs, "validation_loss": validation_loss, **figures}
-    save_network(weights, best.network, Origin(spec.network, forward, outputs, _describe(spec, forward) | results))
-    write_json(run_folder / RESULTS, results)
-    return Result(run_folder, weights, epoch, validation_loss, **figures)
 
 
 @torch.no_grad()
-def evaluate(regression: Regression, test: Pictures, spec: TrainSpec) -> dict[str, Any]:
+def evaluate(regression: Regression, test: Iterable[Batch]) -> dict[str, Any]:
     """The test figures of a ``Result``, on pictures that neither training nor selection has seen."""
     from stedalign.training.module import OFFSET_ERROR, WAVE_ERROR, loss, squared_errors
 
     regression.eval()
-    batches = list(NoisyBatches(test, spec.noise, spec.batch_size, stream_seed(spec.seed, Stream.TEST)))
-    prediction = torch.cat([regression(images) for images, _ in batches])
-    labels = torch.cat([labels for _, labels in batches])
+    predicted, true = zip(*((regression(images.cpu()), labels.cpu()) for images, labels in test), strict=True)
+    prediction, labels = torch.cat(predicted), torch.cat(true)
     rms = {name: float(value) ** 0.5 for name, value in squared_errors(prediction, labels, regression.outputs).items()}
     milliwaves = rms.get(f"{WAVE_ERROR}/total")
     return {
-        "test_loss": float(loss(prediction, labels)),
+        "test_loss": float(loss(prediction, labels, regression.outputs)),
         "test_error_waves": None if milliwaves is None else milliwaves / 1000,
         "test_error_mask_offset": rms.get(f"{OFFSET_ERROR}/total"),
     }
@@ -167,7 +222,7 @@ def _recorded_warm_start(folder: Path) -> Path | None:
 
 
 def _claim_folder(
-    folder: Path, spec: TrainSpec, forward: ForwardSpec, warm_start: Path | None, *, resumed: bool
+    folder: Path, spec: TrainSpec, forward: ForwardSpec, warm_start: Path | None, world: int, *, resumed: bool
 ) -> None:
     """Write down what is about to be done, unless another run lives in the folder already.
 
@@ -184,9 +239,9 @@ def _claim_folder(
             raise ValueError(f"{folder} holds a run already: resume it or choose another folder")
     for leftover in leftovers(folder) + leftovers((folder / LAST).parent):
         leftover.unlink(missing_ok=True)
-    write_json(config, _describe(spec, forward) | {"warm_start": start})
+    write_json(config, _describe(spec, forward) | {"warm_start": start, "processes": world})
     with replacing(folder / "train.toml") as temporary:
-        temporary.write_text(tomlkit.dumps(spec.model_dump(mode="json")), encoding="utf-8")
+        temporary.write_text(tomlkit.dumps(spec.model_dump(mode="json", exclude_none=True)), encoding="utf-8")
 
 
 def _describe(spec: TrainSpec, forward: ForwardSpec) -> dict[str, Any]:

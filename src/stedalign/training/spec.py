@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from stedalign.dataset.spec import DatasetSpec
 from stedalign.networks.outputs import Outputs
 from stedalign.networks.registry import NETWORKS, architecture
 from stedalign.optics.spec import Spec
+from stedalign.optics.wavefront import ModeSet
 
 
 class NoiseSpec(Spec):
@@ -25,20 +27,76 @@ class NoiseSpec(Spec):
     """Uneven background as the report counts it: its standard deviation is 0.001 times this, of the crest."""
 
 
+class SimulationSpec(Spec):
+    """Pictures simulated while the training runs, instead of a dataset: how they, and the instruments, differ."""
+
+    epoch: int = Field(default=65_536, ge=1, le=10**9)
+    """Pictures shown between two looks at the validation pictures."""
+    shown: int = Field(default=4, ge=1, le=1000)
+    """How often each is shown, with fresh noise; 1 where simulating costs less than training, as on a GPU."""
+    pool: int = Field(default=16_384, ge=1, le=10**7)
+    """Pictures that wait to be shown."""
+    validation: int = Field(default=2048, ge=2, le=10**6)
+    test: int = Field(default=2048, ge=2, le=10**6)
+    modes: tuple[tuple[int, int], ...] = tuple((mode.n, mode.m) for mode in ModeSet.default())
+    """The modes as (n, m) pairs."""
+    peak_waves: float = Field(default=0.33, gt=0, le=5)
+    """Standard deviation of each coefficient in peak waves, in the strongest wavefronts; uniform from 0 up."""
+    shift_nm: float = Field(default=25.0, ge=0, le=1000)
+    """Standard deviation along x, y, z of what is left of the shift after centering."""
+    drift_nm: float = Field(default=10.0, ge=0, le=1000)
+    """Standard deviation along x, y, z of each section's own shift."""
+    photons: tuple[float, float] = (30.0, 3000.0)
+    """Least and most counts at the unaberrated crest; their logarithm is uniform."""
+    background: tuple[float, float] = (0.0, 0.3)
+    """Least and largest background, as a fraction of the photons."""
+    mask_offset: float = Field(default=0.15, ge=0, le=0.35)
+    """Half-range of the mask's distance from where the setup has it, along x and along y, in pupil radii."""
+    taper: float = Field(default=1.25, ge=0, le=10)
+    """Half-range of 1 / fill^2 around the setup's; 1.25 makes a uniform beam one of fill 0.9 or wider."""
+    fill_center: float = Field(default=0.1, ge=0, le=0.5)
+    """Half-range of the beam's center against the pupil along x and along y, in pupil radii."""
+    ellipticity_deg: float = Field(default=8.0, ge=0, le=45)
+    """Largest loss of ellipticity, at any azimuth."""
+    blur_nm: float = Field(default=40.0, ge=0, le=100)
+    """Standard deviation along each axis of the strongest blur."""
+    pixel_error: float = Field(default=0.05, ge=0, le=0.2)
+    """Half-range of the error of the pixel size along each axis, as a fraction."""
+
+    @property
+    def mode_set(self) -> ModeSet:
+        return ModeSet.of(self.modes)
+
+    def model_post_init(self, context: Any, /) -> None:
+        ModeSet.of(self.modes)
+        for name, (least, most) in (("photons", self.photons), ("background", self.background)):
+            if not (0 if name == "background" else 0.1) <= least <= most <= 1e7:
+                raise ValueError(f"{name} {least:g} to {most:g} is no range")
+
+
 class TrainSpec(Spec):
     """One training run, optics apart."""
 
     network: str = "multinet11"
     epochs: int = Field(default=15, ge=1, le=100_000)
     batch_size: int = Field(default=64, ge=1, le=65_536)
+    """Pictures of each step, of all processes together."""
     learning_rate: float = Field(default=1e-3, gt=0, le=1)
     """Of the Adam optimizer."""
+    weight_decay: float = Field(default=0.0, ge=0, le=1)
+    """Decoupled from the gradient (AdamW); 0 = plain Adam."""
     step_epochs: int = Field(default=0, ge=0)
     """Divide the learning rate by 10 after every so many epochs; 0 = never."""
+    cosine: bool = False
+    """Whether the learning rate rises over the first 50,000 pictures and then falls to zero as a cosine."""
+    gradient_clip: float = Field(default=0.0, ge=0, le=1e6)
+    """Longest gradient; 0 = any."""
     seed: int = Field(default=0, ge=0)
     """Of weights, order, dropout and noise; the data have their own."""
     noise: NoiseSpec = NoiseSpec()
     dataset: DatasetSpec = DatasetSpec()
+    simulation: SimulationSpec | None = None
+    """Where given, there is no dataset, and noise is its, not ``noise``."""
 
     @model_validator(mode="before")
     @classmethod
@@ -47,13 +105,22 @@ class TrainSpec(Spec):
         if not isinstance(data, dict):
             return data
         known = NETWORKS.get(str(data.get("network", cls.model_fields["network"].default)))
-        dataset = data.get("dataset", {})
-        if known is None or known.outputs.modes is None or not isinstance(dataset, dict) or "modes" in dataset:
+        if known is None or known.outputs.modes is None:
             return data
-        return data | {"dataset": dataset | {"modes": known.outputs.modes.pairs}}
+        for source in ("dataset", "simulation"):
+            table = data.get(source, {} if source == "dataset" else None)
+            if isinstance(table, dict) and "modes" not in table:
+                data = data | {source: table | {"modes": known.outputs.modes.pairs}}
+        return data
 
     def model_post_init(self, context: Any, /) -> None:
         predicted = architecture(self.network).outputs
+        if self.simulation is not None:
+            if predicted.mask_offset and not self.simulation.mask_offset:
+                raise ValueError(f"{self.network} predicts the mask offset: give its range in [simulation]")
+            return
+        if predicted.shift:
+            raise ValueError(f"{self.network} predicts shifts, which datasets do not tell: give a [simulation]")
         if predicted.modes is not None and not self.dataset.range_peak_waves:
             raise ValueError(f"{self.network} predicts modes, which a range_peak_waves of 0 in [dataset] leaves out")
         if predicted.mask_offset and not self.dataset.mask_offset:
@@ -63,7 +130,8 @@ class TrainSpec(Spec):
     def outputs(self) -> Outputs:
         """What the network learns: the modes of the data, the mask offset, or both, as the network does."""
         predicted = architecture(self.network).outputs
-        return Outputs(None if predicted.modes is None else self.dataset.mode_set, predicted.mask_offset)
+        source = self.dataset if self.simulation is None else self.simulation
+        return replace(predicted, modes=None if predicted.modes is None else source.mode_set)
 
 
 def load_train_spec(path: Path) -> TrainSpec:

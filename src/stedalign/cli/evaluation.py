@@ -1,0 +1,174 @@
+"""The command that judges a network: evaluate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from math import inf, isnan
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from stedalign.cli.options import Json, SetupFile, Weights, print_json, read_setup, run_folder
+
+if TYPE_CHECKING:
+    from stedalign.evaluation.comparison import Comparison
+    from stedalign.evaluation.open_loop import Track
+
+
+def evaluate(
+    data: Annotated[
+        Path | None, typer.Option(help="Dataset whose test split is taken; dataset.h5 beside the weights without it.")
+    ] = None,
+    weights: Weights = None,
+    setup: SetupFile = None,
+    photons: Annotated[
+        float | None, typer.Option(min=0, help="Counts at the crest, 0 = no noise; as in the training without it.")
+    ] = None,
+    background: Annotated[
+        float | None, typer.Option(min=0, help="Background as a fraction of the crest; as in the training without it.")
+    ] = None,
+    fit: Annotated[int, typer.Option(min=0, help="So many pictures are fitted too, for comparison; 0 = none.")] = 100,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the noise.")] = 0,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many pictures.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for pictures and numbers; new under runs/.")] = None,
+    json: Json = False,
+) -> None:
+    """Evaluate a network on a dataset's test split, beside the fit and the Cramér-Rao bound.
+
+    Fits and bound see three sections, whatever the network sees, and know what the data do not vary.
+    """
+    with _working("reading"):
+        from stedalign.api import DEFAULT_NETWORK
+        from stedalign.evaluation.judging import judge, trained_noise
+        from stedalign.evaluation.known_pictures import KnownPictures
+        from stedalign.evaluation.open_loop_report import draw_comparison
+        from stedalign.files import write_json
+        from stedalign.networks.checkpoint import load_network, packaged_weights
+        from stedalign.provenance import environment
+
+        forward = read_setup(setup).forward
+        folder = run_folder(out, "evaluate")
+        path = weights or packaged_weights(DEFAULT_NETWORK)
+        network = load_network(path, forward, None)
+        data = data or _beside(weights)
+        noise = trained_noise(network)
+        asked = {"photons": photons, "background_fraction": background}
+        noise = type(noise).parse(
+            noise.model_dump() | {name: value for name, value in asked.items() if value is not None}
+        )
+        known = KnownPictures.load(data, forward, network.outputs, limit)
+    with _progress() as track:
+        found = judge(network, known, noise, seed=seed, fits=fit, track=track)
+    with _working("drawing"):
+        folder.mkdir(parents=True, exist_ok=True)
+        facts = {"weights": str(path), "data": str(data), "seed": seed, "run_folder": str(folder)}
+        figures = found.to_json() | facts
+        draw_comparison(folder, found, forward.sampling.pixel_nm, _conditions(found))
+        write_json(folder / "evaluation.json", figures | environment() | {"pictures": found.pictures_json()})
+    if json:
+        print_json(figures)
+        return
+    console = Console(highlight=False)
+    console.print(_table(found))
+    if len(found.results) > 1 and found.outputs.modes is not None:
+        console.print("modes: rms error; of the fits that ended below 10 mλ, of the bound the median")
+    print(f"pictures and numbers  {folder}")
+
+
+def _beside(weights: Path | None) -> Path:
+    """The dataset in the run folder of ``weights``. Raises ``ValueError`` where there is none."""
+    if weights is None:
+        raise ValueError("which dataset? name it with --data, or a run's weights with --weights")
+    data = weights.parent / "dataset.h5"
+    if weights.is_file() and not data.is_file():
+        raise ValueError(f"no dataset.h5 lies beside {weights}: name the dataset with --data")
+    return data
+
+
+def _working(title: str):  # type: ignore[no-untyped-def]
+    """A spinner on standard error while something takes its seconds."""
+    return Console(stderr=True).status(title)
+
+
+@contextmanager
+def _progress() -> Iterator[Track]:
+    """A bar on standard error for each job, as long as it goes on."""
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    console = Console(stderr=True)
+    with Progress(*columns, transient=True, console=console, disable=not console.is_terminal) as bar:
+
+        def track(batches: Sequence[int], title: str) -> Iterator[int]:
+            task = bar.add_task(title, total=len(batches))
+            for batch in batches:
+                yield batch
+                bar.advance(task)
+            bar.remove_task(task)
+
+        yield track
+
+
+def _conditions(found: Comparison) -> str:
+    noise, count = found.noise, len(found.results["network"].correlations)
+    light = f"{noise.photons:g} photons" if noise.photons else "no photon noise"
+    return f"{count} SIMULATED pictures, {light}, {100 * noise.background_fraction:.3g} % background"
+
+
+def _table(found: Comparison) -> Table:
+    """Errors of each mode and axis, totals and correlations: the estimators and the bounds side by side."""
+    from stedalign.evaluation.comparison import BOUND, NETWORK, TITLES
+    from stedalign.evaluation.open_loop import MISSED_WAVES, WAVEFRONT
+    from stedalign.imaging.sections import PLANES
+
+    results, bounds = found.results.values(), found.bounds.values()
+    table = Table(
+        title=_conditions(found), title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True
+    )
+    table.add_column("rms error (mλ)" if found.outputs.modes else "rms error", no_wrap=True)
+    for title in (*(TITLES[name] for name in found.results), *found.bounds):
+        # Words below each other, so that six columns fit a terminal.
+        words = title.replace("zero", "\nzero").replace("+", "\n+").replace("xy", "\nxy")
+        table.add_column(words.replace(" \n", "\n"), justify="right", no_wrap=True)
+
+    def add(title: str, *cells: float | None, factor: float = 1, digits: str = ".2f") -> None:
+        known = [None if cell is None or isnan(cell) else factor * cell for cell in cells]
+        table.add_row(title, *("" if cell is None else f"{cell:{digits}}" for cell in known))
+
+    of_network = NETWORK, f"{BOUND} {' '.join(found.planes)}"
+    seen = [found.planes if name in of_network else PLANES for name in (*found.results, *found.bounds)]
+    table.add_row("sections", *("three" if planes == PLANES else " ".join(planes) for planes in seen))
+    counts = [len(result.correlations) for result in results]
+    counts += [len(next(iter(bound.values())).sigma) for bound in bounds]
+    table.add_row("pictures", *map(str, counts), end_section=True)
+    for quantity in found.asked:
+        is_wavefront = quantity == WAVEFRONT
+        unit, factor, digits = ("mλ", 1e3, ".2f") if is_wavefront else ("pupil radii", 1, ".4f")
+        estimated, least = [result.quantities[quantity] for result in results], [bound[quantity] for bound in bounds]
+        # One fit that ended elsewhere would drown what the others reach.
+        limit = MISSED_WAVES if is_wavefront else inf
+        each = [estimated[0].rms, *(fitted.rms_within(limit) for fitted in estimated[1:])]
+        each += [bound.median for bound in least]
+        for row, name in enumerate(found.names(quantity)):
+            title = name if is_wavefront else f"{name} ({unit})"
+            add(title, *(values[row] for values in each), factor=factor, digits=digits)
+        table.add_section()
+        totals = [values.rms_total for values in estimated] + [bound.rms_total for bound in least]
+        add(f"total, rms ({unit})", *totals, factor=factor, digits=digits)
+        medians = [values.median_total for values in estimated] + [bound.median_total for bound in least]
+        add(f"total, median ({unit})", *medians, factor=factor, digits=digits)
+        if is_wavefront:
+            missed = (values.share_above(MISSED_WAVES) for values in estimated)
+            add(f"above {1e3 * MISSED_WAVES:g} mλ (%)", *missed, factor=100, digits=".1f")
+            add("MSE (peak waves squared)", *(result.mse_peak_waves for result in results), digits=".2g")
+        add("within 1 sigma (%)", *(values.within_sigma for values in estimated), factor=100, digits=".1f")
+        table.add_section()
+    add("correlation, mean", *(result.correlations.mean() for result in results), digits=".4f")
+    if found.planes != PLANES:
+        title = f"correlation of {' '.join(found.planes)}, mean"
+        add(title, *(result.input_correlations.mean() for result in results), digits=".4f")
+    return table

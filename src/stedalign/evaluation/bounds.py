@@ -1,0 +1,88 @@
+"""The Cramér-Rao bound of known pictures, at any photon number and from any of their sections."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from stedalign.estimation.bound import covariance, fisher_information
+from stedalign.evaluation.known_pictures import KnownPictures, uneven_counts
+from stedalign.evaluation.open_loop import BATCH, MASK_OFFSET, WAVEFRONT, Track, untracked
+from stedalign.imaging.sections import PLANES
+from stedalign.training.spec import NoiseSpec
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Bound:
+    """Lowest standard deviations that unbiased estimates of m pictures can have."""
+
+    sigma: Floats
+    """(m, k): rms waves of each mode, or pupil radii along x and y."""
+
+    @property
+    def median(self) -> Floats:
+        """Over the pictures, shape (k,)."""
+        return np.asarray(np.median(self.sigma, axis=0))
+
+    @property
+    def totals(self) -> Floats:
+        """Of each picture, root of the summed variances, shape (m,)."""
+        return np.linalg.norm(self.sigma, axis=1)
+
+    @property
+    def rms_total(self) -> float:
+        """What the rms error of an efficient estimator would be."""
+        return float(np.sqrt(np.square(self.totals).mean()))
+
+    @property
+    def median_total(self) -> float:
+        """The median error of an efficient estimator is a little lower: by 3 % for eleven modes, 17 % for two axes."""
+        return float(np.median(self.totals))
+
+    def to_json(self) -> dict[str, Any]:
+        """In the unit of the quantity."""
+        return {
+            "pictures": len(self.sigma),
+            "median_each": self.median.tolist(),
+            "rms_total": self.rms_total,
+            "median_total": self.median_total,
+        }
+
+
+class Linearized:
+    """The first ``count`` known pictures with their derivatives, which are computed once for all photon numbers."""
+
+    def __init__(self, known: KnownPictures, count: int, background_fraction: float, track: Track = untracked) -> None:
+        model = known.model
+        self.columns = {WAVEFRONT: list(range(len(model.modes))), MASK_OFFSET: known.offset_columns}
+        phase = known.true_phase(count)
+        parameters = torch.zeros(len(phase), len(model.names))
+        parameters[:, : phase.shape[1]] = phase
+        parameters[:, model.scale], parameters[:, model.background] = 1, background_fraction
+        self.batches: list[tuple[Tensor, Tensor]] = []
+        for first in track(range(0, len(phase), BATCH), "bound"):
+            with torch.no_grad():
+                expected, jacobian = model.linearize(parameters[first : first + BATCH])
+            # What is known has no variance: without a derivative it leaves the equations.
+            jacobian[:, known.held] = 0
+            self.batches.append((expected, jacobian))
+
+    def bounds(self, noise: NoiseSpec, planes: Sequence[str] = PLANES) -> dict[str, Bound]:
+        """From the sections ``planes`` alone, by quantity."""
+        seen = [PLANES.index(plane) for plane in planes]
+        sigma = []
+        for expected, jacobian in self.batches:
+            information = fisher_information(
+                jacobian[:, :, seen] * noise.photons, expected[:, seen] * noise.photons, uneven_counts(noise)
+            )
+            sigma.append(covariance(information).diagonal(dim1=1, dim2=2).clamp_min(0).sqrt())
+        each = torch.cat(sigma).numpy()
+        return {name: Bound(each[:, columns]) for name, columns in self.columns.items()}

@@ -1,0 +1,110 @@
+"""A network beside its baselines (the fit from zero, the fit from the network, the bound): what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stedalign.evaluation.bounds import Bound
+from stedalign.evaluation.open_loop import MASK_OFFSET, OpenLoop
+from stedalign.networks.outputs import Outputs
+from stedalign.training.spec import NoiseSpec
+
+Floats = NDArray[np.float64]
+NETWORK, FIT, HYBRID, BOUND = "network", "fit", "hybrid", "bound"
+TITLES = {NETWORK: "network", FIT: "fit from zero", HYBRID: "network + fit"}
+SWEEP_PHOTONS = (30.0, 100.0, 350.0, 1000.0, 3000.0)
+BIN_PICTURES, BINS = 12, 10
+"""Pictures in a bin at least, and bins at most."""
+DECIMALS = 7
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """One picture, and the focus rebuilt from what the network says about it."""
+
+    index: int
+    counts: Floats
+    """(3, N, N)."""
+    rebuilt: Floats
+    """(3, N, N), relative to the unaberrated crest."""
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """All estimators on the same pictures with the same noise."""
+
+    outputs: Outputs
+    planes: tuple[str, ...]
+    """The sections that the network sees; fits see all three."""
+    noise: NoiseSpec
+    results: Mapping[str, OpenLoop]
+    """By ``NETWORK``, ``FIT`` and ``HYBRID``."""
+    bounds: Mapping[str, Mapping[str, Bound]]
+    """By name (``BOUND`` for three sections, "bound xy" for fewer) and quantity; empty without photon noise."""
+    photons: Mapping[str, Mapping[str, list[float]]]
+    """Median total error at each of ``SWEEP_PHOTONS``, by quantity and estimator or bound."""
+    examples: Mapping[str, Example]
+    """The best, the median and the worst picture of the network."""
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """The quantities that the network predicts."""
+        return tuple(self.results[NETWORK].quantities)
+
+    def names(self, quantity: str) -> list[str]:
+        """Of the modes or axes."""
+        modes = self.outputs.modes
+        if quantity == MASK_OFFSET or modes is None:
+            return ["mask offset x", "mask offset y"]
+        return [mode.name for mode in modes]
+
+    def against_strength(self, quantity: str) -> dict[str, dict[str, list[float]]]:
+        """Median and 68 % band of the total error by true strength, by estimator or bound."""
+        totals = {name: result.quantities[quantity].totals for name, result in self.results.items()}
+        totals |= {name: found[quantity].totals for name, found in self.bounds.items()}
+        strengths = self.results[NETWORK].quantities[quantity].strengths
+        return {name: binned(strengths[: len(values)], values) for name, values in totals.items()}
+
+    def to_json(self) -> dict[str, Any]:
+        """The figures; ``pictures_json`` has what they are made of."""
+        strength = {name: self.results[NETWORK].quantities[name].strengths for name in self.asked}
+        return {
+            "simulated": True,
+            "modes": [] if self.outputs.modes is None else self.outputs.modes.pairs,
+            "mask_offset": MASK_OFFSET in self.asked,
+            "sections": list(self.planes),
+            "noise": self.noise.model_dump(),
+            "rms_true": {name: float(np.sqrt(np.square(values).mean())) for name, values in strength.items()},
+            "estimators": {name: result.to_json() for name, result in self.results.items()},
+            "bounds": {
+                name: {quantity: bound.to_json() for quantity, bound in found.items()}
+                for name, found in self.bounds.items()
+            },
+            "against_strength": {name: self.against_strength(name) for name in self.asked},
+            "against_photons": {"photons": list(SWEEP_PHOTONS), "median_total": self.photons},
+        }
+
+    def pictures_json(self) -> dict[str, Any]:
+        """Truth, estimates and correlations of every picture, and which of them are drawn as examples."""
+        tables: dict[str, Any] = {"examples": {name: example.index for name, example in self.examples.items()}}
+        for name, result in self.results.items():
+            tables[name] = {"correlation": result.correlations.round(DECIMALS).tolist()}
+            for quantity, values in result.quantities.items():
+                tables[name][quantity] = values.estimated.round(DECIMALS).tolist()
+        for quantity, values in self.results[NETWORK].quantities.items():
+            tables[f"true_{quantity}"] = values.true.round(DECIMALS).tolist()
+        return tables
+
+
+def binned(strengths: Floats, totals: Floats) -> dict[str, list[float]]:
+    """Median strength, and median and 16th and 84th percentile of the total error, of equally filled bins."""
+    order = np.argsort(strengths, kind="stable")
+    groups = np.array_split(order, int(np.clip(len(order) // BIN_PICTURES, 1, BINS)))
+    bands = np.array([np.quantile(totals[group], [0.16, 0.5, 0.84]) for group in groups]).T
+    at = [float(np.median(strengths[group])) for group in groups]
+    return {"strength": at, **dict(zip(("low", "median", "high"), bands.tolist(), strict=True))}

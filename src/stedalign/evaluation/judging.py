@@ -1,0 +1,132 @@
+"""Judging a network: all estimators on the same pictures with the same noise, at one photon number and at several."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from torch import Tensor
+
+from stedalign.evaluation.bounds import Bound, Linearized
+from stedalign.evaluation.comparison import BOUND, FIT, HYBRID, NETWORK, SWEEP_PHOTONS, TITLES, Comparison, Example
+from stedalign.evaluation.estimators import Estimator, fit_from, joined
+from stedalign.evaluation.known_pictures import KnownPictures, uneven_counts
+from stedalign.evaluation.open_loop import (
+    MASK_OFFSET,
+    WAVEFRONT,
+    OpenLoop,
+    Track,
+    compare_quantities,
+    estimate,
+    open_loop,
+    untracked,
+)
+from stedalign.evaluation.rebuilding import rebuilt
+from stedalign.imaging.sections import PLANES
+from stedalign.networks.network import Network
+from stedalign.training.spec import NoiseSpec
+
+BOUND_PICTURES = 100
+SWEEP_PICTURES = 500
+SWEEP_SHARE = 5
+"""At each photon number a fifth of the pictures that are fitted."""
+
+
+def trained_noise(network: Network) -> NoiseSpec:
+    """The noise that a network was trained with, where its record tells, otherwise the default."""
+    spec = network.training.get("train_spec")
+    return NoiseSpec.parse(spec["noise"]) if isinstance(spec, dict) and "noise" in spec else NoiseSpec()
+
+
+def judge(
+    network: Network,
+    known: KnownPictures,
+    noise: NoiseSpec,
+    *,
+    seed: int = 0,
+    fits: int = 100,
+    track: Track = untracked,
+) -> Comparison:
+    """Judge ``network`` on all known pictures, the fits on the first ``fits`` (0 = none), and compute the bound.
+
+    Without photon noise there are neither fits nor a bound. What the data do not vary, fits and bound take as known.
+    """
+    judging = _Judging(network, known, track)
+    counts = known.counts(noise, seed)
+    results = judging.results(noise, counts, fits if noise.photons else 0)
+    linearized = Linearized(known, BOUND_PICTURES, noise.background_fraction, track)
+    photons: dict[str, dict[str, list[float]]] = {quantity: {} for quantity in judging.asked}
+    for value in SWEEP_PHOTONS:
+        at = noise.model_copy(update={"photons": value})
+        some = known.counts(at, seed, SWEEP_PICTURES)
+        medians = judging.medians(at, some, -(-fits // SWEEP_SHARE))
+        for name, bounds in judging.bounds(at, linearized).items():
+            for quantity, bound in bounds.items():
+                medians[quantity][name] = bound.median_total
+        for quantity, found in medians.items():
+            for name, median in found.items():
+                photons[quantity].setdefault(name, []).append(median)
+    return Comparison(
+        network.outputs,
+        judging.planes,
+        noise,
+        results,
+        judging.bounds(noise, linearized) if noise.photons else {},
+        photons,
+        judging.examples(counts, results[NETWORK]),
+    )
+
+
+class _Judging:
+    """One network, what it is asked for, and the pictures."""
+
+    def __init__(self, network: Network, known: KnownPictures, track: Track) -> None:
+        self.known, self.track = known, track
+        self.alone: Estimator = network.predict_all
+        self.planes: tuple[str, ...] = tuple(getattr(network.module, "planes", PLANES))
+        offset = network.outputs.mask_offset and known.mask_offset is not None
+        self.asked = (WAVEFRONT,) * (network.outputs.modes is not None) + (MASK_OFFSET,) * offset
+
+    def estimators(self, noise: NoiseSpec, counts: Tensor, fits: int) -> dict[str, tuple[Estimator, Tensor]]:
+        """Each with the pictures that it gets: the fits only the first ``fits``."""
+        found = {NETWORK: (self.alone, counts)}
+        if fits:
+            read_noise = uneven_counts(noise)
+            found[FIT] = fit_from(self.known, read_noise=read_noise), counts[:fits]
+            found[HYBRID] = fit_from(self.known, self.alone, read_noise=read_noise), counts[:fits]
+        return found
+
+    def results(self, noise: NoiseSpec, counts: Tensor, fits: int) -> dict[str, OpenLoop]:
+        return {
+            name: open_loop(
+                estimator, self.known, some, self.asked, planes=self.planes, track=self.track, title=TITLES[name]
+            )
+            for name, (estimator, some) in self.estimators(noise, counts, fits).items()
+        }
+
+    def medians(self, noise: NoiseSpec, counts: Tensor, fits: int) -> dict[str, dict[str, float]]:
+        """Median total error by quantity and estimator."""
+        medians: dict[str, dict[str, float]] = {quantity: {} for quantity in self.asked}
+        for name, (estimator, some) in self.estimators(noise, counts, fits).items():
+            said = estimate(estimator, some, self.track, f"{TITLES[name]} at {noise.photons:g} photons")
+            for quantity, values in compare_quantities(self.known, joined(said), self.asked).items():
+                medians[quantity][name] = values.median_total
+        return medians
+
+    def bounds(self, noise: NoiseSpec, linearized: Linearized) -> dict[str, Mapping[str, Bound]]:
+        """From three sections and, where these are fewer, from those that the network sees."""
+        sections = {BOUND: PLANES} | (
+            {} if self.planes == PLANES else {f"{BOUND} {' '.join(self.planes)}": self.planes}
+        )
+        found = {name: linearized.bounds(noise, seen) for name, seen in sections.items()}
+        return {name: {quantity: each[quantity] for quantity in self.asked} for name, each in found.items()}
+
+    def examples(self, counts: Tensor, result: OpenLoop) -> dict[str, Example]:
+        """The best, the median and the worst picture by what the network is asked for first."""
+        order = np.argsort(result.quantities[self.asked[0]].totals, kind="stable")
+        examples = {}
+        for name, index in (("best", order[0]), ("median", order[len(order) // 2]), ("worst", order[-1])):
+            picture = counts[index : index + 1]
+            again = rebuilt(self.known, picture, self.alone(picture))
+            examples[name] = Example(int(index), *(values[0].double().numpy() for values in (picture, again)))
+        return examples

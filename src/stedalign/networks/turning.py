@@ -1,0 +1,94 @@
+"""Quarter turns about the optical axis: what they do to sections, to outputs, and layers that respect them."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from stedalign.imaging.forward import ForwardSpec
+from stedalign.networks.outputs import Outputs
+from stedalign.optics.wavefront import ModeSet
+from stedalign.optics.zernike import Mode
+
+TURNS = 4
+
+
+def looks_the_same_turned(forward: ForwardSpec, modes: ModeSet | None) -> bool:
+    """Whether a quarter turn of the instrument is the same instrument with other coefficients of the same modes.
+
+    It is for a centered mask of whole symmetry in circularly polarized light, since a turn of vortex or polarization is
+    no more than a phase.
+    """
+    beam, (x, y, _) = forward.beam, forward.sampling.pixel_nm
+    round_mask = beam.pattern.kind in ("vortex", "top_hat", "flat") and not any(beam.pattern.mask_offset)
+    circular = beam.polarization.kind == "uniform" and abs(beam.polarization.ellipticity_deg) == 45
+    paired = modes is None or all(Mode(mode.n, -mode.m) in modes for mode in modes)
+    return round_mask and circular and paired and x == y and beam.overlay is None and not any(beam.fill_center)
+
+
+def turned_sections(xy: Tensor, xz: Tensor, yz: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Cosine coefficients (..., rows, columns) of the sections of a focus turned by 90 degrees, from +x to +y.
+
+    A cosine of odd order changes its sign where its axis is mirrored.
+    """
+    return _mirrored(xy.mT), _mirrored(yz), xz
+
+
+def _mirrored(coefficients: Tensor) -> Tensor:
+    """With the axis of the columns mirrored."""
+    sign = (-1.0) ** torch.arange(coefficients.shape[-1], dtype=coefficients.dtype, device=coefficients.device)
+    return coefficients * sign
+
+
+def turned_outputs(outputs: Outputs) -> Tensor:
+    """The matrix (labels, labels) that takes the labels of a focus to those of the turned one."""
+    blocks = []
+    if outputs.modes is not None:
+        modes = list(outputs.modes)
+        matrix = np.zeros((len(modes), len(modes)))
+        for column, mode in enumerate(modes):
+            # m cos -> m (phi - 90 degrees), and likewise the sine.
+            order = abs(mode.m)
+            cosine, sine = np.cos(order * np.pi / 2).round(), np.sin(order * np.pi / 2).round()
+            matrix[column, column] = cosine
+            if mode.m:
+                matrix[modes.index(Mode(mode.n, -mode.m)), column] = sine if mode.m > 0 else -sine
+        blocks.append(matrix)
+    turn = np.array([[0.0, -1.0], [1.0, 0.0]])
+    if outputs.mask_offset:
+        blocks.append(turn)
+    if outputs.shift:
+        blocks += [turn, np.ones((1, 1))]
+    return torch.block_diag(*(torch.from_numpy(block) for block in blocks)).float()
+
+
+class TurningLinear(nn.Module):
+    """A dense layer on features (B, 4, width), one row for each quarter turn of the input, that turns with them.
+
+    It adds to each row the others through weights that hang on the angle between them alone. In sums and differences
+    of the rows (a Fourier series around the circle) it falls apart into four products of half the cost.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        bound = (TURNS * inputs) ** -0.5
+        self.even, self.odd = (nn.Parameter(torch.empty(outputs, inputs).uniform_(-1, 1) * bound * 2) for _ in range(2))
+        self.turning = nn.Parameter(torch.empty(2, outputs, inputs).uniform_(-1, 1) * bound * 2)
+        self.bias = nn.Parameter(torch.zeros(outputs))
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """(B, 4, inputs) to (B, 4, outputs)."""
+        first, second, third, fourth = rows.unbind(1)
+        opposite, across = first + third, second + fourth
+        even = functional.linear(opposite + across, self.even)
+        odd = functional.linear(opposite - across, self.odd)
+        real, imaginary = self.turning
+        matrix = torch.cat([torch.cat([real, -imaginary], dim=1), torch.cat([imaginary, real], dim=1)])
+        pair = functional.linear(torch.cat([first - third, second - fourth], dim=1), matrix)
+        cosine, sine = pair.chunk(2, dim=1)
+        both, apart = (even + odd) / 4, (even - odd) / 4
+        return (
+            torch.stack([both + cosine / 2, apart + sine / 2, both - cosine / 2, apart - sine / 2], dim=1) + self.bias
+        )

@@ -1,0 +1,94 @@
+"""A bead, or any blur, as a short sum of coherent beams.
+
+A bead averages the intensity over its volume. Its effect on a pair of plane waves is the Fourier transform of the ball
+at k_j - k_l, a positive operator on the pupil whose leading eigenfunctions propagate one by one and add as intensities
+(the coherent-mode expansion, Wolf 1982). A Gaussian blur of the picture, the same along x, y and z, multiplies that
+transform by exp(-variance |k_j - k_l|^2 / 2), and the operator stays positive.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.sparse.linalg import eigsh
+from torch import Tensor
+
+Floats = NDArray[np.float64]
+chebyshev = np.polynomial.chebyshev
+
+TABLE = 12
+"""Terms of the series in a blur's variance."""
+JITTER = 1e-9
+"""Added to the power of each factor, so that rounding never makes one negative."""
+
+
+def coherent_factors(k: Floats, area: Floats, diameter_nm: float, tolerance: float) -> Floats:
+    """Pupil factors (C, J) such that the focus of a bead is the sum of the intensities of C beams.
+
+    The waves have the vectors ``k`` (J, 3) in rad per nm and stand for solid angles ``area`` (J,). Raises
+    ``ValueError`` for a bead too large.
+    """
+    if diameter_nm == 0:
+        return np.ones((1, len(k)))
+    power, vectors = _leading(_Operator(k, area, diameter_nm)(0.0), tolerance)
+    return np.asarray(np.sqrt(power)[:, None] * vectors / np.sqrt(area))
+
+
+class Blur(torch.nn.Module):
+    """The same for blurs that differ from picture to picture, on one basis for all up to the strongest."""
+
+    basis: Tensor
+    series: Tensor
+
+    def __init__(self, k: Floats, area: Floats, diameter_nm: float, tolerance: float, largest_nm2: float) -> None:
+        """As for ``coherent_factors``; ``largest_nm2`` is the largest variance of the blur."""
+        super().__init__()
+        self.largest_nm2 = largest_nm2
+        operator = _Operator(k, area, diameter_nm)
+        # A sum of both, so that neither the sharpest nor the most blurred picture misses an eigenfunction.
+        _, vectors = _leading(operator(0.0) + operator(largest_nm2), tolerance)
+        self.register_buffer("basis", torch.from_numpy(vectors / np.sqrt(area)))
+        node = chebyshev.chebpts1(TABLE)
+        values = [vectors @ operator(largest_nm2 * (1 + place) / 2) @ vectors.T for place in node]
+        terms = np.linalg.solve(chebyshev.chebvander(node, TABLE - 1), np.reshape(values, (TABLE, -1)))
+        self.register_buffer("series", torch.from_numpy(terms.reshape(np.shape(values))))
+
+    def forward(self, variance_nm2: Tensor) -> Tensor:
+        """Factors (B, C, J) for variances (B,) along each axis; any square root of the operator has the same focus."""
+        place = 2 * variance_nm2.double() / self.largest_nm2 - 1
+        powers = [torch.ones_like(place), place]
+        for _ in range(2, TABLE):
+            powers.append(2 * place * powers[-1] - powers[-2])
+        operator = torch.tensordot(torch.stack(powers, dim=1), self.series.double(), dims=1)
+        floor = JITTER * torch.eye(operator.shape[-1], dtype=operator.dtype, device=operator.device)
+        root = torch.linalg.cholesky(operator + floor * operator.diagonal(dim1=1, dim2=2).sum(-1)[:, None, None])
+        return root.mT.to(self.basis) @ self.basis
+
+
+class _Operator:
+    """What a bead, blurred by some variance, does to pairs of waves, balanced by their solid angles: (J, J)."""
+
+    def __init__(self, k: Floats, area: Floats, diameter_nm: float) -> None:
+        self.squared = ((k[:, None] - k[None]) ** 2).sum(axis=-1)
+        q = diameter_nm / 2 * np.sqrt(self.squared)
+        safe = np.where(q < 1e-2, 1.0, q)
+        ball = np.where(q < 1e-2, 1 - q**2 / 10, 3 * (np.sin(safe) - safe * np.cos(safe)) / safe**3)
+        self.sharp = np.sqrt(area)[:, None] * ball * np.sqrt(area)
+
+    def __call__(self, variance_nm2: float) -> Floats:
+        return np.asarray(self.sharp * np.exp(-variance_nm2 * self.squared / 2))
+
+
+def _leading(operator: Floats, tolerance: float) -> tuple[Floats, Floats]:
+    """The eigenvalues (C,) that matter, from the largest, and their eigenvectors (C, J)."""
+    total, least = (operator**2).sum(), max(tolerance**2, 1e-14)
+    for count in range(4, len(operator), 4):
+        power, vectors = eigsh(operator, count, v0=np.sqrt(operator.diagonal()))
+        order = np.argsort(power)[::-1]
+        # Intensities add here, so the eigenvalues are already powers.
+        left = total - np.cumsum(power[order] ** 2)
+        if left[-1] <= least * total:
+            needed = order[: int((left <= least * total).argmax()) + 1]
+            return power[needed], vectors[:, needed].T
+    raise ValueError("the bead, or its blur, is too large for this engine")

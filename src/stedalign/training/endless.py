@@ -1,0 +1,197 @@
+"""Pictures without end, simulated while training, of instruments that differ from the setup as real ones do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional
+
+from stedalign.imaging.center_of_mass import center_of_mass_px
+from stedalign.imaging.forward import ForwardModel, ForwardSpec
+from stedalign.imaging.sections import PLANES, normalize
+from stedalign.networks.outputs import OFFSET_NAMES, Outputs
+from stedalign.optics.focus import BLUR, PIXEL_ERRORS, SHIFT_AXES, Focus
+from stedalign.optics.pupil import beam_parameter
+from stedalign.optics.targets import section
+from stedalign.training.data import Batch
+from stedalign.training.spec import SimulationSpec
+
+TOLERANCE, STRENGTH_WAVES = 3e-3, 0.25
+"""A third of a percent, and more only where a wavefront is very strong: far below the noise of a picture."""
+CENTERING_TOLERANCE, CENTERING_STEPS = 3e-2, 3
+
+
+class EndlessPictures:
+    """Noise-free pictures with labels, every one drawn afresh."""
+
+    def __init__(
+        self, spec: SimulationSpec, forward: ForwardSpec, outputs: Outputs, binning: int, stack: int = 0
+    ) -> None:
+        """Pictures come binned: the mean over ``binning`` pixels along each axis, along x and y where there is a
+        ``stack`` of so many planes instead of three sections."""
+        self.spec, self.forward, self.outputs, self.binning = spec, forward, outputs, binning
+        sampling, modes = forward.sampling, spec.mode_set
+        self.shape = (stack, sampling.samples, sampling.samples) if stack else (len(PLANES), *2 * (sampling.samples,))
+        x, y, z = sampling.pixel_nm
+        pitch = z * sampling.samples / max(stack, 1)
+        targets = [section("zyx", self.shape, (pitch, y, x))] if stack else sampling.targets()
+        self.focus = Focus(
+            forward.objective,
+            forward.beam,
+            modes,
+            targets,
+            bead_diameter_nm=forward.bead.diameter_nm,
+            free=_free(spec, forward),
+            drifting=spec.drift_nm > 0 and not stack,
+            tolerance=TOLERANCE,
+            strength_waves=STRENGTH_WAVES,
+        ).float()
+        self.plain = ForwardModel(forward, modes, tolerance=CENTERING_TOLERANCE, strength_waves=STRENGTH_WAVES)
+
+    def to(self, device: torch.device) -> EndlessPictures:
+        """Simulate there from now on; what is drawn stays the same."""
+        self.focus.to(device)
+        self.plain.to(device)
+        return self
+
+    @torch.no_grad()
+    def draw(self, count: int, generator: Generator) -> Batch:
+        """``count`` pictures (count, 3, n, n) relative to the unaberrated crest, and their labels."""
+        parameters = self._parameters(count, generator).to(self.focus.scale)
+        parameters[:, self.plain.shift] += self._centering(parameters)
+        pixels = torch.cat(self.focus(parameters), dim=1).unflatten(1, self.shape)
+        pictures = functional.avg_pool2d(pixels, self.binning)
+        return pictures, self._labels(parameters)
+
+    def _parameters(self, count: int, generator: Generator) -> Tensor:
+        """Of the focus: (count, steering + free)."""
+        spec, modes, beam = self.spec, self.focus.modes, self.forward.beam
+
+        def normal(*shape: int) -> Tensor:
+            return torch.randn(count, *shape, generator=generator)
+
+        def uniform(least: float = -1.0) -> Tensor:
+            return least + (1 - least) * torch.rand(count, 1, generator=generator)
+
+        peak_waves = normal(len(modes)) * uniform(0.0) * spec.peak_waves
+        parts = [peak_waves / torch.tensor(modes.norms), normal(3) * spec.shift_nm]
+        if self.focus.drifting:
+            parts.append(normal(3 * len(PLANES)) * spec.drift_nm)
+        for name, most in _free(spec, self.forward).items():
+            if name == BLUR:
+                parts.append((uniform(0.0) * most**0.5) ** 2)
+            elif name in PIXEL_ERRORS:
+                parts.append(uniform() * most)
+            elif name == "ellipticity_deg":
+                # Any error takes circular light towards linear one.
+                own = beam_parameter(beam, name)
+                parts.append(own - (1 if own >= 0 else -1) * uniform(0.0) * most)
+            elif name == "taper":
+                parts.append((beam_parameter(beam, name) + uniform() * most).abs())
+            else:
+                parts.append(beam_parameter(beam, name) + uniform() * most)
+        return torch.cat(parts, dim=1).float()
+
+    def _centering(self, parameters: Tensor) -> Tensor:
+        """The shift (B, 3) in nm that takes the center of mass to the middle, about, as the stage does."""
+        plain, pixel_nm = self.plain, torch.tensor(self.forward.sampling.pixel_nm).to(parameters)
+        moved = parameters[:, : plain.shift.stop].clone()
+        moved[:, plain.shift] = 0
+        for _ in range(CENTERING_STEPS):
+            moved[:, plain.shift] -= center_of_mass_px(plain.intensity(moved)) * pixel_nm
+        return moved[:, plain.shift]
+
+    def _labels(self, parameters: Tensor) -> Tensor:
+        modes, shift, steering = self.focus.modes, self.plain.shift, self.focus.steering
+        labels = []
+        if self.outputs.modes is not None:
+            labels.append(parameters[:, : len(modes)] * torch.tensor(modes.norms).to(parameters))
+        if self.outputs.mask_offset:
+            labels.append(parameters[:, [steering + self.focus.free.index(name) for name in OFFSET_NAMES]])
+        if self.outputs.shift:
+            found = parameters[:, shift].clone()
+            if self.focus.drifting:
+                drift = parameters[:, shift.stop : steering].unflatten(1, (len(PLANES), 3))
+                for index, axis in enumerate(SHIFT_AXES):
+                    found[:, index] += drift[:, [axis in plane for plane in PLANES], index].mean(1)
+            labels.append(found)
+        return torch.cat(labels, dim=1)
+
+
+def _free(spec: SimulationSpec, forward: ForwardSpec) -> dict[str, float]:
+    """What differs from picture to picture, with the largest deviation; less what this setup does not have."""
+    free = {BLUR: spec.blur_nm**2} | dict.fromkeys(PIXEL_ERRORS, spec.pixel_error)
+    if forward.beam.overlay is None:
+        free |= {"taper": spec.taper} | dict.fromkeys(("fill_center_x", "fill_center_y"), spec.fill_center)
+        if forward.beam.pattern.kind != "flat":
+            free |= dict.fromkeys(OFFSET_NAMES, spec.mask_offset)
+        if forward.beam.polarization.kind == "uniform" and spec.ellipticity_deg:
+            free |= {"ellipticity_deg": spec.ellipticity_deg, "azimuth_deg": 90.0}
+    return {name: most for name, most in free.items() if most > 0}
+
+
+def add_counts(pictures: Tensor, spec: SimulationSpec, binning: int, generator: Generator) -> Tensor:
+    """Counts of pictures (B, 3, n, n), each with its own light and background; a binned pixel holds the sum of its own.
+
+    Sums of Poisson counts are Poisson counts.
+    """
+    shape = (len(pictures), 1, 1, 1)
+    random = torch.rand(2, *shape, generator=generator).to(pictures)
+    least, most = spec.photons
+    photons = least * (most / least) ** random[0]
+    background = spec.background[0] + (spec.background[1] - spec.background[0]) * random[1]
+    expected = (pictures + background).clamp_min(0) * photons * binning**2
+    return torch.poisson(expected, generator if expected.device == generator.device else None)
+
+
+@dataclass(eq=False)
+class EndlessBatches:
+    """One epoch of normalized noisy pictures (B, 3, n, n) with labels; the next one goes on with other pictures.
+
+    Pictures wait in a pool from which batches are drawn; with each batch the oldest of them are replaced, so many that
+    a picture is shown ``shown`` times on average, each time with other noise and other light. Of several processes each
+    draws pictures of its own.
+    """
+
+    source: EndlessPictures
+    batch_size: int
+    """Pictures of all processes together."""
+    seed: int
+    world: int = 1
+    """Processes."""
+
+    def __post_init__(self) -> None:
+        self.generator = Generator().manual_seed(self.seed)
+        self.pool: list[Batch] = []
+
+    def __len__(self) -> int:
+        return max(1, self.source.spec.epoch // self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        spec, size = self.source.spec, self.batch_size // self.world
+        fresh = max(1, size // spec.shown)
+        while len(self.pool) * fresh * self.world < spec.pool:
+            self.pool.append(self.source.draw(fresh, self.generator))
+        pictures, labels = (torch.cat(parts) for parts in zip(*self.pool, strict=True))
+        oldest = 0
+        for _ in range(len(self)):
+            new = slice(oldest, oldest + fresh)
+            pictures[new], labels[new] = self.source.draw(fresh, self.generator)
+            oldest = (oldest + fresh) % len(pictures)
+            rows = torch.randint(len(pictures), (size,), generator=self.generator).to(pictures.device)
+            noisy = add_counts(pictures[rows], spec, self.source.binning, self.generator)
+            yield normalize(noisy), labels[rows]
+        self.pool = list(zip(pictures.split(fresh), labels.split(fresh), strict=True))
+
+
+def fixed_batches(source: EndlessPictures, count: int, batch_size: int, seed: int) -> list[Batch]:
+    """The same ``count`` noisy pictures for every epoch, in batches of about one size."""
+    generator, batches = Generator().manual_seed(seed), -(-count // batch_size)
+    found = []
+    for index in range(batches):
+        pictures, labels = source.draw(count * (index + 1) // batches - count * index // batches, generator)
+        found.append((normalize(add_counts(pictures, source.spec, source.binning, generator)), labels))
+    return found

@@ -1,0 +1,108 @@
+"""Where the batches of a training come from: a dataset with fresh noise, or pictures without end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import lightning
+from torch.utils.data import DataLoader
+
+from stedalign.imaging.forward import ForwardSpec
+from stedalign.networks.section_network import SectionNetwork
+from stedalign.training.data import Batch, NoisyBatches, Pictures
+from stedalign.training.endless import EndlessBatches, EndlessPictures, fixed_batches
+from stedalign.training.seeds import Stream, stream_seed
+from stedalign.training.spec import TrainSpec
+
+FIRST = 512
+"""Endless pictures from which the input statistics are taken."""
+
+
+class Source(lightning.LightningDataModule):
+    """Batches for training and validation, shared out among the processes of the trainer, and two more kinds."""
+
+    def first(self) -> Iterable[Batch]:
+        """Training pictures, for their statistics."""
+        raise NotImplementedError
+
+    def unseen(self) -> Iterable[Batch]:
+        """Pictures that neither training nor validation shows."""
+        raise NotImplementedError
+
+
+class NoisyData(Source):
+    """A dataset file: fresh noise and order for each epoch of training, and always the same for validation."""
+
+    def __init__(self, path: Path, spec: TrainSpec) -> None:
+        super().__init__()
+        self.path, self.spec = path, spec
+        self.training, self.validation = (Pictures.load(path, split, spec.outputs) for split in ("train", "val"))
+
+    def first(self) -> NoisyBatches:
+        return self._batches(self.training, Stream.STATISTICS)
+
+    def unseen(self) -> NoisyBatches:
+        return self._batches(Pictures.load(self.path, "test", self.spec.outputs), Stream.TEST)
+
+    def train_dataloader(self) -> NoisyBatches:
+        trainer = self.trainer
+        assert trainer is not None
+        epoch, rank, world = trainer.current_epoch, trainer.global_rank, trainer.world_size
+        return self._batches(self.training, Stream.TRAINING, epoch=epoch, shuffle=True, rank=rank, world=world)
+
+    def val_dataloader(self) -> NoisyBatches:
+        trainer = self.trainer
+        assert trainer is not None
+        return self._batches(self.validation, Stream.VALIDATION, rank=trainer.global_rank, world=trainer.world_size)
+
+    def _batches(
+        self, pictures: Pictures, stream: Stream, epoch: int = 0, shuffle: bool = False, rank: int = 0, world: int = 1
+    ) -> NoisyBatches:
+        seed = stream_seed(self.spec.seed, stream, epoch)
+        return NoisyBatches(pictures, self.spec.noise, self.spec.batch_size, seed, shuffle, rank, world)
+
+
+class EndlessData(Source):
+    """Simulated on the device that trains: other pictures in each epoch, and always the same for validation."""
+
+    def __init__(self, spec: TrainSpec, forward: ForwardSpec, network: SectionNetwork) -> None:
+        super().__init__()
+        assert spec.simulation is not None
+        self.spec, self.simulation = spec, spec.simulation
+        self.source = EndlessPictures(spec.simulation, forward, spec.outputs, network.binning, network.stack)
+        self.training: EndlessBatches | None = None
+        self.validation: list[Batch] | None = None
+
+    def setup(self, stage: str) -> None:
+        trainer = self.trainer
+        assert trainer is not None
+        self.source.to(trainer.strategy.root_device)
+
+    def first(self) -> list[Batch]:
+        return self._fixed(FIRST, Stream.STATISTICS)
+
+    def unseen(self) -> list[Batch]:
+        return self._fixed(self.simulation.test, Stream.TEST)
+
+    def train_dataloader(self) -> EndlessBatches:
+        trainer = self.trainer
+        assert trainer is not None
+        # The same object goes on with other pictures in the next epoch.
+        if self.training is None:
+            seed = stream_seed(self.spec.seed, Stream.TRAINING, trainer.current_epoch) + trainer.global_rank
+            self.training = EndlessBatches(self.source, self.spec.batch_size, seed, trainer.world_size)
+        return self.training
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        trainer = self.trainer
+        assert trainer is not None
+        if self.validation is None:
+            self.validation = self._fixed(self.simulation.validation, Stream.VALIDATION)
+        mine = slice(trainer.global_rank, None, trainer.world_size)
+        shares = [(pictures[mine], labels[mine]) for pictures, labels in self.validation]
+        # Lightning takes a list for several loaders.
+        return DataLoader(shares, batch_size=None)  # type: ignore[arg-type]
+
+    def _fixed(self, count: int, stream: Stream) -> list[Batch]:
+        return fixed_batches(self.source, count, self.spec.batch_size, stream_seed(self.spec.seed, stream))

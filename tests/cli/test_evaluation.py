@@ -1,0 +1,167 @@
+"""Judging networks on the command line: each kind of the registry, and whatever does not fit together."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import pytest
+import torch
+
+from stedalign.config import Setup
+from stedalign.dataset.generate import Simulator, generate
+from stedalign.dataset.spec import DatasetSpec
+from stedalign.networks.checkpoint import Origin, save_network
+from stedalign.networks.registry import NETWORKS, build
+
+from .conftest import Outcome, Run, run_in
+
+SETUP = """\
+[sampling]
+samples = 16
+pixel_nm = [110.0, 110.0, 110.0]
+[bead]
+diameter_nm = 0.0
+"""
+PICTURES = {"examples.png", "predicted.png", "error_vs_strength.png", "error_vs_photons.png"}
+NOISE = {"photons": 200.0, "background_fraction": 0.05, "background": 2.0}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _plan_each_focus_once() -> Iterator[None]:
+    """Making a dataset and judging on it take the same simulator."""
+    plan_once = functools.cache(Simulator)
+    with pytest.MonkeyPatch.context() as patch:
+        for user in ("dataset.generate", "evaluation.known_pictures"):
+            patch.setattr(f"stedalign.{user}.Simulator", plan_once)
+        yield
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a setup of small pictures and a run of each of some networks, which are not trained."""
+    folder = tmp_path_factory.mktemp("desk")
+    (folder / "setup.toml").write_text(SETUP)
+    for name in ("multinet11", "net12", "multioffsetnet13", "offsetnet2"):
+        make_run(folder, name)
+    return folder
+
+
+def make_run(folder: Path, name: str) -> None:
+    setup, outputs = Setup.load(folder / "setup.toml"), NETWORKS[name].outputs
+    options: dict[str, Any] = {"range_peak_waves": 0.1 if outputs.modes else 0}
+    if outputs.modes:
+        options |= {"modes": outputs.modes.pairs, "centered": len(outputs.modes) == 11}
+    if outputs.mask_offset:
+        options |= {"mask_offset": 0.1}
+    generate(DatasetSpec(samples=30, **options), setup.forward, folder / name / "dataset.h5")
+    torch.manual_seed(0)
+    module = build(name, outputs, setup.forward)
+    origin = Origin(name, setup.forward, outputs, {"train_spec": {"network": name, "noise": NOISE}})
+    save_network(folder / name / "weights.safetensors", module, origin)
+
+
+def evaluate(desk: Path, name: str, *options: object) -> Outcome:
+    return run_in(desk, "evaluate", "--weights", f"{name}/weights.safetensors", "--setup", "setup.toml", *options)
+
+
+@pytest.mark.parametrize("name", ["multioffsetnet13", "offsetnet2"])
+def test_each_kind_of_network_is_judged_by_what_it_predicts(desk: Path, name: str) -> None:
+    outcome = evaluate(desk, name, "--fit", 0, "--out", f"judged_{name}", "--json")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert {Path(file).name for file in outcome.written} == PICTURES | {f"judged_{name}", "evaluation.json"}
+    outputs, found = NETWORKS[name].outputs, outcome.json
+    assert found["modes"] == (outputs.modes.pairs if outputs.modes else [])
+    assert ("rms_per_mode_waves" in found["estimators"]["network"]) == (outputs.modes is not None)
+    assert ("rms_mask_offset" in found["estimators"]["network"]) == outputs.mask_offset
+    assert found["sections"] == list(NETWORKS[name].planes)
+    assert ("bound xy" in found["bounds"]) == (NETWORKS[name].planes == ("xy",))
+    assert found["noise"] == NOISE
+    assert "fit" not in found["estimators"]
+    assert json.loads((desk / f"judged_{name}/evaluation.json").read_text()).items() >= found.items()
+
+
+def test_network_fits_and_bound_stand_side_by_side_at_the_noise_that_is_asked_for(desk: Path) -> None:
+    outcome = evaluate(desk, "net12", "--fit", 1, "--out", "side_by_side", "--photons", 1000, "--limit", 2)
+    assert (outcome.code, outcome.err) == (0, "")
+    for words in ("2 SIMULATED pictures, 1000 photons, 5 %", "spherical", "total, median", "bound", "side_by_side"):
+        assert words in outcome.out
+    recorded = json.loads((desk / "side_by_side/evaluation.json").read_text())
+    assert recorded["noise"] == NOISE | {"photons": 1000}
+    assert {name: found["pictures"] for name, found in recorded["estimators"].items()} == {
+        "network": 2,
+        "fit": 1,
+        "hybrid": 1,
+    }
+
+
+def test_other_modes_than_the_datas_are_refused_with_both(desk: Path) -> None:
+    outcome = evaluate(desk, "multinet11", "--data", "net12/dataset.h5")
+    outcome.assert_refused("dataset.h5 holds the modes [(2, -2), (2, 0)", "the weights predict [(2, -2), (2, 2)")
+
+
+def test_data_without_the_mask_offset_that_the_network_predicts_are_refused(desk: Path) -> None:
+    evaluate(desk, "offsetnet2", "--data", "multinet11/dataset.h5").assert_refused("holds no mask offsets")
+
+
+def test_data_without_labels_are_refused(desk: Path, tmp_path: Path) -> None:
+    path = tmp_path / "bare.h5"
+    path.write_bytes((desk / "multinet11/dataset.h5").read_bytes())
+    with h5py.File(path, "r+") as file:
+        del file["test_labels"]
+    evaluate(desk, "multinet11", "--data", path).assert_refused("bare.h5", "no test images that can be read")
+
+
+def test_data_of_another_setup_are_refused_with_both_values(desk: Path, run: Run, tmp_path: Path) -> None:
+    (tmp_path / "fine.toml").write_text(SETUP.replace("110.0", "100.0"))
+    setup, outputs = Setup.load(tmp_path / "fine.toml"), NETWORKS["multinet11"].outputs
+    save_network(
+        tmp_path / "w.safetensors",
+        build("multinet11", outputs, setup.forward),
+        Origin("multinet11", setup.forward, outputs),
+    )
+    command = "evaluate", "--setup", "fine.toml", "--data", desk / "multinet11/dataset.h5", "--weights"
+    run(*command, "w.safetensors").assert_refused("was made for pixel_nm = [110.0", "this setup has pixel_nm = [100.0")
+    weights = desk / "multinet11/weights.safetensors"
+    run(*command, weights).assert_refused("weights were trained for pixel_nm = [110.0", "[100.0")
+
+
+def test_a_folder_is_neither_data_nor_weights(desk: Path) -> None:
+    evaluate(desk, "multinet11", "--data", "net12").assert_refused("net12 cannot be read as a dataset")
+    outcome = run_in(desk, "evaluate", "--weights", "net12", "--setup", "setup.toml")
+    outcome.assert_refused("there are no weights at net12")
+
+
+def test_truncated_weights_are_refused(desk: Path, tmp_path: Path) -> None:
+    path = tmp_path / "cut.safetensors"
+    path.write_bytes((desk / "multinet11/weights.safetensors").read_bytes()[:-100])
+    data = "--data", "multinet11/dataset.h5"
+    outcome = run_in(desk, "evaluate", "--weights", path, "--setup", "setup.toml", *data)
+    outcome.assert_refused("cut.safetensors is no complete safetensors file")
+
+
+def test_data_that_are_neither_named_nor_beside_the_weights_are_asked_for(run: Run, desk: Path, tmp_path: Path) -> None:
+    run("evaluate").assert_refused("--data")
+    (tmp_path / "w.safetensors").write_bytes((desk / "multinet11/weights.safetensors").read_bytes())
+    run("evaluate", "--weights", "w.safetensors", "--setup", desk / "setup.toml").assert_refused("beside", "--data")
+
+
+def test_data_that_were_changed_since_have_no_bound(desk: Path, tmp_path: Path) -> None:
+    """Their checksum is right, but they are not what this version simulates."""
+    path = tmp_path / "other.h5"
+    path.write_bytes((desk / "multinet11/dataset.h5").read_bytes())
+    with h5py.File(path, "r+") as file:
+        file.attrs["dataset_spec"] = json.dumps(json.loads(file.attrs["dataset_spec"]) | {"centered": False})
+    evaluate(desk, "multinet11", "--data", path, "--fit", 0).assert_refused("make the dataset again")
+
+
+def test_ctrl_c_leaves_nothing_behind(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("stedalign.evaluation.judging.judge", interrupted)
+    evaluate(desk, "multinet11").assert_refused("stopped by Ctrl-C", code=1)

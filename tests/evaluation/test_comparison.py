@@ -1,0 +1,141 @@
+"""A network beside its baselines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from stedalign.evaluation.bounds import Linearized
+from stedalign.evaluation.comparison import (
+    BOUND,
+    FIT,
+    HYBRID,
+    NETWORK,
+    SWEEP_PHOTONS,
+    Comparison,
+    binned,
+)
+from stedalign.evaluation.judging import judge, trained_noise
+from stedalign.evaluation.known_pictures import KnownPictures
+from stedalign.evaluation.open_loop import WAVEFRONT
+from stedalign.files import json_text
+from stedalign.imaging.sections import PLANES
+from stedalign.networks.network import Network
+from stedalign.networks.outputs import Outputs
+from stedalign.optics.wavefront import ModeSet
+from stedalign.training.spec import NoiseSpec
+
+Make = Callable[[KnownPictures], Network]
+BRIGHT = NoiseSpec(photons=2000)
+
+
+@pytest.fixture(scope="module")
+def linearized(eleven: KnownPictures) -> Linearized:
+    return Linearized(eleven, 12, BRIGHT.background_fraction)
+
+
+@pytest.fixture
+def compared(eleven: KnownPictures, oracle: Make) -> Comparison:
+    return judge(oracle(eleven), eleven, BRIGHT, fits=12)
+
+
+def test_the_fit_of_easy_pictures_reaches_the_bound(compared: Comparison) -> None:
+    bound = compared.bounds[BOUND][WAVEFRONT]
+    for name in (FIT, HYBRID):
+        found = compared.results[name].quantities[WAVEFRONT]
+        # 12 x 11 standard normal numbers: their rms stays within 3 standard errors of 1.
+        assert found.rms_total / bound.rms_total == pytest.approx(1, abs=3 / np.sqrt(2 * 132))
+        assert found.median_total < 1.3 * bound.median_total
+
+
+def test_a_network_that_knows_the_answer_has_no_error(compared: Comparison) -> None:
+    assert compared.results[NETWORK].quantities[WAVEFRONT].rms_total < 1e-6
+    assert compared.results[NETWORK].correlations.min() > 0.98
+
+
+def test_everything_that_is_drawn_is_in_the_json(compared: Comparison) -> None:
+    figures = json.loads(json_text(compared.to_json() | {"pictures": compared.pictures_json()}))
+    assert set(figures["estimators"]) == {NETWORK, FIT, HYBRID}
+    assert set(figures["against_strength"][WAVEFRONT]) == {NETWORK, FIT, HYBRID, BOUND}
+    medians = figures["against_photons"]["median_total"][WAVEFRONT]
+    assert {name: len(values) for name, values in medians.items()} == dict.fromkeys(
+        (NETWORK, FIT, HYBRID, BOUND), len(SWEEP_PHOTONS)
+    )
+    assert np.shape(figures["pictures"][FIT][WAVEFRONT]) == (12, 11)
+    assert set(figures["pictures"]["examples"]) == {"best", "median", "worst"}
+
+
+def test_without_noise_there_are_neither_fits_nor_a_bound(eleven: KnownPictures, oracle: Make) -> None:
+    compared = judge(oracle(eleven), eleven, NoiseSpec(photons=0), fits=0)
+    assert set(compared.results) == {NETWORK}
+    assert compared.bounds == {}
+
+
+def test_the_seed_decides_the_noise(eleven: KnownPictures) -> None:
+    first, again, other = (eleven.counts(BRIGHT, seed, count=2) for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_the_bound_falls_with_the_root_of_the_photons(linearized: Linearized) -> None:
+    one, four = (linearized.bounds(NoiseSpec(photons=photons))[WAVEFRONT] for photons in (500, 2000))
+    np.testing.assert_allclose(one.sigma, 2 * four.sigma, rtol=1e-6)
+
+
+def test_one_section_tells_less_than_three(linearized: Linearized) -> None:
+    three, one = (linearized.bounds(BRIGHT, planes)[WAVEFRONT] for planes in (PLANES, ("xy",)))
+    assert (one.totals > 1.2 * three.totals).all()
+
+
+def test_an_uneven_background_raises_the_bound(linearized: Linearized) -> None:
+    even, uneven = (
+        linearized.bounds(NoiseSpec(photons=2000, background=background))[WAVEFRONT] for background in (0, 20)
+    )
+    assert (uneven.totals > 1.2 * even.totals).all()
+
+
+def test_what_is_known_has_no_variance_and_helps_the_rest(load: Callable[..., KnownPictures]) -> None:
+    twelve = ModeSet.report12()
+    known = load(Outputs(twelve), modes=twelve.pairs, centered=False)
+    free = replace(known, held=torch.zeros_like(known.held))
+    defocus = twelve.pairs.index([2, 0])
+    still, displaced = (Linearized(each, 12, 0.02).bounds(BRIGHT)[WAVEFRONT] for each in (known, free))
+    assert (displaced.median >= 0.999 * still.median).all()
+    assert displaced.median[defocus] > 5 * still.median[defocus]
+
+
+def test_the_shift_that_centered_a_picture_is_found_again(eleven: KnownPictures) -> None:
+    phase = eleven.true_phase(12)
+    np.testing.assert_allclose(phase[:, :11], eleven.waves, atol=1e-7)
+    assert float(phase[:, eleven.model.shift].abs().max()) > 1
+    with torch.no_grad():
+        torch.testing.assert_close(eleven.model.intensity(phase), eleven.images, rtol=0, atol=1e-5)
+
+
+def test_pictures_that_this_version_would_not_make_have_no_bound(eleven: KnownPictures) -> None:
+    other = replace(eleven, images=eleven.images.roll(1, dims=-1))
+    with pytest.raises(ValueError, match="make the dataset again"):
+        other.true_phase(2)
+
+
+@pytest.mark.parametrize(
+    ("record", "photons"),
+    [({"train_spec": {"noise": {"photons": 50.0}}}, 50), ({"train_spec": {}}, 350), ({}, 350)],
+)
+def test_the_noise_is_that_of_the_training(record: dict[str, object], photons: float) -> None:
+    network = Network(torch.nn.Identity(), Outputs(ModeSet.default()), record)
+    assert trained_noise(network) == NoiseSpec(photons=photons)
+
+
+def test_bins_are_filled_alike_and_ordered_by_strength() -> None:
+    strengths = np.random.default_rng(0).permutation(np.arange(48.0))
+    found = binned(strengths, 10 * strengths)
+    assert found["strength"] == [5.5, 17.5, 29.5, 41.5]
+    assert found["median"] == [55, 175, 295, 415]
+    assert (np.array(found["low"]) < found["median"]).all()
+    assert binned(np.array([0.3]), np.array([2.0])) == {"strength": [0.3], "low": [2], "median": [2], "high": [2]}

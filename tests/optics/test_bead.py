@@ -1,0 +1,56 @@
+"""Beads and blurs as sums of coherent beams, against averages over displaced pictures."""
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from stedalign.imaging.sections import Sampling
+from stedalign.optics.beam import Beam, Objective
+from stedalign.optics.focus import BLUR, Focus
+from stedalign.optics.wavefront import ModeSet
+
+MODES = ModeSet.of([(2, 2), (3, -1), (4, 0)])
+TARGETS = Sampling(samples=16, pixel_nm=(70.0, 60.0, 90.0)).targets()
+WAVES = [0.06, -0.08, 0.05]
+
+
+def intensities(focus: Focus, shifts: NDArray[np.float64], free: tuple[float, ...] = ()) -> torch.Tensor:
+    """(shifts, 3 x pixels) for the wavefront ``WAVES``."""
+    rows = np.concatenate([np.tile(WAVES, (len(shifts), 1)), shifts, np.tile(free, (len(shifts), 1))], axis=1)
+    return torch.cat(focus(torch.from_numpy(rows)), dim=1)
+
+
+def blurred(sigma_nm: float) -> torch.Tensor:
+    """By Gauss-Hermite quadrature over displacements along x, y and z."""
+    node, weight = np.polynomial.hermite_e.hermegauss(7)
+    places = np.stack(np.meshgrid(node, node, node), axis=-1).reshape(-1, 3)
+    weights = np.einsum("i,j,k->ijk", weight, weight, weight).ravel() / weight.sum() ** 3
+    sharp = Focus(Objective(), Beam(), MODES, TARGETS, bead_diameter_nm=80, tolerance=1e-6, strength_waves=0.15)
+    return torch.from_numpy(weights) @ intensities(sharp, places * sigma_nm)
+
+
+@pytest.fixture(scope="module")
+def blurring() -> Focus:
+    free = {BLUR: 40.0**2}
+    return Focus(
+        Objective(), Beam(), MODES, TARGETS, bead_diameter_nm=80, free=free, tolerance=1e-5, strength_waves=0.15
+    )
+
+
+@pytest.mark.parametrize("sigma_nm", [0.0, 12.0, 40.0])
+def test_a_blur_is_the_average_over_displaced_pictures(blurring: Focus, sigma_nm: float) -> None:
+    found = intensities(blurring, np.zeros((1, 3)), (sigma_nm**2,))[0]
+    reference = blurred(sigma_nm)
+    assert torch.linalg.norm(found - reference) < 3e-5 * torch.linalg.norm(reference)
+
+
+def test_pictures_of_one_batch_have_their_own_blurs(blurring: Focus) -> None:
+    rows = torch.tensor([[*WAVES, 0.0, 0.0, 0.0, variance] for variance in (0.0, 400.0, 1600.0)], dtype=torch.float64)
+    together, alone = blurring(rows)[0], torch.cat([blurring(row[None])[0] for row in rows])
+    assert torch.allclose(together, alone, atol=1e-9)
+
+
+def test_a_blur_beyond_what_the_series_follow_is_refused() -> None:
+    with pytest.raises(ValueError, match="blur_nm2 must lie between 0 and"):
+        Focus(Objective(), Beam(), MODES, TARGETS, free={BLUR: 1e6})

@@ -1,0 +1,72 @@
+"""Drifting targets, pixel sizes that are off, and the Jacobian of everything that may differ between pictures."""
+
+import numpy as np
+import pytest
+import torch
+
+from stedalign.imaging.sections import Sampling
+from stedalign.optics.beam import Beam, Objective
+from stedalign.optics.focus import BLUR, PIXEL_ERRORS, Focus
+from stedalign.optics.targets import Points, plane
+from stedalign.optics.wavefront import ModeSet
+
+MODES = ModeSet.of([(2, 2), (3, -1), (4, 0)])
+PIXELS = (70.0, 60.0, 90.0)
+WAVES = [0.06, -0.08, 0.05]
+OPTICS = Objective(), Beam(), MODES
+ACCURACY = {"tolerance": 1e-6, "strength_waves": 0.15}
+
+
+def sampling(stretch: tuple[float, ...] = (0.0, 0.0, 0.0), *, integrate: bool = False) -> Sampling:
+    x, y, z = (pixel * (1 + error) for pixel, error in zip(PIXELS, stretch, strict=True))
+    return Sampling(samples=16, pixel_nm=(x, y, z), integrate=integrate)
+
+
+def distance(found: torch.Tensor, reference: torch.Tensor) -> float:
+    return float(torch.linalg.norm(found - reference) / torch.linalg.norm(reference))
+
+
+@pytest.mark.parametrize("integrate", [False, True])
+def test_a_pixel_error_is_a_setup_with_other_pixels(integrate: bool) -> None:
+    errors = (0.05, -0.04, 0.03)
+    focus = Focus(*OPTICS, sampling(integrate=integrate).targets(), free=dict.fromkeys(PIXEL_ERRORS, 0.05), **ACCURACY)
+    found = focus(torch.tensor([[*WAVES, 5.0, -9.0, 20.0, *errors]], dtype=torch.float64))
+    other = Focus(*OPTICS, sampling(errors, integrate=integrate).targets(), **ACCURACY)
+    reference = other(torch.tensor([[*WAVES, 5.0, -9.0, 20.0]], dtype=torch.float64))
+    for ours, theirs in zip(found, reference, strict=True):
+        assert distance(ours / focus.scale, theirs / other.scale) < 1e-5
+
+
+def test_targets_that_drift_are_shifted_one_by_one() -> None:
+    drifts = [[10.0, -20.0, 5.0], [-7.0, 0.0, 30.0], [0.0, 12.0, -25.0]]
+    shift = np.array([15.0, 3.0, -8.0])
+    targets = sampling().targets()
+    focus, steady = Focus(*OPTICS, targets, drifting=True, **ACCURACY), Focus(*OPTICS, targets, **ACCURACY)
+    found = focus(torch.tensor([[*WAVES, *shift, *np.ravel(drifts)]], dtype=torch.float64))
+    for index, drift in enumerate(drifts):
+        moved = torch.tensor([[*WAVES, *(shift + drift)]], dtype=torch.float64)
+        assert torch.allclose(found[index], steady(moved)[index], atol=1e-9)
+
+
+def test_the_jacobian_of_all_parameters_is_that_of_automatic_differentiation() -> None:
+    free = {"mask_offset_x": 0.1, BLUR: 900.0, "pixel_error_z": 0.05, "taper": 1.0, "pixel_error_x": 0.05}
+    focus = Focus(
+        *OPTICS, sampling().targets(), bead_diameter_nm=80, free=free, drifting=True, tolerance=1e-3, strength_waves=0.1
+    )
+    rows = torch.zeros(2, focus.steering + len(free), dtype=torch.float64)
+    rows[:, : focus.steering] = 0.03 * torch.arange(2 * focus.steering).reshape(2, -1).cos()
+    rows[:, focus.steering :] = torch.tensor([[0.05, 300.0, 0.01, 0.4, -0.03], [-0.03, 10.0, -0.05, 0.9, 0.02]])
+    values, slopes = focus.jacobian(rows)
+    for index, (value, slope) in enumerate(zip(values, slopes, strict=True)):
+        assert torch.allclose(value, focus(rows)[index], atol=1e-12)
+        automatic = torch.func.jacfwd(lambda given, index=index: focus(given)[index])(rows)
+        for row in range(2):
+            expected = automatic[row, :, row].T
+            assert torch.allclose(slope[row], expected, atol=1e-9 * float(expected.abs().max()))
+
+
+def test_pixel_errors_of_targets_without_pixels_are_refused() -> None:
+    tilted = plane((1, 0, 1), (0, 1, 0), 8, 60.0)
+    for target in (Points(np.zeros((1, 3))), tilted):
+        with pytest.raises(ValueError, match="pixel size need targets along x, y, z"):
+            Focus(*OPTICS, [target], free={"pixel_error_x": 0.05})

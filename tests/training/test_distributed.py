@@ -1,0 +1,174 @@
+"""Training in several processes: the same network as in one, told and written by the first alone."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from stedalign.dataset.generate import generate
+from stedalign.dataset.spec import DatasetSpec
+from stedalign.imaging.detector import Bead
+from stedalign.imaging.forward import ForwardSpec
+from stedalign.imaging.sections import Sampling
+from stedalign.training.processes import Processes, together
+from stedalign.training.run import Result, train
+from stedalign.training.spec import TrainSpec
+
+FORWARD = ForwardSpec(bead=Bead(diameter_nm=0), sampling=Sampling(samples=16, pixel_nm=(110.0, 110.0, 110.0)))
+# 52 pictures to train in batches of 8, the last of which has 4; 7 to validate, an odd number.
+DATA = DatasetSpec(samples=66, modes=((2, 2), (3, 1)))
+SPEC = TrainSpec(epochs=2, batch_size=8, seed=1, dataset=DATA)
+SETUP = "[sampling]\nsamples = 16\npixel_nm = [110.0, 110.0, 110.0]\n[bead]\ndiameter_nm = 0.0\n"
+RECIPE = "epochs = 1000\nbatch_size = 8\n[dataset]\nsamples = 64\nmodes = [[2, 2]]\n"
+SECONDS = 240
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _without_dropout() -> Iterator[None]:
+    """Each process draws its own dropout; without it, only rounding is left to differ."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nn, "Dropout", lambda _: nn.Identity())
+        yield
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return generate(DATA, FORWARD, tmp_path_factory.mktemp("data") / "data.h5")
+
+
+@pytest.fixture(scope="module")
+def alone(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Result:
+    return train(SPEC, FORWARD, tmp_path_factory.mktemp("alone"), data, progress=False)
+
+
+def curves(folder: Path) -> list[float]:
+    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return [line[name] for line in lines for name in ("epoch", "train_loss", "val_loss", "val_error_milliwaves")]
+
+
+def test_two_processes_train_the_network_of_one(alone: Result, data: Path, tmp_path: Path) -> None:
+    result = train(SPEC, FORWARD, tmp_path, data, progress=False, devices=2)
+    assert curves(tmp_path) == pytest.approx(curves(alone.run_folder), rel=1e-5)
+    assert result.test_loss == pytest.approx(alone.test_loss, rel=1e-5)
+    ours, theirs = (
+        torch.load(each / "checkpoints/last.ckpt", weights_only=True) for each in (tmp_path, alone.run_folder)
+    )
+    for name, weights in ours["state_dict"].items():
+        torch.testing.assert_close(weights, theirs["state_dict"][name], rtol=1e-4, atol=1e-5)
+
+
+def test_two_processes_go_on_where_one_stopped(alone: Result, data: Path, tmp_path: Path) -> None:
+    train(SPEC.model_copy(update={"epochs": 1}), FORWARD, tmp_path, data, progress=False)
+    train(SPEC, FORWARD, tmp_path, data, resume=tmp_path, progress=False, devices=2)
+    assert curves(tmp_path) == pytest.approx(curves(alone.run_folder), rel=1e-5)
+
+
+def test_what_the_first_process_refuses_ends_all(alone: Result, data: Path) -> None:
+    with pytest.raises(ValueError, match="3 processes cannot share batches of 8 evenly"):
+        train(SPEC, FORWARD, alone.run_folder, data, progress=False, devices=3)
+    assert not multiprocessing.active_children()
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Path:
+    (tmp_path / "setup.toml").write_text(SETUP)
+    (tmp_path / "train.toml").write_text(RECIPE)
+    return tmp_path
+
+
+def start(desk: Path, *arguments: str, **variables: str) -> subprocess.Popen[str]:
+    # A shell starts background jobs with SIGINT ignored; the handler undoes that.
+    program = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from stedalign.cli.main import main
+main()
+"""
+    command = [sys.executable, "-c", program, "train", "train.toml", "--setup", "setup.toml", *arguments]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, cwd=desk, env=os.environ | variables, text=True, **pipes)
+
+
+def test_of_two_nodes_the_first_alone_makes_the_data_writes_and_tells(desk: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = str(server.getsockname()[1])
+    variables = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "LOCAL_RANK": "0"}
+    arguments = ("--nodes", "2", "--epochs", "1", "--json")
+    # The second one names another folder, in which nothing must come to lie.
+    nodes = [
+        start(desk, *arguments, "--out", name, **variables, NODE_RANK=rank)
+        for rank, name in (("0", "run"), ("1", "no"))
+    ]
+    outputs = [node.communicate(timeout=SECONDS) for node in nodes]
+    assert [node.returncode for node in nodes] == [0, 0]
+    assert [err for _, err in outputs] == ["", ""]
+    assert json.loads(outputs[0][0])["run_folder"] == "run"
+    assert outputs[1][0] == ""
+    assert {path.name for path in desk.iterdir()} == {"run", "setup.toml", "train.toml"}
+    assert {"dataset.h5", "log.jsonl", "results.json", "weights.safetensors"} <= {
+        path.name for path in (desk / "run").iterdir()
+    }
+    assert len(list((desk / "run/tensorboard").glob("events.*"))) == 1
+    assert len((desk / "run/log.jsonl").read_text().splitlines()) == 1
+
+
+def test_ctrl_c_ends_all_processes_and_tells_in_one_line_what_is_kept(desk: Path) -> None:
+    with start(desk, "--devices", "2", "--out", "run", "--json") as process:
+        deadline = time.monotonic() + SECONDS
+        while not (desk / "run/checkpoints/last.ckpt").exists() and process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        # The pipes are closed when the last process that holds them has ended.
+        out, err = process.communicate(timeout=SECONDS)
+    assert (process.returncode, out) == (1, "")
+    assert err.startswith("stedalign: stopped: ")
+    assert err.endswith("of 1000 epochs are kept; resume run to go on\n")
+    assert err.count("\n") == 1
+
+
+def test_one_process_meets_nobody() -> None:
+    with together(1, 1, int) as processes:
+        assert processes == Processes()
+        assert processes.first(lambda: 3) == 3
+        processes.leave_to_first()
+
+
+def test_the_others_leave_to_the_first() -> None:
+    with pytest.raises(SystemExit):
+        Processes(devices=2, rank=1).leave_to_first()
+
+
+@pytest.mark.parametrize(("gpus", "count"), [(0, 1), (1, 1)])
+def test_auto_takes_all_gpus_or_the_cpu(monkeypatch: pytest.MonkeyPatch, gpus: int, count: int) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    with together("auto", 1, int) as processes:
+        assert processes.world == count
+
+
+def test_more_devices_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(ValueError, match="4 devices were asked for, and there are 2 GPUs"), together(4, 1, int):
+        pass
+
+
+def test_one_of_several_started_processes_does_not_train_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    with (
+        pytest.raises(ValueError, match="this is one of 4 processes, not of 1 on each of 1 nodes"),
+        together(1, 1, int),
+    ):
+        pass

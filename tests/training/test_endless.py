@@ -1,0 +1,99 @@
+"""Pictures simulated while training."""
+
+import pytest
+import torch
+
+from stedalign.imaging.forward import ForwardModel, ForwardSpec
+from stedalign.imaging.sections import Sampling
+from stedalign.networks.outputs import Outputs
+from stedalign.optics.beam import Beam
+from stedalign.optics.patterns import Pattern
+from stedalign.optics.wavefront import ModeSet
+from stedalign.training.endless import EndlessBatches, EndlessPictures, add_counts, fixed_batches
+from stedalign.training.spec import SimulationSpec
+
+MODES = ModeSet.of([(2, 2), (3, 1), (4, 0)])
+FORWARD = ForwardSpec(sampling=Sampling(samples=16, pixel_nm=(100.0, 100.0, 120.0)))
+OUTPUTS = Outputs(MODES, mask_offset=True, shift=True, sigma=True)
+QUIET = {
+    **dict.fromkeys(("shift_nm", "drift_nm", "mask_offset", "taper", "fill_center", "ellipticity_deg"), 0.0),
+    "blur_nm": 0.0,
+    "pixel_error": 0.0,
+}
+
+
+def spec(**changes: object) -> SimulationSpec:
+    return SimulationSpec.parse({"epoch": 32, "pool": 16, "modes": MODES.pairs} | changes)
+
+
+@pytest.fixture(scope="module")
+def source() -> EndlessPictures:
+    return EndlessPictures(spec(), FORWARD, OUTPUTS, binning=1)
+
+
+def test_labels_are_the_parameters_of_the_picture() -> None:
+    quiet = EndlessPictures(spec(**QUIET), FORWARD, Outputs(MODES, shift=True), binning=1)
+    pictures, labels = quiet.draw(8, torch.Generator().manual_seed(0))
+    parameters = labels.clone()
+    parameters[:, : len(MODES)] /= torch.tensor(MODES.norms)
+    reference = ForwardModel(FORWARD, MODES, tolerance=1e-5).intensity(parameters)
+    assert torch.allclose(pictures, reference, atol=0.02)
+
+
+def test_instruments_differ(source: EndlessPictures) -> None:
+    pictures, labels = source.draw(64, torch.Generator().manual_seed(0))
+    assert set(source.focus.free) >= {"taper", "mask_offset_x", "ellipticity_deg", "blur_nm2", "pixel_error_z"}
+    assert labels.shape == (64, len(MODES) + 2 + 3)
+    assert labels[:, len(MODES) : len(MODES) + 2].abs().max() <= 0.15
+    assert torch.isfinite(pictures).all()
+
+
+def test_a_stack_holds_the_sections_planes() -> None:
+    """Its middle lies between two planes, so the mean of these is about the xy section."""
+    quiet, outputs = spec(**QUIET, peak_waves=0.02), Outputs(MODES)
+    sections, stacks = (EndlessPictures(quiet, FORWARD, outputs, binning=2, stack=stack) for stack in (0, 32))
+    sections, labels = sections.draw(4, torch.Generator().manual_seed(0))
+    stacks, same = stacks.draw(4, torch.Generator().manual_seed(0))
+    assert stacks.shape == (4, 32, 8, 8)
+    assert torch.equal(labels, same)
+    assert torch.allclose(stacks[:, 15:17].mean(1), sections[:, 0], atol=0.02)
+
+
+def test_what_an_instrument_does_not_have_does_not_vary() -> None:
+    forward = FORWARD.model_copy(update={"beam": Beam(pattern=Pattern(kind="flat"))})
+    free = EndlessPictures(spec(), forward, Outputs(MODES), binning=1).focus.free
+    assert "mask_offset_x" not in free
+    assert "taper" in free
+
+
+def test_binned_pixels_hold_the_sum_of_their_counts() -> None:
+    one = spec(photons=(200.0, 200.0), background=(0.1, 0.1))
+    pictures = torch.full((50, 3, 8, 8), 0.4)
+    counts = add_counts(pictures, one, 2, torch.Generator().manual_seed(0))
+    assert torch.equal(counts, counts.round())
+    assert float(counts.mean()) == pytest.approx(4 * 200 * 0.5, rel=0.01)
+    assert float(counts.var()) == pytest.approx(4 * 200 * 0.5, rel=0.05)
+
+
+def test_the_same_seed_gives_the_same_epochs_and_another_seed_others(source: EndlessPictures) -> None:
+    def epochs(seed: int) -> torch.Tensor:
+        batches = EndlessBatches(source, 16, seed)
+        return torch.cat([pictures for _ in range(2) for pictures, _ in batches])
+
+    first = epochs(1)
+    assert len(first) == 64
+    assert torch.equal(first, epochs(1))
+    assert not torch.equal(first, epochs(2))
+
+
+def test_pictures_are_shown_as_often_as_asked_and_then_replaced(source: EndlessPictures) -> None:
+    batches = EndlessBatches(source, 16, 0)
+    labels = torch.cat([labels for _ in range(20) for _, labels in batches])
+    _, shown = torch.unique(labels, dim=0, return_counts=True)
+    assert float(shown.double().mean()) == pytest.approx(source.spec.shown, rel=0.2)
+
+
+def test_validation_pictures_stay_the_same(source: EndlessPictures) -> None:
+    first, again = (fixed_batches(source, 20, 16, 3) for _ in range(2))
+    assert [len(labels) for _, labels in first] == [10, 10]
+    assert all(torch.equal(one[0], other[0]) for one, other in zip(first, again, strict=True))
