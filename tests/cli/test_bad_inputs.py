@@ -35,8 +35,9 @@ def test_every_command_refuses_a_bad_setup(run, tmp_path, flat_picture, command)
 
 
 def save_weights(path: Path, setup: Setup, modes: ModeSet) -> None:
-    module = build("multinet11", len(modes), setup.sampling.samples)
-    save_network(path, module, Origin("multinet11", setup.forward, Outputs(modes)))
+    outputs = Outputs(modes)
+    module = build("multinet11", outputs, setup.forward)
+    save_network(path, module, Origin("multinet11", setup.forward, outputs))
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +71,7 @@ def test_weights_of_another_mode_set_are_refused_with_both(with_weights, tmp_pat
 
 def test_weights_for_the_mask_offset_alone_cannot_start_an_estimate(with_weights, tmp_path, sixteen):
     outputs = Outputs(None, mask_offset=True)
-    module = build("offsetnet2", len(outputs), sixteen.sampling.samples)
+    module = build("offsetnet2", outputs, sixteen.forward)
     save_network(tmp_path / "weights.safetensors", module, Origin("offsetnet2", sixteen.forward, outputs))
     with_weights().assert_refused("for the mask offset alone", str(sixteen.modes))
 

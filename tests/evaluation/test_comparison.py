@@ -76,10 +76,11 @@ def test_without_noise_there_are_neither_fits_nor_a_bound(eleven: KnownPictures,
     assert compared.bounds == {}
 
 
-def test_the_seed_decides_the_noise(eleven: KnownPictures) -> None:
-    first, again, other = (eleven.counts(BRIGHT, seed, count=2) for seed in (1, 1, 2))
-    assert torch.equal(first, again)
-    assert not torch.equal(first, other)
+def test_seed_and_place_decide_the_noise_of_a_picture(eleven: KnownPictures) -> None:
+    uneven = NoiseSpec(background=2)
+    first, fewer, other = eleven.counts(uneven, 1), eleven.counts(uneven, 1, count=2), eleven.counts(uneven, 2)
+    assert torch.equal(first[:2], fewer)
+    assert not torch.equal(first[:2], other[:2])
 
 
 def test_the_bound_falls_with_the_root_of_the_photons(linearized: Linearized) -> None:

@@ -10,6 +10,9 @@ from stedalign.optics.focus import BLUR, PIXEL_ERRORS, Focus
 from stedalign.optics.targets import Points, plane
 from stedalign.optics.wavefront import ModeSet
 
+# Forward differentiation makes torch load a module of its own that is deprecated.
+pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
+
 MODES = ModeSet.of([(2, 2), (3, -1), (4, 0)])
 PIXELS = (70.0, 60.0, 90.0)
 WAVES = [0.06, -0.08, 0.05]

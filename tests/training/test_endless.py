@@ -42,7 +42,7 @@ def test_labels_are_the_parameters_of_the_picture() -> None:
 
 def test_instruments_differ(source: EndlessPictures) -> None:
     pictures, labels = source.draw(64, torch.Generator().manual_seed(0))
-    assert set(source.focus.free) >= {"taper", "mask_offset_x", "ellipticity_deg", "blur_nm2", "pixel_error_z"}
+    assert set(source.focus.free) >= {"taper", "mask_offset_x", "leak_real", "blur_nm2", "pixel_error_z"}
     assert labels.shape == (64, len(MODES) + 2 + 3)
     assert labels[:, len(MODES) : len(MODES) + 2].abs().max() <= 0.15
     assert torch.isfinite(pictures).all()

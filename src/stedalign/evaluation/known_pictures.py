@@ -84,8 +84,12 @@ class KnownPictures:
         return bool(self.held[self.model.shift].all())
 
     def counts(self, noise: NoiseSpec, seed: int, count: int | None = None) -> Tensor:
-        """The first ``count`` pictures with noise, (count, 3, N, N)."""
-        return add_noise(self.images[:count], noise, torch.Generator().manual_seed(seed))
+        """The first ``count`` pictures with noise, (count, 3, N, N); each one's depends on seed and place alone."""
+        generator, noisy = torch.Generator(), torch.empty_like(self.images[:count])
+        for place, image in enumerate(self.images[:count]):
+            own = np.random.SeedSequence([seed, place]).generate_state(1)
+            noisy[place] = add_noise(image, noise, generator.manual_seed(int(own[0])))
+        return noisy
 
     def true_phase(self, count: int) -> Tensor:
         """Modes, shifts and the beam's parameters of the first pictures, (count, modes + 3 + free).

@@ -18,7 +18,7 @@ from stedalign.evaluation.report import draw_planes, save
 Floats = NDArray[np.float64]
 UNITS = {WAVEFRONT: ("mλ", 1e3), MASK_OFFSET: ("pupil radii", 1.0)}
 NAMES = {WAVEFRONT: "wavefront", MASK_OFFSET: "mask offset"}
-MARKERS = {NETWORK: ("o", 4), FIT: ("s", 7), HYBRID: ("^", 4)}
+MARKERS = {NETWORK: ("o", 4), FIT: ("s", 6), HYBRID: ("^", 4)}
 """Shapes and sizes: the fits often agree, and the second must not hide the first."""
 COLUMNS, BINS = 4, 8
 PLAIN = FuncFormatter(lambda value, _: f"{value:g}")
@@ -174,7 +174,10 @@ def _draw_errors(axes: Axes, found: Comparison, quantity: str) -> None:
     axes.tick_params(labelsize=7)
     if quantity == WAVEFRONT:
         axes.tick_params(axis="x", rotation=60)
-    axes.legend(fontsize=7, loc="center right")
+    low, high = axes.get_ylim()
+    # A decade on top for the legend.
+    axes.set_ylim(low, 10 * high)
+    axes.legend(fontsize=7, loc="upper right")
     axes.grid(alpha=0.3)
 
 

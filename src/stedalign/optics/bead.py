@@ -55,7 +55,10 @@ class Blur(torch.nn.Module):
         self.register_buffer("series", torch.from_numpy(terms.reshape(np.shape(values))))
 
     def forward(self, variance_nm2: Tensor) -> Tensor:
-        """Factors (B, C, J) for variances (B,) along each axis; any square root of the operator has the same focus."""
+        """Factors (B, C, J) in double precision for variances (B,) along each axis.
+
+        Any square root of the operator has the same focus.
+        """
         place = 2 * variance_nm2.double() / self.largest_nm2 - 1
         powers = [torch.ones_like(place), place]
         for _ in range(2, TABLE):
@@ -63,7 +66,7 @@ class Blur(torch.nn.Module):
         operator = torch.tensordot(torch.stack(powers, dim=1), self.series.double(), dims=1)
         floor = JITTER * torch.eye(operator.shape[-1], dtype=operator.dtype, device=operator.device)
         root = torch.linalg.cholesky(operator + floor * operator.diagonal(dim1=1, dim2=2).sum(-1)[:, None, None])
-        return root.mT.to(self.basis) @ self.basis
+        return root.mT @ self.basis.double()
 
 
 class _Operator:

@@ -158,13 +158,10 @@ class Polarization(Spec):
             raise ValueError('a polarization map needs both kind = "file" and file = "..."')
         return self
 
-    def field(
-        self, x: Array, y: Array, ellipticity_deg: Any = None, azimuth_deg: Any = None
-    ) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+    def field(self, x: Array, y: Array) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
         """Real and imaginary part of Ex, and those of Ey, at pupil points (pupil radii); each of x's shape.
 
-        ``ellipticity_deg`` and ``azimuth_deg`` (numbers or arrays that broadcast with x) stand in for the ellipse's
-        own. Raises ``ValueError`` where a map's file is missing, has changed or holds no map.
+        Raises ``ValueError`` where a map's file is missing, has changed or holds no map.
         """
         xp, zero = namespace(x), x * 0.0 + y * 0.0
         if self.kind == "file":
@@ -173,16 +170,20 @@ class Polarization(Spec):
         if self.kind != "uniform":
             azimuth = xp.arctan2(y, x) + (np.pi / 2 if self.kind == "azimuthal" else 0.0)
             return (xp.cos(azimuth), zero), (xp.sin(azimuth), zero)
-        chi = np.pi / 180 * (zero + (self.ellipticity_deg if ellipticity_deg is None else ellipticity_deg))
-        psi = np.pi / 180 * (zero + (self.azimuth_deg if azimuth_deg is None else azimuth_deg))
+        chi, psi = zero + np.radians(self.ellipticity_deg), zero + np.radians(self.azimuth_deg)
         along, across = xp.cos(chi), xp.sin(chi)
         return (along * xp.cos(psi), -across * xp.sin(psi)), (along * xp.sin(psi), across * xp.cos(psi))
 
     @property
     def jones(self) -> NDArray[np.complex128]:
-        """Unit Jones vector (Ex, Ey) of the ellipse, for the kernel exp(+ikr), that is exp(-i omega t) in time."""
+        """Unit Jones vector (Ex, Ey) of the ellipse, for the kernel exp(+ikr), that is exp(-i omega t) in time.
+
+        Raises ``ValueError`` for a polarization that is not the same everywhere.
+        """
+        if self.kind != "uniform":
+            raise ValueError(f"a {self.kind} polarization has no Jones vector of its own")
         origin = np.zeros(())
-        (x_real, x_imag), (y_real, y_imag) = self.model_copy(update={"kind": "uniform"}).field(origin, origin)
+        (x_real, x_imag), (y_real, y_imag) = self.field(origin, origin)
         return np.array([x_real + 1j * x_imag, y_real + 1j * y_imag])
 
 

@@ -23,6 +23,8 @@ Nodes = tuple[int, int]
 
 RULES: tuple[Nodes, ...] = (16, 32), (24, 48), (36, 72), (54, 108), (80, 160), (120, 240), (180, 360), (270, 540)
 WIDEST_GRIDS: tuple[Nodes, ...] = (64, 192), (128, 384)
+FARTHEST_CORE = 0.8
+"""Pupil radii: nearer to the edge the rays around the mask's core become too uneven for a rule of sensible size."""
 SHARE = 0.1
 """Part of the tolerance that each choice may use up."""
 
@@ -44,12 +46,7 @@ def check_free(beam: Beam, free: Mapping[str, float]) -> None:
     unknown = [name for name in free if name not in BEAM_PARAMETERS]
     if unknown:
         raise ValueError(f"no beam has a parameter {', '.join(unknown)}; known: {', '.join(BEAM_PARAMETERS)}")
-    idle = [
-        name
-        for name in free
-        if (name.startswith("mask_offset") and beam.pattern.kind == "flat")
-        or (name in ("ellipticity_deg", "azimuth_deg") and beam.polarization.kind != "uniform")
-    ]
+    idle = [name for name in free if name.startswith("mask_offset") and beam.pattern.kind == "flat"]
     if idle:
         raise ValueError(f"{', '.join(idle)} would change nothing in this beam")
     if free and beam.overlay is not None:
@@ -58,7 +55,7 @@ def check_free(beam: Beam, free: Mapping[str, float]) -> None:
         raise ValueError("the largest deviation of a free beam parameter must be a positive number")
     offsets = "mask_offset_x", "mask_offset_y"
     farthest = math.hypot(*(abs(beam_parameter(beam, name)) + free.get(name, 0.0) for name in offsets))
-    limit = beam.stop_radius or 0.8
+    limit = beam.stop_radius or FARTHEST_CORE
     if any(name in free for name in offsets) and farthest >= limit:
         raise ValueError(
             f"a mask offset of up to {farthest:.2g} pupil radii is too far; it must stay below {limit:.2g}"

@@ -94,9 +94,9 @@ class PolarGrid(torch.nn.Module):
         """The same from ``moments`` of the waves, of at least as many degrees and orders as the grid has."""
         nodes: Tensor | float = 0.0
         for parity, part in enumerate(found):
-            back = self.from_order[:, parity::2]
+            back = self.from_order[:, parity::2].to(part)
             ours = part[:, :, : self.radial, :, : back.shape[1]].flatten(3)
-            nodes = nodes + self.from_degree[:, parity::2] @ (ours @ back.flatten(0, 1))
+            nodes = nodes + self.from_degree[:, parity::2].to(part) @ (ours @ back.flatten(0, 1))
         assert isinstance(nodes, Tensor)
         # From (ring, ray) to (sign of x, sign of y, ring, ray in the quadrant).
         quarters = nodes.unflatten(-1, (4, self.azimuthal // 4)).movedim(-2, 2).flatten(2)

@@ -34,11 +34,12 @@ BEAM_PARAMETERS = (
     "taper",
     "fill_center_x",
     "fill_center_y",
-    "ellipticity_deg",
-    "azimuth_deg",
+    "leak_real",
+    "leak_imaginary",
 )
 """What may differ from one sample of a batch to the next: mask and beam against the pupil (pupil radii), taper =
-1 / fill^2, and the ellipse of the polarization (degrees)."""
+1 / fill^2, and the leak: the complex amplitude of light in the orthogonal polarization, for one of the beam's own. A
+leak of tan(5 degrees) makes circular light fall short of its ellipticity by 5 degrees, its phase turns the ellipse."""
 
 
 def beam_parameter(beam: Beam, name: str) -> float:
@@ -49,8 +50,8 @@ def beam_parameter(beam: Beam, name: str) -> float:
         "taper": beam.taper,
         "fill_center_x": beam.fill_center[0],
         "fill_center_y": beam.fill_center[1],
-        "ellipticity_deg": beam.polarization.ellipticity_deg,
-        "azimuth_deg": beam.polarization.azimuth_deg,
+        "leak_real": 0.0,
+        "leak_imaginary": 0.0,
     }[name]
 
 
@@ -120,11 +121,11 @@ def sample_pupil(objective: Objective, beam: Beam, radial: int, azimuthal: int) 
         y=y,
         k=objective.wavenumber(beam.wavelength_nm) * direction,
         amplitude=amplitude,
-        power=_power(objective, beam, radial, azimuthal),
+        power=beam_power(objective, beam, radial, azimuthal),
     )
 
 
-def _power(objective: Objective, beam: Beam, radial: int, azimuthal: int) -> float:
+def beam_power(objective: Objective, beam: Beam, radial: int, azimuthal: int) -> float:
     """The power in the pupil: what a mismatched sample damps is stored near its surface, not lost on the way."""
     matched = objective.model_copy(update={"sample_depth_nm": 0.0})
     waves = plane_waves(matched, beam, radial, azimuthal)
@@ -206,8 +207,12 @@ def plane_waves(
     envelope = beam.envelope(x, y, value("taper"), (value("fill_center_x"), value("fill_center_y")))
     size = weight * objective.apodization(cosine) * envelope * damping
     phase = pattern.phase(x, y, offset) + path
-    jones = beam.polarization.field(x, y, value("ellipticity_deg"), value("azimuth_deg"))
-    parts = refracted(sine * q_x, sine * q_y, cosine, torch.complex(*jones[0]), torch.complex(*jones[1]))
+    jones_x, jones_y = (torch.complex(*part) for part in beam.polarization.field(x, y))
+    if "leak_real" in given or "leak_imaginary" in given:
+        leak = torch.complex(value("leak_real"), value("leak_imaginary"))
+        own = torch.rsqrt(1 + leak.abs().square())
+        jones_x, jones_y = own * (jones_x - leak * jones_y.conj()), own * (jones_y + leak * jones_x.conj())
+    parts = refracted(sine * q_x, sine * q_y, cosine, jones_x, jones_y)
     amplitude = torch.stack(parts, dim=1) * torch.polar(size, phase)[:, None]
     return PlaneWaves(
         q_x.flatten(1),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional
@@ -80,15 +82,15 @@ class EndlessPictures:
         parts = [peak_waves / torch.tensor(modes.norms), normal(3) * spec.shift_nm]
         if self.focus.drifting:
             parts.append(normal(3 * len(PLANES)) * spec.drift_nm)
+        size, phase = np.pi / 180 * spec.ellipticity_deg * uniform(0.0), np.pi * uniform()
+        leak = {"leak_real": torch.tan(size) * torch.cos(phase), "leak_imaginary": torch.tan(size) * torch.sin(phase)}
         for name, most in _free(spec, self.forward).items():
             if name == BLUR:
                 parts.append((uniform(0.0) * most**0.5) ** 2)
+            elif name in leak:
+                parts.append(leak[name])
             elif name in PIXEL_ERRORS:
                 parts.append(uniform() * most)
-            elif name == "ellipticity_deg":
-                # Any error takes circular light towards linear one.
-                own = beam_parameter(beam, name)
-                parts.append(own - (1 if own >= 0 else -1) * uniform(0.0) * most)
             elif name == "taper":
                 parts.append((beam_parameter(beam, name) + uniform() * most).abs())
             else:
@@ -128,8 +130,7 @@ def _free(spec: SimulationSpec, forward: ForwardSpec) -> dict[str, float]:
         free |= {"taper": spec.taper} | dict.fromkeys(("fill_center_x", "fill_center_y"), spec.fill_center)
         if forward.beam.pattern.kind != "flat":
             free |= dict.fromkeys(OFFSET_NAMES, spec.mask_offset)
-        if forward.beam.polarization.kind == "uniform" and spec.ellipticity_deg:
-            free |= {"ellipticity_deg": spec.ellipticity_deg, "azimuth_deg": 90.0}
+        free |= dict.fromkeys(("leak_real", "leak_imaginary"), math.tan(math.radians(spec.ellipticity_deg)))
     return {name: most for name, most in free.items() if most > 0}
 
 

@@ -57,7 +57,7 @@ class SimulationSpec(Spec):
     fill_center: float = Field(default=0.1, ge=0, le=0.5)
     """Half-range of the beam's center against the pupil along x and along y, in pupil radii."""
     ellipticity_deg: float = Field(default=8.0, ge=0, le=45)
-    """Largest loss of ellipticity, at any azimuth."""
+    """Largest loss of ellipticity of circular light, at any azimuth: the arc tangent of the polarization's leak."""
     blur_nm: float = Field(default=40.0, ge=0, le=100)
     """Standard deviation along each axis of the strongest blur."""
     pixel_error: float = Field(default=0.05, ge=0, le=0.2)
