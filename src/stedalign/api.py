@@ -36,7 +36,7 @@ from stedalign.optics.saturation import watts_per_cm2
 from stedalign.optics.targets import Target
 from stedalign.optics.wavefront import ModeSet, Wavefront
 
-DEFAULT_NETWORK = "multinet11"
+DEFAULT_NETWORK = "bandnet"
 
 
 def focus(setup: Setup, wavefront: Wavefront, *, tolerance: float = 1e-5) -> OrthoSections:

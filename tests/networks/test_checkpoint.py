@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from stedalign.api import DEFAULT_NETWORK
 from stedalign.imaging.forward import ForwardSpec
 from stedalign.imaging.sections import Sampling
 from stedalign.networks.checkpoint import CheckpointError, Origin, load_network, packaged_weights, save_network
@@ -62,11 +62,24 @@ def test_weights_for_the_mask_offset_alone_give_no_modes(tmp_path: Path) -> None
     assert refusal(path) == f"weights were trained for the mask offset alone, this setup asks for the modes {MODES}"
 
 
-def test_the_packaged_weights_are_from_before_the_mask_offset_and_still_load() -> None:
-    path = packaged_weights("multinet11")
-    with safe_open(path, framework="pt") as file:
-        assert "mask_offset" not in file.metadata()
-    assert load_network(path, ForwardSpec(), MODES).outputs == Outputs(MODES)
+class OldOrigin(Origin):
+    """As files were before networks predicted anything but modes."""
+
+    def metadata(self) -> dict[str, str]:
+        found = super().metadata()
+        return {name: value for name, value in found.items() if name not in ("mask_offset", "shift", "sigma")}
+
+
+def test_weights_from_before_the_mask_offset_still_load(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    save_network(path, build("multinet11", Outputs(MODES), FORWARD), OldOrigin("multinet11", FORWARD, Outputs(MODES)))
+    assert load_network(path, FORWARD, MODES).outputs == Outputs(MODES)
+
+
+def test_the_packaged_weights_are_small_and_those_of_the_default_setup() -> None:
+    path = packaged_weights(DEFAULT_NETWORK)
+    assert path.stat().st_size < 10e6
+    assert load_network(path, ForwardSpec(), MODES).outputs == NETWORKS[DEFAULT_NETWORK].outputs
 
 
 def test_another_objective_is_refused_with_both_values(saved: tuple[Path, torch.nn.Module]) -> None:

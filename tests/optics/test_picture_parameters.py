@@ -7,7 +7,7 @@ import torch
 from stedalign.imaging.sections import Sampling
 from stedalign.optics.beam import Beam, Objective
 from stedalign.optics.focus import BLUR, PIXEL_ERRORS, Focus
-from stedalign.optics.targets import Points, plane
+from stedalign.optics.targets import Points, plane, section
 from stedalign.optics.wavefront import ModeSet
 
 # Forward differentiation makes torch load a module of its own that is deprecated.
@@ -38,6 +38,24 @@ def test_a_pixel_error_is_a_setup_with_other_pixels(integrate: bool) -> None:
     reference = other(torch.tensor([[*WAVES, 5.0, -9.0, 20.0]], dtype=torch.float64))
     for ours, theirs in zip(found, reference, strict=True):
         assert distance(ours / focus.scale, theirs / other.scale) < 1e-5
+
+
+@pytest.mark.parametrize("axes", ["z", "yx", "zyx"])
+def test_each_picture_of_a_batch_has_its_own_pixels_on_any_grid(axes: str) -> None:
+    target = section(axes, (10,) * len(axes), (60.0,) * len(axes))
+    focus = Focus(*OPTICS, [target], free=dict.fromkeys(PIXEL_ERRORS, 0.05), tolerance=1e-4, strength_waves=0.15)
+    rows = torch.tensor([[*WAVES, 5.0, -9.0, 20.0, error, -error, error / 2] for error in (0.05, -0.02, 0.0)])
+    with torch.no_grad():
+        (together,) = focus(rows)
+    assert together.shape == (3, 10 ** len(axes))
+    for row, pixels in zip(rows, together, strict=True):
+        assert torch.allclose(pixels, focus(row[None])[0][0], atol=1e-9)
+
+
+def test_slopes_of_pixel_errors_alone_survive_large_batches() -> None:
+    focus = Focus(*OPTICS, sampling().targets(), free=dict.fromkeys(PIXEL_ERRORS, 0.05), drifting=True, tolerance=1e-3)
+    rows = focus.rest.repeat(40, 1)
+    assert focus.jacobian(rows)[1][0].shape == (40, rows.shape[1], 16 * 16)
 
 
 def test_targets_that_drift_are_shifted_one_by_one() -> None:

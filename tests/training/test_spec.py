@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from stedalign.api import DEFAULT_NETWORK
 from stedalign.imaging.forward import ForwardSpec
 from stedalign.networks import registry
 from stedalign.networks.checkpoint import load_network, packaged_weights
@@ -43,7 +44,7 @@ def test_a_recipe_draws_what_its_network_predicts(path: Path) -> None:
 
 
 def test_the_recipe_of_the_packaged_network_is_that_of_its_weights() -> None:
-    recorded = load_network(packaged_weights("multinet11"), ForwardSpec(), ModeSet.default()).training["train_spec"]
+    recorded = load_network(packaged_weights(DEFAULT_NETWORK), ForwardSpec(), ModeSet.default()).training["train_spec"]
     assert TrainSpec.parse(recorded) == load_train_spec(CONFIGS / "default.toml")
 
 

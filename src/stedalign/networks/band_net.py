@@ -60,7 +60,8 @@ class BandNet(SectionNetwork):
         self.outputs = outputs
         self.turns = TURNS if planes == PLANES and looks_the_same_turned(forward, outputs.modes) else 1
         """Turns of the picture that the network knows to be the same to it."""
-        back = torch.stack([torch.linalg.matrix_power(turned_outputs(outputs), -turn) for turn in range(self.turns)])
+        turn_back = turned_outputs(outputs).T if self.turns > 1 else torch.eye(outputs.labels)
+        back = torch.stack([torch.linalg.matrix_power(turn_back, turn) for turn in range(self.turns)])
         self.register_buffer("back", back, persistent=False)
         sizes = {axis: len(self.get_buffer(f"cosines_{axis}")) for axis in AXES}
         inputs = sum(sizes[plane[0]] * sizes[plane[1]] + 1 for plane in self.planes)

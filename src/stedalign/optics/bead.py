@@ -19,7 +19,7 @@ chebyshev = np.polynomial.chebyshev
 
 TABLE = 12
 """Terms of the series in a blur's variance."""
-JITTER = 1e-9
+JITTER = 1e-7
 """Added to the power of each factor, so that rounding never makes one negative."""
 
 
@@ -59,7 +59,8 @@ class Blur(torch.nn.Module):
 
         Any square root of the operator has the same focus.
         """
-        place = 2 * variance_nm2.double() / self.largest_nm2 - 1
+        # Nothing is sharper than no blur.
+        place = 2 * variance_nm2.double().clamp_min(0) / self.largest_nm2 - 1
         powers = [torch.ones_like(place), place]
         for _ in range(2, TABLE):
             powers.append(2 * place * powers[-1] - powers[-2])

@@ -181,7 +181,7 @@ class Focus(torch.nn.Module):
         # Beams are changed many at a time, since each call has its cost, and then propagated a few at a time.
         for some in parameters.split(max(step, MOVING_AT_ONCE)):
             free = some[:, self.steering :]
-            channels = self._channels(free) if self.free else self.channels.expand(len(some), -1, -1, -1)
+            channels = (self._channels(free) if self.free else self.channels[None]).expand(len(some), -1, -1, -1)
             along = self._channel_slopes(free)
             for first in range(0, len(some), step):
                 rows = slice(first, first + step)

@@ -51,7 +51,7 @@ def check_free(beam: Beam, free: Mapping[str, float]) -> None:
         raise ValueError(f"{', '.join(idle)} would change nothing in this beam")
     if free and beam.overlay is not None:
         raise ValueError("free beam parameters are not supported for a beam with an overlay")
-    if any(not 0 <= most < np.inf for most in free.values()):
+    if any(not 0 < most < np.inf for most in free.values()):
         raise ValueError("the largest deviation of a free beam parameter must be a positive number")
     offsets = "mask_offset_x", "mask_offset_y"
     farthest = math.hypot(*(abs(beam_parameter(beam, name)) + free.get(name, 0.0) for name in offsets))

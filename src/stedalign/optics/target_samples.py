@@ -105,16 +105,20 @@ class TargetSamples(torch.nn.Module):
         values = intensity.reshape(len(intensity), *self.counts)
         for index in range(count - 1, -1, -1):
             matrix, place = self._interpolation(index, errors, slope), out if index == 0 else None
-            if index == count - 1:
+            if matrix.ndim == 3:
+                # For each picture its own.
+                moved = values.movedim(1 + index, -1)
+                rows = moved.reshape(len(moved), -1, moved.shape[-1]) @ matrix.mT
+                values = rows.reshape(*moved.shape[:-1], -1).movedim(-1, 1 + index)
+            elif index == count - 1:
                 place = None if place is None else place.view(*values.shape[:-1], -1)
-                # For each picture its own matrix, where pixel sizes differ.
-                own = matrix if matrix.ndim == 2 else matrix.unflatten(0, (len(matrix), *[1] * (count - 2)))
-                values = torch.matmul(values, own.mT, out=place)
+                values = torch.matmul(values, matrix.T, out=place)
             else:
                 after, flat = values.shape[index + 2 :], values.flatten(index + 2)
                 place = None if place is None else place.view(len(values), -1, flat.shape[-1])
                 values = torch.matmul(matrix, flat, out=place).unflatten(-1, after)
-        return values.flatten(1)
+        pixels = values.flatten(1)
+        return pixels if out is None or pixels.data_ptr() == out.data_ptr() else out.copy_(pixels)
 
     def _interpolation(self, index: int, errors: Tensor | None, slope: int | None) -> Tensor:
         """The matrix from samples to pixels along one axis of the grid: one for all, or (B, pixels, samples)."""

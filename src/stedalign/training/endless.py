@@ -166,26 +166,35 @@ class EndlessBatches:
 
     def __post_init__(self) -> None:
         self.generator = Generator().manual_seed(self.seed)
-        self.pool: list[Batch] = []
+        self.size = self.batch_size // self.world
+        self.fresh = max(1, self.size // self.source.spec.shown)
+        self.pool: Batch | None = None
+        self.oldest = 0
 
     def __len__(self) -> int:
         return max(1, self.source.spec.epoch // self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        spec, size = self.source.spec, self.batch_size // self.world
-        fresh = max(1, size // spec.shown)
-        while len(self.pool) * fresh * self.world < spec.pool:
-            self.pool.append(self.source.draw(fresh, self.generator))
-        pictures, labels = (torch.cat(parts) for parts in zip(*self.pool, strict=True))
-        oldest = 0
+        spec, source = self.source.spec, self.source
         for _ in range(len(self)):
-            new = slice(oldest, oldest + fresh)
-            pictures[new], labels[new] = self.source.draw(fresh, self.generator)
-            oldest = (oldest + fresh) % len(pictures)
-            rows = torch.randint(len(pictures), (size,), generator=self.generator).to(pictures.device)
-            noisy = add_counts(pictures[rows], spec, self.source.binning, self.generator)
+            pictures, labels = self._renewed()
+            rows = torch.randint(len(pictures), (self.size,), generator=self.generator).to(pictures.device)
+            noisy = add_counts(pictures[rows], spec, source.binning, self.generator)
+            # Whoever takes the batches may stop here, and goes on in the next epoch.
             yield normalize(noisy), labels[rows]
-        self.pool = list(zip(pictures.split(fresh), labels.split(fresh), strict=True))
+
+    def _renewed(self) -> Batch:
+        """The pool, with its oldest pictures replaced."""
+        if self.pool is None:
+            count = -(-self.source.spec.pool // (self.fresh * self.world))
+            drawn = [self.source.draw(self.fresh, self.generator) for _ in range(count)]
+            pictures, labels = (torch.cat(parts) for parts in zip(*drawn, strict=True))
+            self.pool = pictures, labels
+        pictures, labels = self.pool
+        new = slice(self.oldest, self.oldest + self.fresh)
+        pictures[new], labels[new] = self.source.draw(self.fresh, self.generator)
+        self.oldest = (self.oldest + self.fresh) % len(pictures)
+        return self.pool
 
 
 def fixed_batches(source: EndlessPictures, count: int, batch_size: int, seed: int) -> list[Batch]:

@@ -137,6 +137,8 @@ def fit(
             enable_progress_bar=bar,
             enable_model_summary=False,
             num_sanity_val_steps=0,
+            # The sources share out their batches themselves.
+            use_distributed_sampler=False,
             gradient_clip_val=spec.gradient_clip or None,
             log_every_n_steps=1,
             reload_dataloaders_every_n_epochs=1,
