@@ -54,7 +54,7 @@ def main() -> None:
             microscope.shutter.open()
             sections = microscope.source.acquire()
             true.append(hidden.rms_waves)
-            alone.append(np.linalg.norm(propose(network, sections, setup.sampling) - hidden.array))
+            alone.append(np.linalg.norm(propose(network, sections, setup.sampling).waves - hidden.array))
             for name, estimator in estimators.items():
                 found = estimator(sections)
                 errors[name].append(np.linalg.norm(found.wavefront.array - hidden.array))
