@@ -84,5 +84,10 @@ def test_instruments_that_turning_changes_are_known(beam: Beam) -> None:
     assert looks_the_same_turned(FORWARD, OUTPUTS.modes)
 
 
+def test_modes_without_their_partners_can_be_predicted() -> None:
+    outputs = Outputs(ModeSet.of([(2, 2), (4, 0)]), mask_offset=True)
+    assert build("bandnet", outputs, FORWARD)(torch.rand(1, 3, 32, 32)).shape == (1, len(outputs))
+
+
 def test_outputs_without_modes_turn_too() -> None:
     assert torch.equal(turned_outputs(Outputs(None, mask_offset=True)), torch.tensor([[0.0, -1.0], [1.0, 0.0]]))

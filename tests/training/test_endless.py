@@ -68,6 +68,12 @@ def test_what_an_instrument_does_not_have_does_not_vary() -> None:
     assert "taper" in free
 
 
+def test_a_mask_without_an_offset_has_none_to_learn() -> None:
+    forward = FORWARD.model_copy(update={"beam": Beam(pattern=Pattern(kind="flat"))})
+    with pytest.raises(ValueError, match="no offset to learn"):
+        EndlessPictures(spec(), forward, OUTPUTS, binning=1)
+
+
 def test_binned_pixels_hold_the_sum_of_their_counts() -> None:
     one = spec(photons=(200.0, 200.0), background=(0.1, 0.1))
     pictures = torch.full((50, 3, 8, 8), 0.4)

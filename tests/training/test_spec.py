@@ -65,6 +65,11 @@ def test_other_modes_than_the_networks_own_can_be_asked_for() -> None:
         ('network = "offsetnet13"', "predicts the mask offset: give its range as mask_offset in .dataset."),
         ("dataset.range_peak_waves = 0", "multinet11 predicts modes, which a range_peak_waves of 0"),
         ("epochs = ", "cannot be read"),
+        ("cosine = true\nstep_epochs = 5", "either cosine or step_epochs"),
+        ("[simulation]\n[dataset]", "with .simulation. there is no .dataset."),
+        ("[simulation]\nphotons = [300, 30]", "photons 300 to 30 is no range"),
+        ('network = "bandnet"', "predicts shifts, which datasets do not tell"),
+        ('network = "bandnet"\n[simulation]\nmask_offset = 0', "give its range in .simulation."),
     ],
 )
 def test_a_mistake_is_named_in_one_line(tmp_path: Path, text: str, message: str) -> None:

@@ -49,7 +49,10 @@ def dataset(
     if out.is_dir():
         raise ValueError(f"{out} is a folder; name a file")
     check_writable(out.parent)
-    spec = load_train_spec(config).dataset if config else DatasetSpec()
+    recipe = load_train_spec(config) if config else None
+    if recipe is not None and recipe.simulation is not None:
+        raise ValueError(f"{config} simulates its pictures while it trains: it has no dataset")
+    spec = DatasetSpec() if recipe is None else recipe.dataset
     if samples is not None:
         spec = DatasetSpec.parse(spec.model_dump() | {"samples": samples})
     # The bar is on standard output, where nothing else may stand beside JSON, and a file has no use for it.

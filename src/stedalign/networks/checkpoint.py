@@ -74,12 +74,17 @@ def packaged_weights(name: str) -> Path:
 
 
 def save_network(path: Path, module: nn.Module, origin: Origin) -> None:
-    """Write the weights and buffers of ``module``, whole or not at all."""
+    """Write the weights and buffers of ``module``, whole or not at all.
+
+    Raises ``ValueError`` for weights that numbers of 16 bits do not hold, where the network is kept in those.
+    """
     half = architecture(origin.network).half
     tensors = {
         name: (tensor.half() if half else tensor).detach().cpu().contiguous()
         for name, tensor in module.state_dict().items()
     }
+    if half and not all(tensor.isfinite().all() for tensor in tensors.values()):
+        raise ValueError(f"the weights of {origin.network} are too large for numbers of 16 bits")
     metadata = origin.metadata()
     metadata["sha256"] = _checksum(tensors, metadata)
     path.parent.mkdir(parents=True, exist_ok=True)

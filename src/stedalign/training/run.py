@@ -140,6 +140,10 @@ def _prepare(
         raise ValueError(f"{world} processes cannot share batches of {spec.batch_size} evenly: change batch_size")
     if resume is not None and warm_start is not None:
         raise ValueError("a resumed run has its weights already: choose either resume or warm_start")
+    if spec.simulation is not None and spec.simulation.validation < world:
+        raise ValueError(f"{spec.simulation.validation} validation pictures are too few for {world} processes")
+    if spec.simulation is not None and dataset_path is not None:
+        raise ValueError(f"this configuration simulates its pictures: it has no use for {dataset_path}")
     checkpoint = None if resume is None else _checkpoint(resume, run_folder)
     if checkpoint is not None:
         own = checkpoint.resolve() == (run_folder / LAST).resolve()
@@ -241,7 +245,9 @@ def _claim_folder(
         leftover.unlink(missing_ok=True)
     write_json(config, _describe(spec, forward) | {"warm_start": start, "processes": world})
     with replacing(folder / "train.toml") as temporary:
-        temporary.write_text(tomlkit.dumps(spec.model_dump(mode="json", exclude_none=True)), encoding="utf-8")
+        idle = {"dataset", "noise"} if spec.simulation is not None else None
+        described = spec.model_dump(mode="json", exclude_none=True, exclude=idle)
+        temporary.write_text(tomlkit.dumps(described), encoding="utf-8")
 
 
 def _describe(spec: TrainSpec, forward: ForwardSpec) -> dict[str, Any]:

@@ -115,6 +115,8 @@ class TrainSpec(Spec):
 
     def model_post_init(self, context: Any, /) -> None:
         predicted = architecture(self.network).outputs
+        if self.cosine and self.step_epochs:
+            raise ValueError("the learning rate falls as a cosine or in steps: give either cosine or step_epochs")
         if self.simulation is not None:
             if predicted.mask_offset and not self.simulation.mask_offset:
                 raise ValueError(f"{self.network} predicts the mask offset: give its range in [simulation]")
@@ -144,4 +146,7 @@ def load_train_spec(path: Path) -> TrainSpec:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise ValueError(f"{path} cannot be read: {error}") from None
+    idle = [name for name in ("dataset", "noise") if name in data and "simulation" in data]
+    if idle:
+        raise ValueError(f"{path}: with [simulation] there is no [{idle[0]}]: leave one of them out")
     return TrainSpec.parse(data, str(path))
