@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 
 import lightning
@@ -19,19 +18,7 @@ FIRST = 512
 """Endless pictures from which the input statistics are taken."""
 
 
-class Source(lightning.LightningDataModule):
-    """Batches for training and validation, shared out among the processes of the trainer, and two more kinds."""
-
-    def first(self) -> Iterable[Batch]:
-        """Training pictures, for their statistics."""
-        raise NotImplementedError
-
-    def unseen(self) -> Iterable[Batch]:
-        """Pictures that neither training nor validation shows."""
-        raise NotImplementedError
-
-
-class NoisyData(Source):
+class NoisyData(lightning.LightningDataModule):
     """A dataset file: fresh noise and order for each epoch of training, and always the same for validation."""
 
     def __init__(self, path: Path, spec: TrainSpec) -> None:
@@ -40,9 +27,11 @@ class NoisyData(Source):
         self.training, self.validation = (Pictures.load(path, split, spec.outputs) for split in ("train", "val"))
 
     def first(self) -> NoisyBatches:
+        """Training pictures, for their statistics."""
         return self._batches(self.training, Stream.STATISTICS)
 
     def unseen(self) -> NoisyBatches:
+        """Pictures that neither training nor validation shows."""
         return self._batches(Pictures.load(self.path, "test", self.spec.outputs), Stream.TEST)
 
     def train_dataloader(self) -> NoisyBatches:
@@ -63,7 +52,7 @@ class NoisyData(Source):
         return NoisyBatches(pictures, self.spec.noise, self.spec.batch_size, seed, shuffle, rank, world)
 
 
-class EndlessData(Source):
+class EndlessData(lightning.LightningDataModule):
     """Simulated on the device that trains: other pictures in each epoch, and always the same for validation."""
 
     def __init__(self, spec: TrainSpec, forward: ForwardSpec, network: SectionNetwork) -> None:
@@ -80,9 +69,11 @@ class EndlessData(Source):
         self.source.to(trainer.strategy.root_device)
 
     def first(self) -> list[Batch]:
+        """Training pictures, for their statistics."""
         return self._fixed(FIRST, Stream.STATISTICS)
 
     def unseen(self) -> list[Batch]:
+        """Pictures that neither training nor validation shows."""
         return self._fixed(self.simulation.test, Stream.TEST)
 
     def train_dataloader(self) -> EndlessBatches:
@@ -106,3 +97,7 @@ class EndlessData(Source):
 
     def _fixed(self, count: int, stream: Stream) -> list[Batch]:
         return fixed_batches(self.source, count, self.spec.batch_size, stream_seed(self.spec.seed, stream))
+
+
+Source = NoisyData | EndlessData
+"""Batches for training and validation, shared out among the processes of the trainer, and two more kinds."""
