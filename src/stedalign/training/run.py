@@ -49,7 +49,8 @@ class Result:
     epoch: int
     """The best epoch, counted from 1."""
     validation_loss: float
-    """Squared error in peak waves (and pupil radii), summed over the outputs."""
+    """Squared error in peak waves (and pupil radii), summed over the outputs; of networks that tell their own variances
+    minus the logarithm of the likelihood."""
     test_loss: float
     test_error_waves: float | None
     """Root mean square over the test pictures of the wavefront error, in rms waves; None without modes."""
