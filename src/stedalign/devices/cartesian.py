@@ -48,6 +48,8 @@ class CartesianLens:
         kz = wavenumber * np.cos(self._theta)
         self._kz = kz
         self._kz_middle, self._kz_half = (kz.max() + kz.min()) / 2, (kz.max() - kz.min()) / 2
+        self.highest_axial_frequency = float(2 * self._kz_half)
+        """Largest spatial frequency of the intensity along the axis, rad per nm."""
         self._chebyshev_terms = np.empty((2 * half, 0, 2 * half))
 
     def waves(self, jones: Complexes, amplitude: Floats, phase_rad: Floats) -> Complexes:

@@ -38,6 +38,12 @@ class HiddenWorld(Spec):
     """Standard deviation per axis of the bead's random step after each section."""
     amplitude: tuple[tuple[int, int, float], ...] = ()
     """Uneven illumination: (n, m, a) terms of the factor 1 + sum of a x Z(n, m) on the amplitude."""
+    blur_nm: float = Field(default=0.0, ge=0, le=100)
+    """Standard deviation per axis of a Gaussian blur of the intensity, from vibration, say."""
+    pixel_error: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """By which fraction the true pixels along x, y, z are larger than the setup says (the scanner's calibration)."""
+    second_bead_nm: Position | None = None
+    """Where a second, equally bright bead lies relative to the first, which it follows; none = there is none."""
 
     @model_validator(mode="after")
     def _is_possible(self) -> HiddenWorld:
@@ -47,7 +53,16 @@ class HiddenWorld(Spec):
             raise ValueError(f"mask_shift {self.mask_shift} is longer than 0.5 pupil radii")
         if self.amplitude:
             ModeSet.of((n, m) for n, m, _ in self.amplitude)
+        if not all(abs(error) <= 0.5 for error in self.pixel_error):
+            raise ValueError(f"pixel_error {self.pixel_error} must lie between -0.5 and 0.5 along each axis")
+        if self.second_bead_nm is not None and not np.isfinite(self.second_bead_nm).all():
+            raise ValueError(f"second_bead_nm {self.second_bead_nm} must be finite")
         return self
+
+    def pixel_nm(self, nominal: Position) -> Position:
+        """The true pixel size along x, y, z, where the setup says ``nominal``."""
+        x, y, z = (size * (1 + error) for size, error in zip(nominal, self.pixel_error, strict=True))
+        return x, y, z
 
     def polarization(self, nominal: Polarization) -> Polarization:
         """The true polarization, where the setup says ``nominal``."""

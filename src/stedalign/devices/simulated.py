@@ -8,14 +8,15 @@ pupil has what ``HiddenWorld`` hides.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stedalign.devices.ball import ball_rule
+from stedalign.devices.blur import blurred_axis, blurred_point
 from stedalign.devices.cartesian import CartesianLens
+from stedalign.devices.crest import ideal_crest
 from stedalign.devices.hidden import HiddenWorld, draw_hidden
 from stedalign.devices.protocols import Microscope, Position
 from stedalign.devices.simulated_parts import SimulatedShutter, SimulatedSlm, SimulatedStage
@@ -64,9 +65,15 @@ class SimulatedWorld:
         self._drift, self._noise = (np.random.default_rng(child) for child in seed.spawn(2))
         self._bead_nm = np.array(hidden.bead_nm)
 
-        lens, crest = _ideal_crest(objective, beam, geometry.pupil_radius_px * CELLS_PER_PIXEL)
+        lens, crest = ideal_crest(objective, beam, geometry.pupil_radius_px * CELLS_PER_PIXEL)
         self._lens = lens
         self._ball = ball_rule(bead.diameter_nm, lens.highest_frequency)
+        band = (lens.highest_frequency, lens.highest_frequency, lens.highest_axial_frequency)
+        self._along = [
+            blurred_axis(pixel * sampling.axis_px, hidden.blur_nm, highest)
+            for pixel, highest in zip(hidden.pixel_nm(sampling.pixel_nm), band, strict=True)
+        ]
+        self._across = [blurred_point(hidden.blur_nm, highest) for highest in band]
         amplitude = hidden.illumination(lens.x, lens.y, beam.fill)
         kept_power = lens.power(np.exp(-(lens.x**2 + lens.y**2) / beam.fill**2)) / lens.power(amplitude)
         phase = 2 * np.pi * hidden.aberration.modes.polynomials(lens.x, lens.y) @ hidden.aberration.array
@@ -112,7 +119,10 @@ class SimulatedWorld:
         """The intensity (Z, Y, X) on the sections' sampling, without noise and drift."""
         if not self._shutter.is_open:
             return np.zeros((self.sampling.samples,) * 3)
-        return self._lens.volume(self._waves(), *self._axes_nm(), self._ball)
+        waves = self._waves()
+        sharp = sum(self._lens.volume(waves, *axes, self._ball) for axes in self._axes_nm())
+        x, y, z = (rule.weights for rule in self._along)
+        return _nonnegative(np.einsum("Zz,Yy,Xx,zyx->ZYX", z, y, x, sharp, optimize=True))
 
     def _waves(self) -> NDArray[np.complex128]:
         """The plane waves (3, cells, cells) that leave the lens, with the mask now on the panel."""
@@ -120,23 +130,32 @@ class SimulatedWorld:
         pixels = np.exp(2j * np.pi * waves)
         return np.asarray(self._unmasked * pixels[self._pixel].mean(axis=0))
 
-    def _axes_nm(self) -> tuple[Floats, Floats, Floats]:
-        """The samples' positions x, y, z seen from the bead: a bead at +d makes a picture shifted by +d."""
+    def _axes_nm(self) -> list[tuple[Floats, Floats, Floats]]:
+        """Where to look along x, y, z seen from each bead: a bead at +d makes a picture shifted by +d."""
         displacement = self._bead_nm - np.array(self._stage.position_nm())
-        x, y, z = np.array(self.sampling.pixel_nm)[:, None] * self.sampling.axis_px - displacement[:, None]
-        return x, y, z
+        beads = [displacement]
+        if self.hidden.second_bead_nm is not None:
+            beads.append(displacement + self.hidden.second_bead_nm)
+        x, y, z = (rule.points_nm for rule in self._along)
+        return [(x - bead[0], y - bead[1], z - bead[2]) for bead in beads]
 
     def _section(self, plane: int, waves: NDArray[np.complex128]) -> Floats:
         """Intensity of one section (0, 1, 2 = xy, xz, yz), through the stage's position."""
         if not self._shutter.is_open:
             return np.zeros((self.sampling.samples,) * 2)
-        x, y, z = self._axes_nm()
-        middle_x, middle_y, middle_z = (float(axis.mean()) for axis in (x, y, z))
-        if plane == 0:
-            return self._lens.xy(waves, x, y, middle_z, self._ball)
-        if plane == 1:
-            return self._lens.xz(waves, x, middle_y, z, self._ball)
-        return self._lens.yz(waves, middle_x, y, z, self._ball)
+        down, right, across = ((1, 0, 2), (2, 0, 1), (2, 1, 0))[plane]
+        rule = self._across[across]
+        sharp = np.zeros((len(self._along[down].points_nm), len(self._along[right].points_nm)))
+        for x, y, z in self._axes_nm():
+            places = float((x, y, z)[across].mean()) + rule.points_nm
+            for place, weight in zip(places.tolist(), rule.weights[0], strict=True):
+                if plane == 0:
+                    sharp += weight * self._lens.xy(waves, x, y, place, self._ball)
+                elif plane == 1:
+                    sharp += weight * self._lens.xz(waves, x, place, z, self._ball)
+                else:
+                    sharp += weight * self._lens.yz(waves, place, y, z, self._ball)
+        return _nonnegative(self._along[down].weights @ sharp @ self._along[right].weights.T)
 
 
 @dataclass
@@ -245,6 +264,11 @@ def make_microscope(
     )
 
 
+def _nonnegative(intensity: Floats) -> Floats:
+    """``intensity`` without what the fitted weights of the blur leave below zero, which cannot be counted."""
+    return np.maximum(intensity, 0)
+
+
 def _lit_pixels(
     lens: CartesianLens, geometry: SlmGeometry, mask_shift: tuple[float, float]
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -274,32 +298,3 @@ def _require_known_optics(objective: Objective, beam: Beam, sampling: Sampling) 
     found = [name for name, present in unknown.items() if present]
     if found:
         raise ValueError(f"the simulated microscope does not know {' and '.join(found)}")
-
-
-@lru_cache(maxsize=2)
-def _ideal_crest(objective: Objective, beam: Beam, cells_per_radius: float) -> tuple[CartesianLens, float]:
-    """The lens, and the highest intensity of a point in its unaberrated focus with an ideal mask.
-
-    Looked for on the three sections, then around the highest point with a pitch 40 times finer.
-    """
-    lens = CartesianLens(objective, beam.wavelength_nm, cells_per_radius)
-    amplitude = np.exp(-(lens.x**2 + lens.y**2) / beam.fill**2)
-    waves = lens.waves(beam.polarization.jones, amplitude, beam.pattern.phase(lens.x, lens.y))
-    pitch = beam.wavelength_nm / objective.immersion_index / 20
-    steps = np.arange(-40, 41.0)
-    peak, crest = np.zeros(3), 0.0
-    for zoom in (1, 40):
-        x, y, z = peak[:, None] + pitch / zoom * steps
-        sections = (
-            lens.xy(waves, x, y, peak[2]),
-            lens.xz(waves, x, peak[1], z),
-            lens.yz(waves, peak[0], y, z),
-        )
-        places = []
-        for section, (down, right) in zip(sections, ((1, 0), (2, 0), (2, 1)), strict=True):
-            row, column = np.unravel_index(int(section.argmax()), section.shape)
-            place = peak.copy()
-            place[down], place[right] = (x, y, z)[down][row], (x, y, z)[right][column]
-            places.append((float(section.max()), place))
-        crest, peak = max(places, key=lambda found: found[0])
-    return lens, crest
