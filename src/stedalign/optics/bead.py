@@ -59,15 +59,35 @@ class Blur(torch.nn.Module):
 
         Any square root of the operator has the same focus.
         """
+        return self._root(self._powers(variance_nm2)[0]).mT @ self.basis.double()
+
+    def slope(self, variance_nm2: Tensor) -> Tensor:
+        """The derivative (B, C, J) of the factors with respect to the variance (Murray 2016, eq. 8)."""
+        powers, slopes = self._powers(variance_nm2)
+        root = self._root(powers)
+        change = torch.tensordot(slopes, self.series.double(), dims=1) * 2 / self.largest_nm2
+        inner = torch.linalg.solve_triangular(root, change, upper=False)
+        inner = torch.linalg.solve_triangular(root, inner.mT, upper=False).mT
+        half = inner.tril(-1) + torch.diag_embed(inner.diagonal(dim1=1, dim2=2) / 2)
+        return (root @ half).mT @ self.basis.double()
+
+    def _powers(self, variance_nm2: Tensor) -> tuple[Tensor, Tensor]:
+        """The polynomials of the series (B, TABLE) and their slopes."""
         # Nothing is sharper than no blur.
         place = 2 * variance_nm2.double().clamp_min(0) / self.largest_nm2 - 1
-        powers = [torch.ones_like(place), place]
+        values, slopes = [torch.ones_like(place), place], [torch.zeros_like(place), torch.ones_like(place)]
         for _ in range(2, TABLE):
-            powers.append(2 * place * powers[-1] - powers[-2])
-        operator = torch.tensordot(torch.stack(powers, dim=1), self.series.double(), dims=1)
+            slopes.append(2 * values[-1] + 2 * place * slopes[-1] - slopes[-2])
+            values.append(2 * place * values[-1] - values[-2])
+        return torch.stack(values, dim=1), torch.stack(slopes, dim=1)
+
+    def _root(self, powers: Tensor) -> Tensor:
+        operator = torch.tensordot(powers, self.series.double(), dims=1)
         floor = JITTER * torch.eye(operator.shape[-1], dtype=operator.dtype, device=operator.device)
-        root = torch.linalg.cholesky(operator + floor * operator.diagonal(dim1=1, dim2=2).sum(-1)[:, None, None])
-        return root.mT @ self.basis.double()
+        root: Tensor = torch.linalg.cholesky(
+            operator + floor * operator.diagonal(dim1=1, dim2=2).sum(-1)[:, None, None]
+        )
+        return root
 
 
 class _Operator:

@@ -19,6 +19,7 @@ from torch import Tensor
 from stedalign.optics.bead import Blur, coherent_factors
 from stedalign.optics.beam import Beam, Objective
 from stedalign.optics.kernels import FieldKernels, times_i
+from stedalign.optics.moving_beam import MovingBeam
 from stedalign.optics.planning import SHARE, check_free, plan_waves
 from stedalign.optics.polar_grid import PolarGrid
 from stedalign.optics.pupil import Pupil, beam_parameter, beam_power, plane_waves
@@ -36,10 +37,6 @@ which fraction the pixels along x, y, z are larger than the setup says."""
 
 NUMBERS_AT_ONCE = 1_000_000
 """Numbers of one kind that are computed together: fewer keep two cores waiting for each other, more leave the cache."""
-STEP = 1e-5
-"""Of the range of a free parameter, over which its slope is taken."""
-MOVING_AT_ONCE = 64
-"""Beams of their own that are computed together, since the rule around each one's core has thousands of numbers."""
 
 
 class Focus(torch.nn.Module):
@@ -90,7 +87,7 @@ class Focus(torch.nn.Module):
             raise ValueError(f"a tolerance must lie between 1e-9 and 1, got {tolerance}")
         of_picture = {name: most for name, most in (free or {}).items() if name in PICTURE_PARAMETERS}
         of_beam = {name: most for name, most in (free or {}).items() if name not in PICTURE_PARAMETERS}
-        self.of_beam, self.ranges = tuple(of_beam), dict(free or {})
+        self.of_beam = tuple(of_beam)
         check_free(beam, of_beam)
         _check_picture(of_picture)
         errors = [of_picture.get(name, 0.0) for name in PIXEL_ERRORS]
@@ -107,6 +104,9 @@ class Focus(torch.nn.Module):
         amplitude, power = self._beam_on_the_grid()
         beads = coherent_factors(k, self.grid.area, bead_diameter_nm, tolerance)
         channels = (amplitude[None] * beads[:, None]).reshape(-1, len(k))
+        self.moving: MovingBeam | None = None
+        if of_beam:
+            self.moving = MovingBeam(objective, beam, self.grid, self.plan.moving_rule, of_beam, self.plan.degree)
         self.pupil = Pupil(x=x, y=y, k=k, amplitude=amplitude, power=power)
         """The beam on the grid of plane waves, the components of an overlay one after the other."""
 
@@ -126,7 +126,7 @@ class Focus(torch.nn.Module):
         ]
         self.scale.fill_(1 / float(torch.cat(ideal, dim=-1).max()))
         # Into the waves, which are few.
-        for part in (self.amplitude, self.channels):
+        for part in (self.amplitude, self.channels, *([] if self.moving is None else [self.moving.series])):
             part *= self.scale.sqrt()
         if BLUR in of_picture:
             self.blur = Blur(k, self.grid.area, bead_diameter_nm, tolerance, of_picture[BLUR])
@@ -177,16 +177,11 @@ class Focus(torch.nn.Module):
         wave's amplitude or the place of the pixels, and the field is linear in the waves.
         """
         parameters = self._checked(parameters)
-        step, parts = self._at_once(1 + parameters.shape[1]), []
-        # Beams are changed many at a time, since each call has its cost, and then propagated a few at a time.
-        for some in parameters.split(max(step, MOVING_AT_ONCE)):
+        parts = []
+        for some in parameters.split(self._at_once(1 + parameters.shape[1])):
             free = some[:, self.steering :]
-            channels = (self._channels(free) if self.free else self.channels[None]).expand(len(some), -1, -1, -1)
-            along = self._channel_slopes(free)
-            for first in range(0, len(some), step):
-                rows = slice(first, first + step)
-                changes = {name: change[rows] for name, change in along.items()}
-                parts.append(self._slopes(some[rows], channels[rows], changes))
+            channels = self._channels(free).expand(len(some), -1, -1, -1) if self.free else self.channels[None]
+            parts.append(self._slopes(some, channels, self._channel_slopes(free)))
         values, derivatives = zip(*parts, strict=True)
         return (
             [torch.cat(pieces) for pieces in zip(*values, strict=True)],
@@ -206,8 +201,7 @@ class Focus(torch.nn.Module):
     def _at_once(self, derivatives: int) -> int:
         widest = max(self.nodes, *(len(samples.points) * len(samples.parities) for samples in self._samples))
         factors = self.blur.basis if self.blur is not None else self.beads
-        some = max(1, NUMBERS_AT_ONCE // (2 * self.amplitude.shape[1] * len(factors) * derivatives * widest))
-        return min(some, MOVING_AT_ONCE) if self.of_beam else some
+        return max(1, NUMBERS_AT_ONCE // (2 * self.amplitude.shape[1] * len(factors) * derivatives * widest))
 
     def _intensities(self, parameters: Tensor, out: Sequence[Tensor] | None = None) -> list[Tensor]:
         steering, free = parameters[:, : self.steering], parameters[:, self.steering :]
@@ -283,35 +277,31 @@ class Focus(torch.nn.Module):
 
     def _channels(self, free: Tensor) -> Tensor:
         """Amplitudes (B, 2, channels, J) of the waves for free parameters (B, free), before they are steered."""
-        return self._exact_channels(free.double()).to(self.basis)
+        return _each(self._amplitude(free), self._factors(free))
 
-    def _exact_channels(self, free: Tensor) -> Tensor:
-        """The same in double precision, whatever that of the rest."""
-        given = dict(zip(self.free, free.unbind(1), strict=True))
-        amplitude = self.amplitude.double()[None]
-        if self.of_beam:
-            changes = {name: given[name] for name in self.of_beam}
-            waves = self.grid.project(plane_waves(self.objective, self.beam, *self.plan.moving_rule, changes))
-            amplitude = torch.view_as_real(waves).movedim(-1, 1) * self.scale.double().sqrt()
-        factors = self.beads.double()[None] if self.blur is None else self.blur(given[BLUR])
-        return (amplitude[:, :, None] * factors[:, None, :, None]).flatten(2, 3)
+    def _amplitude(self, free: Tensor) -> Tensor:
+        """(B, 2, components, J)"""
+        return self.amplitude[None] if self.moving is None else self.moving(free[:, self._beam_columns])
+
+    def _factors(self, free: Tensor) -> Tensor:
+        """What bead and blur make of the waves, (B, factors, J)."""
+        return self.beads[None] if self.blur is None else self.blur(free[:, self.free.index(BLUR)]).to(self.basis)
 
     def _channel_slopes(self, free: Tensor) -> dict[str, Tensor]:
-        """Derivatives (B, 2, channels, J) of ``_channels`` with respect to those free parameters that change them.
+        """Derivatives (B, 2, channels, J) of ``_channels`` with respect to those free parameters that change them."""
+        found: dict[str, Tensor] = {}
+        if self.moving is not None:
+            slopes = self.moving.slopes(free[:, self._beam_columns])
+            factors = self._factors(free)
+            found |= {name: _each(slope, factors) for name, slope in zip(self.of_beam, slopes.unbind(1), strict=True)}
+        if self.blur is not None:
+            change = self.blur.slope(free[:, self.free.index(BLUR)]).to(self.basis)
+            found[BLUR] = _each(self._amplitude(free), change)
+        return {name: found[name] for name in self.free if name in found}
 
-        Differences over a tiny step in double precision, good to 1e-7: automatic differentiation in forward mode takes
-        twenty times as long.
-        """
-        names = [name for name in self.free if name not in PIXEL_ERRORS]
-        if not names:
-            return {}
-        steps = torch.zeros(len(names), len(self.free), dtype=torch.float64, device=free.device)
-        for row, name in enumerate(names):
-            steps[row, self.free.index(name)] = STEP * self.ranges[name]
-        beside = torch.stack([free.double() + step for step in (*steps, *-steps)])
-        above, below = self._exact_channels(beside.flatten(0, 1)).unflatten(0, (2, len(names), len(free)))
-        slopes = (above - below) / (2 * steps.sum(1)[:, None, None, None, None])
-        return dict(zip(names, slopes.to(self.basis), strict=True))
+    @property
+    def _beam_columns(self) -> list[int]:
+        return [self.free.index(name) for name in self.of_beam]
 
     def _beam_on_the_grid(self) -> tuple[NDArray[np.complex128], float]:
         """Amplitudes (3 x components, J) of the beam as it is, and its power as of ``Pupil``."""
@@ -321,6 +311,11 @@ class Focus(torch.nn.Module):
             amplitude = self.grid.project(plane_waves(self.objective, part, *self.plan.rule))[0].numpy()
             found.append(amplitude * np.sqrt(powers[0] / powers[-1]))
         return np.concatenate(found), powers[0]
+
+
+def _each(amplitude: Tensor, factors: Tensor) -> Tensor:
+    """Every amplitude (B, 2, components, J) times every factor (B, factors, J): (B, 2, components x factors, J)."""
+    return (amplitude[:, :, None] * factors[:, None, :, None]).flatten(2, 3)
 
 
 def _turned(channels: Tensor, phase: Tensor) -> Tensor:

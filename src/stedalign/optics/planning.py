@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stedalign.optics.beam import Beam, Objective
+from stedalign.optics.moving_beam import OFFSETS, MovingBeam
 from stedalign.optics.polar_grid import PolarGrid, moments
 from stedalign.optics.pupil import BEAM_PARAMETERS, PlaneWaves, beam_parameter, plane_waves
 from stedalign.optics.wavefront import ModeSet
@@ -23,6 +24,9 @@ Nodes = tuple[int, int]
 
 RULES: tuple[Nodes, ...] = (16, 32), (24, 48), (36, 72), (54, 108), (80, 160), (120, 240), (180, 360), (270, 540)
 WIDEST_GRIDS: tuple[Nodes, ...] = (64, 192), (128, 384)
+DEGREES = range(4, 25, 2)
+ENOUGH = 0.4
+"""Part of the tolerance within which the series of a moving beam may fail, in its farthest corner."""
 FARTHEST_CORE = 0.8
 """Pupil radii: nearer to the edge the rays around the mask's core become too uneven for a rule of sensible size."""
 SHARE = 0.1
@@ -39,6 +43,8 @@ class Plan:
     """Of the rule around the mask's core with which a beam is integrated once."""
     moving_rule: Nodes
     """Of that rule where beams differ from sample to sample."""
+    degree: int = 0
+    """Of the series in the offset of their masks."""
 
 
 def check_free(beam: Beam, free: Mapping[str, float]) -> None:
@@ -164,7 +170,22 @@ def plan_waves(
 
     rays = _fewest(_ladder(rule[0], 1), lambda count: moving((count, rule[1])))
     turns = _fewest(_ladder(rule[1], 4), lambda count: moving((rays, count)))
-    return Plan(grid, rule, (rays, turns))
+    # Beams at the limits, against the same written as a series.
+    moved = [(changes, exact) for (_, changes), exact in zip(beams, reference, strict=True) if changes is not None]
+    nodes = PolarGrid(objective, *grid)
+    x, y = (torch.from_numpy(part) for part in nodes.pupil_points)
+    error = np.inf
+    for degree in DEGREES if any(name in free for name in OFFSETS) else (0,):
+        series, coarser_error = MovingBeam(objective, beam, nodes, (rays, turns), free, degree), error
+        images = []
+        for changes, _ in moved:
+            real, imaginary = series(torch.stack(list(changes.values()), dim=1))[0].unbind(0)
+            images.append(intensity(x, y, torch.from_numpy(nodes.direction), torch.complex(real, imaginary)))
+        error = _error(images, [exact for _, exact in moved])
+        # What higher degrees do not mend is the envelope's doing.
+        if error < ENOUGH * tolerance or error > 0.7 * coarser_error:
+            break
+    return Plan(grid, rule, (rays, turns), degree)
 
 
 def _test_beams(

@@ -25,7 +25,7 @@ TOLERANCE = 3e-3
 STRENGTH_PER_PEAK_WAVES = 0.76
 """Rms waves that the optics are planned for, over the largest standard deviation of a coefficient. The median picture
 is then good to 1e-3, one in a hundred, of the strongest wavefronts, to about 1e-2."""
-CENTERING_TOLERANCE, CENTERING_STEPS = 3e-2, 3
+CENTERING_TOLERANCE, CENTERING_STEPS = 3e-2, 1
 
 
 class EndlessPictures:
