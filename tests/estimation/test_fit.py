@@ -155,6 +155,6 @@ def test_a_start_knows_the_beam(spec):
 
     moving = ForwardModel(spec, ModeSet.from_ansi([3]), free={"mask_offset_x": 0.1, "mask_offset_y": 0.1})
     counts, waves, shift = torch.ones(1, 3, 32, 32), torch.zeros(1, 1), torch.zeros(1, 3)
-    assert torch.equal(start_parameters(moving, counts, waves, shift)[:, moving.beam], torch.zeros(1, 2).double())
+    assert torch.equal(start_parameters(moving, counts, waves, shift)[:, moving.free], torch.zeros(1, 2).double())
     beam = torch.tensor([[0.05, -0.02]]).double()
-    assert torch.equal(start_parameters(moving, counts, waves, shift, beam)[:, moving.beam], beam)
+    assert torch.equal(start_parameters(moving, counts, waves, shift, beam)[:, moving.free], beam)

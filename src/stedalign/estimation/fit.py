@@ -1,4 +1,4 @@
-"""Maximum-likelihood fit of the forward model: damped Gauss-Newton on Poisson counts, in batches."""
+"""The most probable parameters of the forward model: damped Gauss-Newton on Poisson counts, in batches."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from torch import Tensor
 
 from stedalign.estimation.bound import FLOOR, covariance, fisher_information, smallest_eigenvalue
 from stedalign.imaging.forward import ForwardModel
+from stedalign.imaging.nuisances import Prior
 
 FIRST_DAMPING = 1e-3
 HIGHEST_DAMPING = 1e8
 SMALLEST_GAIN = 1e-2
 """Gain in log-likelihood below which a fit is done: about a tenth of a standard deviation."""
+KEPT_PROMISE = 0.6
+"""Share of the gain that the quadratic model promises below which derivatives are taken anew."""
 LEAST_DETERMINED = 1e-5
 """Smallest eigenvalue of the balanced Fisher matrix that still tells parameters apart; 1 if none were correlated."""
 
@@ -28,8 +31,12 @@ class FitResult:
     """(B, P, P), the inverse Fisher matrix at the solution."""
     deviance: Tensor
     """(B,), twice the log-likelihood lost against a perfect model."""
+    loss: Tensor
+    """(B,), the same with what the prior takes: the lowest of several fits is the most probable one."""
     reduced_chi2: Tensor
     """(B,), Pearson's chi-squared over the degrees of freedom: 1 where the model explains the picture."""
+    chi2_sigma: Tensor
+    """(B,), how much that scatters by chance: each count's part has the variance 2 + 1 / its expectation."""
     converged: Tensor
     """(B,), bool."""
     determined: Tensor
@@ -46,7 +53,7 @@ def start_parameters(
     phase = model.focus.rest.double().repeat(len(waves), 1)
     phase[:, : len(model.modes)], phase[:, model.shift] = waves, shift_nm
     if beam is not None:
-        phase[:, model.beam] = beam
+        phase[:, model.free] = beam
     with torch.no_grad():
         shape = model.intensity(phase.to(model.focus.scale.dtype)).flatten(2).double()
     data = counts.flatten(2).double()
@@ -63,73 +70,98 @@ def fit(
     counts: Tensor,
     start: Tensor,
     *,
+    prior: Prior | None = None,
     read_noise: float = 0.0,
-    iterations: int = 60,
+    iterations: int = 100,
     held: Tensor | None = None,
 ) -> FitResult:
     """Fit ``counts`` (B, 3, N, N) from ``start`` (B, P); parameters in ``held`` (P,), bool, are known and stay there.
 
+    The maximum a posteriori for Poisson counts and a ``prior``; without one, the maximum likelihood.
     Levenberg-Marquardt with the Fisher matrix as Hessian (Fisher scoring) and Marquardt's scaling (1963), each item
-    with its own damping; a step is kept only where it lowers the deviance. Scales and backgrounds have a lower bound,
-    at which they rest while the likelihood pulls them outwards (an active set). An item has converged when a full step
-    in what is free would gain less than ``SMALLEST_GAIN``. Read noise counts as further Poisson counts of its variance
-    (Snyder et al. 1995).
+    with its own damping; a step is kept only where it is more probable. Derivatives cost several times what the model
+    does: they are kept while steps keep their promise, and taken anew before a solution is believed. Parameters have
+    bounds, at which they rest while the likelihood pulls them outwards (an active set). An item has converged when a
+    full step in what is free would gain less than ``SMALLEST_GAIN``. Read noise counts as further Poisson counts of its
+    variance (Snyder et al. 1995).
     """
     dtype, device = model.focus.scale.dtype, model.focus.scale.device
-    extra = read_noise**2
+    extra = (read_noise * model.binning) ** 2
+    prior = prior or Prior.of(model, read_noise=read_noise)
+    believed, precision, lowest, highest = (
+        part.to(device) for part in (prior.mean, prior.precision, prior.lowest, prior.highest)
+    )
     data = (counts.flatten(1).double().to(device) + extra).clamp_min(0)
-    lowest = torch.full((start.shape[1],), -torch.inf, dtype=torch.float64, device=device)
-    lowest[model.scale], lowest[model.background] = FLOOR, -0.5 * extra
-    best = torch.maximum(start.double().to(device), lowest)
+    best = start.double().to(device).clamp(lowest, highest)
     size, count = best.shape
     known = torch.zeros(count, dtype=torch.bool, device=device) if held is None else held.to(device)
     damping = torch.full((size,), FIRST_DAMPING, dtype=torch.float64, device=device)
-    running = torch.ones(size, dtype=torch.bool, device=device)
-    converged, stale = torch.zeros_like(running), torch.ones_like(running)
+    running, moved, derive = (torch.ones(size, dtype=torch.bool, device=device) for _ in range(3))
+    # Derivatives are old once an item has moved, and have to be derived again where they mislead.
+    converged, old = (torch.zeros(size, dtype=torch.bool, device=device) for _ in range(2))
+    slopes = torch.zeros(size, count, data.shape[1], dtype=dtype, device=device)
     information = torch.zeros(size, count, count, dtype=torch.float64, device=device)
     gradient = torch.zeros_like(best)
 
     def expected(parameters: Tensor) -> Tensor:
         return (model(parameters.to(dtype)).flatten(1).double() + extra).clamp_min(FLOOR)
 
-    with torch.no_grad():
-        deviance = _deviance(data, expected(best))
-        for _ in range(iterations):
-            todo = (stale & running).nonzero()[:, 0]
-            if len(todo):
-                mean, jacobian = model.linearize(best[todo].to(dtype))
-                weighted = (mean.flatten(1).double() + extra).clamp_min(FLOOR)
-                residual = (data[todo] - weighted) / weighted
-                slopes = jacobian.flatten(2).double()
-                pull = (slopes @ residual[:, :, None])[..., 0]
-                resting = (best[todo] <= lowest) & (pull < 0) | known
-                information[todo], gradient[todo] = _freeze(fisher_information(slopes, mean, read_noise), pull, resting)
-                stale[todo] = False
-                full_step = _damped_step(information[todo], gradient[todo], torch.full_like(damping[todo], 1e-9))
-                done = (gradient[todo] * full_step).sum(-1) < SMALLEST_GAIN
-                converged[todo[done]] = True
-                running[todo[done]] = False
-            active = running.nonzero()[:, 0]
-            if len(active) == 0:
-                break
-            step = _damped_step(information[active], gradient[active], damping[active])
-            trial = torch.maximum(best[active] + step, lowest)
-            value = _deviance(data[active], expected(trial))
-            better = value < deviance[active]
-            best[active[better]] = trial[better]
-            deviance[active[better]] = value[better]
-            stale[active[better]] = True
-            damping[active] *= torch.where(better, 0.2, 5.0)
-            running[active[damping[active] > HIGHEST_DAMPING]] = False
+    def loss(rows: Tensor, parameters: Tensor, light: Tensor) -> Tensor:
+        return _deviance(data[rows], light) + (precision * (parameters - believed) ** 2).sum(-1)
 
-        mean, jacobian = model.linearize(best.to(dtype))
-        final, _ = _freeze(fisher_information(jacobian, mean, read_noise), best, known.expand_as(best))
-        mean = (mean.flatten(1).double() + extra).clamp_min(FLOOR)
+    def take_derivatives(rows: Tensor) -> None:
+        if len(rows):
+            slopes[rows] = model.linearize(best[rows].to(dtype))[1].flatten(2)
+            derive[rows], old[rows], moved[rows] = False, False, True
+
+    with torch.no_grad():
+        light = expected(best)
+        lost = loss(torch.arange(size, device=device), best, light)
+        for _ in range(iterations):
+            take_derivatives((derive & running).nonzero()[:, 0])
+            rows = (moved & running).nonzero()[:, 0]
+            if len(rows):
+                own = slopes[rows].double()
+                pull = (own @ ((data[rows] - light[rows]) / light[rows])[:, :, None])[..., 0]
+                pull = pull - precision * (best[rows] - believed)
+                resting = (best[rows] <= lowest) & (pull < 0) | (best[rows] >= highest) & (pull > 0) | known
+                fisher = fisher_information(own, light[rows]) + torch.diag(precision)
+                information[rows], gradient[rows] = _freeze(fisher, pull, resting)
+                moved[rows] = False
+                full_step = _damped_step(information[rows], gradient[rows], torch.full_like(damping[rows], 1e-9))
+                done = (gradient[rows] * full_step).sum(-1) < SMALLEST_GAIN
+                converged[rows] = done & ~old[rows]
+                derive[rows] = done & old[rows]
+                running &= ~converged
+            if not running.any():
+                break
+            rows = (running & ~derive).nonzero()[:, 0]
+            if len(rows) == 0:
+                continue
+            step = _damped_step(information[rows], gradient[rows], damping[rows])
+            trial = (best[rows] + step).clamp(lowest, highest)
+            seen = expected(trial)
+            value = loss(rows, trial, seen)
+            gain, promise = lost[rows] - value, (gradient[rows] * step).sum(-1)
+            better = gain > 0
+            # What fails with derivatives of another place is tried again with its own.
+            derive[rows] = torch.where(better, gain < KEPT_PROMISE * promise, old[rows])
+            damping[rows] *= torch.where(better, 0.2, torch.where(old[rows], 1.0, 5.0))
+            rows, kept = rows[better], better
+            best[rows], light[rows], lost[rows] = trial[kept], seen[kept], value[kept]
+            moved[rows], old[rows] = True, True
+            running &= damping <= HIGHEST_DAMPING
+
+        take_derivatives(old.nonzero()[:, 0])
+        final, _ = _freeze(fisher_information(slopes, light) + torch.diag(precision), best, known.expand_as(best))
+        degrees = data.shape[1] - int((~known).sum())
         return FitResult(
             parameters=best.cpu(),
             covariance=(covariance(final) * ~known[:, None] * ~known).cpu(),
-            deviance=deviance.cpu(),
-            reduced_chi2=((data - mean).square() / mean).sum(-1).div(data.shape[1] - int((~known).sum())).cpu(),
+            deviance=_deviance(data, light).cpu(),
+            loss=lost.cpu(),
+            reduced_chi2=((data - light).square() / light).sum(-1).div(degrees).cpu(),
+            chi2_sigma=(2 + 1 / light).sum(-1).sqrt().div(degrees).cpu(),
             converged=converged.cpu(),
             determined=(smallest_eigenvalue(final) > LEAST_DETERMINED).cpu(),
         )

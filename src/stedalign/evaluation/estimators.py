@@ -37,7 +37,7 @@ def fit_from(known: KnownPictures, first: Estimator | None = None, *, read_noise
             if said.shift_nm is not None:
                 begin[:, model.shift] = said.shift_nm.to(begin)
         begin = torch.where(known.held[: begin.shape[1]], model.focus.rest, begin)
-        start = start_parameters(model, counts, begin[:, modes], begin[:, model.shift], begin[:, model.beam])
+        start = start_parameters(model, counts, begin[:, modes], begin[:, model.shift], begin[:, model.free])
         result = fit(model, counts, start, read_noise=read_noise, held=known.held)
         sigma = result.covariance.diagonal(dim1=1, dim2=2).clamp_min(0).sqrt()
         return say(result.parameters, say(sigma))

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from scipy.sparse.linalg import eigsh
 from torch import Tensor
 
+from stedalign.optics.chebyshev import polynomials, slopes
+
 Floats = NDArray[np.float64]
 chebyshev = np.polynomial.chebyshev
 
@@ -63,9 +65,9 @@ class Blur(torch.nn.Module):
 
     def slope(self, variance_nm2: Tensor) -> Tensor:
         """The derivative (B, C, J) of the factors with respect to the variance (Murray 2016, eq. 8)."""
-        powers, slopes = self._powers(variance_nm2)
+        powers, changes = self._powers(variance_nm2)
         root = self._root(powers)
-        change = torch.tensordot(slopes, self.series.double(), dims=1) * 2 / self.largest_nm2
+        change = torch.tensordot(changes, self.series.double(), dims=1) * 2 / self.largest_nm2
         inner = torch.linalg.solve_triangular(root, change, upper=False)
         inner = torch.linalg.solve_triangular(root, inner.mT, upper=False).mT
         half = inner.tril(-1) + torch.diag_embed(inner.diagonal(dim1=1, dim2=2) / 2)
@@ -74,12 +76,8 @@ class Blur(torch.nn.Module):
     def _powers(self, variance_nm2: Tensor) -> tuple[Tensor, Tensor]:
         """The polynomials of the series (B, TABLE) and their slopes."""
         # Nothing is sharper than no blur.
-        place = 2 * variance_nm2.double().clamp_min(0) / self.largest_nm2 - 1
-        values, slopes = [torch.ones_like(place), place], [torch.zeros_like(place), torch.ones_like(place)]
-        for _ in range(2, TABLE):
-            slopes.append(2 * values[-1] + 2 * place * slopes[-1] - slopes[-2])
-            values.append(2 * place * values[-1] - values[-2])
-        return torch.stack(values, dim=1), torch.stack(slopes, dim=1)
+        values = polynomials(2 * variance_nm2.double().clamp_min(0) / self.largest_nm2 - 1, TABLE)
+        return values, slopes(values)
 
     def _root(self, powers: Tensor) -> Tensor:
         operator = torch.tensordot(powers, self.series.double(), dims=1)

@@ -87,7 +87,8 @@ class Focus(torch.nn.Module):
             raise ValueError(f"a tolerance must lie between 1e-9 and 1, got {tolerance}")
         of_picture = {name: most for name, most in (free or {}).items() if name in PICTURE_PARAMETERS}
         of_beam = {name: most for name, most in (free or {}).items() if name not in PICTURE_PARAMETERS}
-        self.of_beam = tuple(of_beam)
+        self.of_beam, self.reach = tuple(of_beam), dict(free or {})
+        """How far each free parameter may deviate."""
         check_free(beam, of_beam)
         _check_picture(of_picture)
         errors = [of_picture.get(name, 0.0) for name in PIXEL_ERRORS]
@@ -150,27 +151,28 @@ class Focus(torch.nn.Module):
         own = [beam_parameter(self.beam, name) if name in self.of_beam else 0.0 for name in self.free]
         return torch.tensor([0.0] * self.steering + own, dtype=self.basis.dtype, device=self.basis.device)
 
-    def forward(self, parameters: Tensor) -> list[Tensor]:
+    def forward(self, parameters: Tensor, binning: int = 1) -> list[Tensor]:
         """Intensity on each target, shapes (B, pixels), for ``parameters`` (B, steering + free).
 
         The parameters are the modes' coefficients in rms waves, the shift of the picture along x, y, z in nm, where
-        the targets drift three more for each of them, and then the values of the free parameters.
+        the targets drift three more for each of them, and then the values of the free parameters. A binned pixel is the
+        mean of ``binning`` along each axis of its target.
         """
         parameters = self._checked(parameters)
         chunks = parameters.split(self._at_once(1))
         if len(chunks) == 1:
-            return self._intensities(parameters)
+            return self._intensities(parameters, binning)
         if torch.is_grad_enabled():
-            parts = [self._intensities(part) for part in chunks]
+            parts = [self._intensities(part, binning) for part in chunks]
             return [torch.cat(pieces) for pieces in zip(*parts, strict=True)]
         # Filled as it comes, so that a large batch is never held twice.
-        found = [parameters.new_empty(len(parameters), samples.size) for samples in self._samples]
+        found = [parameters.new_empty(len(parameters), samples.pixel_count(binning)) for samples in self._samples]
         places = zip(*(whole.split(len(chunks[0])) for whole in found), strict=True)
         for part, place in zip(chunks, places, strict=True):
-            self._intensities(part, place)
+            self._intensities(part, binning, place)
         return found
 
-    def jacobian(self, parameters: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    def jacobian(self, parameters: Tensor, binning: int = 1) -> tuple[list[Tensor], list[Tensor]]:
         """Intensities (B, pixels) as from ``forward`` and their derivatives (B, parameters, pixels), per target.
 
         A mode or a shift multiplies each plane wave by i times its row of the basis, a free parameter changes the
@@ -181,7 +183,7 @@ class Focus(torch.nn.Module):
         for some in parameters.split(self._at_once(1 + parameters.shape[1])):
             free = some[:, self.steering :]
             channels = self._channels(free).expand(len(some), -1, -1, -1) if self.free else self.channels[None]
-            parts.append(self._slopes(some, channels, self._channel_slopes(free)))
+            parts.append(self._slopes(some, channels, self._channel_slopes(free), binning))
         values, derivatives = zip(*parts, strict=True)
         return (
             [torch.cat(pieces) for pieces in zip(*values, strict=True)],
@@ -203,11 +205,11 @@ class Focus(torch.nn.Module):
         factors = self.blur.basis if self.blur is not None else self.beads
         return max(1, NUMBERS_AT_ONCE // (2 * self.amplitude.shape[1] * len(factors) * derivatives * widest))
 
-    def _intensities(self, parameters: Tensor, out: Sequence[Tensor] | None = None) -> list[Tensor]:
+    def _intensities(self, parameters: Tensor, binning: int, out: Sequence[Tensor] | None = None) -> list[Tensor]:
         steering, free = parameters[:, : self.steering], parameters[:, self.steering :]
         errors, channels = self._pixel_errors(free), self._channels(free) if self.free else self.channels[None]
         return [
-            samples.pixels(_intensity(images), None if out is None else out[index], errors)
+            samples.pixels(_intensity(images), None if out is None else out[index], errors, binning=binning)
             for index, (samples, images) in enumerate(self._fields(channels, steering))
         ]
 
@@ -228,7 +230,7 @@ class Focus(torch.nn.Module):
         return phase, [drift @ moved for drift in steering[:, common:].split(len(SHIFT_AXES), dim=1)]
 
     def _slopes(
-        self, parameters: Tensor, channels: Tensor, along: dict[str, Tensor]
+        self, parameters: Tensor, channels: Tensor, along: dict[str, Tensor], binning: int
     ) -> tuple[list[Tensor], list[Tensor]]:
         """``jacobian`` for channels (B, 2, channels, J) that the free parameters change ``along`` these."""
         count, common = len(parameters), self.basis.shape[1]
@@ -244,13 +246,14 @@ class Focus(torch.nn.Module):
             size = d_waves.shape[1]
             for samples, images, d_images in zip(group, kernels(waves), kernels(d_waves.flatten(0, 1)), strict=True):
                 intensity = _intensity(images)
-                values.append(samples.pixels(intensity, errors=errors))
+                values.append(samples.pixels(intensity, errors=errors, binning=binning))
                 rows = [
                     2 * (field[:, None] * slope.unflatten(0, (count, size))).sum(2)
                     for field, slope in zip(images, d_images, strict=True)
                 ]
                 own = None if errors is None else errors.repeat_interleave(size, dim=0)
-                found = samples.pixels(torch.stack(rows, dim=2).flatten(0, 1), errors=own).unflatten(0, (count, size))
+                pixels = samples.pixels(torch.stack(rows, dim=2).flatten(0, 1), errors=own, binning=binning)
+                found = pixels.unflatten(0, (count, size))
                 parts = list(found[:, :common].split([common - len(SHIFT_AXES), len(SHIFT_AXES)], dim=1))
                 if self.drifting:
                     mine = len(values) - 1
@@ -259,7 +262,7 @@ class Focus(torch.nn.Module):
                     ]
                 changes = iter(found[:, common:].unbind(1))
                 parts += [
-                    samples.pixels(intensity, errors=errors, slope=PIXEL_ERRORS.index(name))[:, None]
+                    samples.pixels(intensity, errors=errors, slope=PIXEL_ERRORS.index(name), binning=binning)[:, None]
                     if name in PIXEL_ERRORS
                     else next(changes)[:, None]
                     for name in self.free

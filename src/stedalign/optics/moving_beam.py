@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from stedalign.optics.beam import Beam, Objective
+from stedalign.optics.chebyshev import polynomials, slopes
 from stedalign.optics.kernels import times_i
 from stedalign.optics.polar_grid import PolarGrid
 from stedalign.optics.pupil import beam_parameter, plane_waves
@@ -30,6 +31,7 @@ class MovingBeam(torch.nn.Module):
 
     x: Tensor
     y: Tensor
+    orders: Tensor
     series: Tensor
 
     def __init__(
@@ -58,7 +60,8 @@ class MovingBeam(torch.nn.Module):
         nodes = [chebyshev.chebpts1(count + 1) for count in degrees]
         places = np.stack(np.meshgrid(*nodes, indexing="ij"), axis=-1).reshape(-1, 2)
         orders = np.stack(np.meshgrid(*map(np.arange, np.add(degrees, 1)), indexing="ij"), axis=-1).reshape(-1, 2)
-        self.orders = [tuple(order) for order in orders[orders.sum(axis=1) <= degree].tolist()]
+        orders = orders[orders.sum(axis=1) <= degree]
+        self.register_buffer("orders", torch.from_numpy(orders))
 
         along = {
             name: torch.from_numpy(center + size * place)
@@ -70,7 +73,7 @@ class MovingBeam(torch.nn.Module):
             one = {LEAKS[0]: torch.ones(len(places), dtype=torch.float64)}
             parts.append(2**0.5 * grid.project(plane_waves(objective, beam, *rule, along | one)) - parts[0])
         values = torch.view_as_real(torch.stack(parts, dim=1)).movedim(-1, 2)
-        basis = np.stack([_chebyshev(places[:, 0], i) * _chebyshev(places[:, 1], j) for i, j in self.orders], axis=1)
+        basis = np.stack([_chebyshev(places[:, 0], i) * _chebyshev(places[:, 1], j) for i, j in orders], axis=1)
         # At these nodes the polynomials are orthogonal.
         fit = torch.from_numpy(basis.T / np.square(basis).sum(axis=0)[:, None])
         self.register_buffer("series", torch.tensordot(fit, values, dims=1))
@@ -120,9 +123,9 @@ class MovingBeam(torch.nn.Module):
         columns = []
         for axis, name in enumerate(OFFSETS):
             place = (given[name] - self.middle[axis]) / self.reach[axis]
-            values, slopes = _polynomials(place, 1 + max(order[axis] for order in self.orders))
-            columns.append([slope / self.reach[axis] for slope in slopes] if axis == along else values)
-        return torch.stack([columns[0][i] * columns[1][j] for i, j in self.orders], dim=1)
+            values = polynomials(place, 1 + int(self.orders[:, axis].max()))
+            columns.append(slopes(values) / self.reach[axis] if axis == along else values)
+        return columns[0][:, self.orders[:, 0]] * columns[1][:, self.orders[:, 1]]
 
     def _masked(self, terms: Tensor) -> Tensor:
         """(B, polarizations, 2, 3, J)"""
@@ -153,12 +156,3 @@ class MovingBeam(torch.nn.Module):
 
 def _chebyshev(place: np.ndarray, order: int) -> np.ndarray:
     return np.asarray(np.cos(order * np.arccos(np.clip(place, -1, 1))))
-
-
-def _polynomials(place: Tensor, count: int) -> tuple[list[Tensor], list[Tensor]]:
-    """Chebyshev polynomials T_0 to T_(count-1) at ``place``, and their slopes."""
-    values, slopes = [torch.ones_like(place), place], [torch.zeros_like(place), torch.ones_like(place)]
-    for _ in range(2, count):
-        slopes.append(2 * values[-1] + 2 * place * slopes[-1] - slopes[-2])
-        values.append(2 * place * values[-1] - values[-2])
-    return values[:count], slopes[:count]

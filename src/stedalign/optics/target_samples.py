@@ -14,6 +14,7 @@ from torch import Tensor
 
 from stedalign.optics.bandlimited import interpolation, samples_needed, sampling_points
 from stedalign.optics.beam import Objective
+from stedalign.optics.chebyshev import polynomials, slopes
 from stedalign.optics.targets import Line, Points, Target, lattice
 
 Floats = NDArray[np.float64]
@@ -45,6 +46,8 @@ class TargetSamples(torch.nn.Module):
         """Whether ``points`` stand for all their mirror images."""
         self.size = int(np.prod(target.shape))
         """Pixels of the target."""
+        self.sides: list[int] = []
+        """Pixels along each axis of the grid."""
         self.axes: list[int] = []
         """The mirrored axes (0 = x, 1 = y, 2 = z) in the order of the grid's."""
         self.counts: list[int] = []
@@ -68,6 +71,7 @@ class TargetSamples(torch.nn.Module):
             places, matrix = _sample(line, highest, tolerance, self.mirrored, error)
             placed.append((line.direction, places))
             self.counts.append(matrix.shape[-1])
+            self.sides.append(len(line.positions_nm))
             self.pixel_errors.append(error)
             self.register_buffer(f"interpolate{index}", torch.from_numpy(matrix))
         self.points = lattice(np.zeros(3) if self.mirrored else target.center_nm, placed)
@@ -84,16 +88,31 @@ class TargetSamples(torch.nn.Module):
             found.append((parity[0], parity[1], parity[2]))
         return found
 
+    def pixel_count(self, binning: int = 1) -> int:
+        """How many pixels there are when ``binning`` of them along each axis of the grid become one.
+
+        Raises ``ValueError`` where they do not come out even.
+        """
+        if binning != 1 and (not self.counts or any(side % binning for side in self.sides)):
+            raise ValueError(f"{' x '.join(map(str, self.sides)) or 'single'} pixels cannot be binned by {binning}")
+        return self.size // binning ** len(self.sides)
+
     def pixels(
-        self, intensity: Tensor, out: Tensor | None = None, errors: Tensor | None = None, slope: int | None = None
+        self,
+        intensity: Tensor,
+        out: Tensor | None = None,
+        errors: Tensor | None = None,
+        slope: int | None = None,
+        binning: int = 1,
     ) -> Tensor:
         """Intensity (B, pixels) from that at the samples, (B, mirror images, P); written to ``out`` where given.
 
         ``errors`` (B, 3) are those of the pixel size along x, y, z, as fractions, where the target was built for any.
-        With ``slope`` 0, 1 or 2 the derivative with respect to the one along x, y or z.
+        With ``slope`` 0, 1 or 2 the derivative with respect to the one along x, y or z. A binned pixel is the mean of
+        ``binning`` along each axis of the grid.
         """
         if slope is not None and slope not in self.axes:
-            return intensity.new_zeros(len(intensity), self.size)
+            return intensity.new_zeros(len(intensity), self.pixel_count(binning))
         count = len(self.counts)
         if count == 0:
             return intensity[:, 0] if out is None else out.copy_(intensity[:, 0])
@@ -104,7 +123,7 @@ class TargetSamples(torch.nn.Module):
             intensity = signs.permute(0, *(axis + side * count for axis in range(1, count + 1) for side in (0, 1)))
         values = intensity.reshape(len(intensity), *self.counts)
         for index in range(count - 1, -1, -1):
-            matrix, place = self._interpolation(index, errors, slope), out if index == 0 else None
+            matrix, place = self._interpolation(index, errors, slope, binning), out if index == 0 else None
             if matrix.ndim == 3:
                 # For each picture its own.
                 moved = values.movedim(1 + index, -1)
@@ -120,19 +139,15 @@ class TargetSamples(torch.nn.Module):
         pixels = values.flatten(1)
         return pixels if out is None or pixels.data_ptr() == out.data_ptr() else out.copy_(pixels)
 
-    def _interpolation(self, index: int, errors: Tensor | None, slope: int | None) -> Tensor:
+    def _interpolation(self, index: int, errors: Tensor | None, slope: int | None, binning: int) -> Tensor:
         """The matrix from samples to pixels along one axis of the grid: one for all, or (B, pixels, samples)."""
         matrix, largest = self.get_buffer(f"interpolate{index}"), self.pixel_errors[index]
-        if largest == 0:
-            return matrix
-        assert errors is not None
-        place = errors[:, self.axes[index]] / largest
-        powers, slopes = [torch.ones_like(place), place], [torch.zeros_like(place), torch.ones_like(place)]
-        for degree in range(2, len(matrix)):
-            powers.append(2 * place * powers[-1] - powers[-2])
-            slopes.append(2 * powers[degree - 1] + 2 * place * slopes[-1] - slopes[-2])
-        series = torch.stack(slopes, dim=1) / largest if slope == self.axes[index] else torch.stack(powers, dim=1)
-        return torch.tensordot(series, matrix, dims=1)
+        if largest > 0:
+            assert errors is not None
+            values = polynomials(errors[:, self.axes[index]] / largest, len(matrix))
+            series = slopes(values) / largest if slope == self.axes[index] else values
+            matrix = torch.tensordot(series, matrix, dims=1)
+        return matrix if binning == 1 else matrix.unflatten(-2, (-1, binning)).mean(-2)
 
 
 def _lines_through_the_focus(target: Target) -> tuple[Line, ...] | None:
