@@ -121,6 +121,7 @@ def make_estimator(setup: Setup, network: Network | None) -> Estimator:
     return Estimator(
         setup.forward,
         setup.modes,
+        nuisances=setup.nuisances,
         network=network,
         read_noise=setup.detector.read_noise,
         saturation=setup.detector.saturation,

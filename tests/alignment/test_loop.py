@@ -3,7 +3,7 @@ import pytest
 
 from stedalign.alignment.loop import AlignmentError, Centered, Measured, align
 from stedalign.alignment.policy import Policy
-from stedalign.estimation.estimate import PictureError
+from stedalign.estimation.checks import PictureError
 from stedalign.imaging.sections import OrthoSections
 
 BEFORE = np.full((2, 2), 7, dtype=np.uint8)

@@ -4,6 +4,7 @@ import torch
 
 from stedalign.estimation.bound import covariance, cramer_rao, fisher_information
 from stedalign.estimation.fit import fit, start_parameters
+from stedalign.imaging.nuisances import Prior
 
 MODES = 11
 
@@ -12,7 +13,7 @@ MODES = 11
 def fitted(model, draw):
     truth, counts = draw(24)
     start = start_parameters(model, counts, torch.zeros(24, MODES).double(), torch.zeros(24, 3).double())
-    return truth, counts, fit(model, counts, start)
+    return truth, counts, fit(model, counts, start, prior=Prior.of(model))
 
 
 def test_a_fit_from_zero_finds_120_milliwaves(fitted):
@@ -52,8 +53,10 @@ def test_the_deviance_at_the_solution_is_no_higher_than_at_the_truth(model, fitt
 def test_a_batch_of_fits_equals_its_loop(model, draw):
     _, counts = draw(2, seed=4)
     start = start_parameters(model, counts, torch.zeros(2, MODES).double(), torch.zeros(2, 3).double())
-    together = fit(model, counts, start).parameters
-    alone = torch.cat([fit(model, counts[i : i + 1], start[i : i + 1]).parameters for i in range(2)])
+    together = fit(model, counts, start, prior=Prior.of(model)).parameters
+    alone = torch.cat(
+        [fit(model, counts[i : i + 1], start[i : i + 1], prior=Prior.of(model)).parameters for i in range(2)]
+    )
     torch.testing.assert_close(together, alone, rtol=1e-3, atol=1e-3)
 
 
@@ -96,7 +99,7 @@ def test_fisher_information_is_the_curvature_of_the_expected_likelihood(model, d
 def test_a_fit_of_garbage_ends_with_finite_numbers(model):
     counts = torch.from_numpy(np.random.default_rng(0).poisson(3.0, size=(2, 3, 32, 32)).astype(float))
     start = start_parameters(model, counts, torch.zeros(2, MODES).double(), torch.zeros(2, 3).double())
-    result = fit(model, counts, start, iterations=20)
+    result = fit(model, counts, start, prior=Prior.of(model), iterations=20)
     assert torch.isfinite(result.parameters).all()
     assert torch.isfinite(result.covariance).all()
 
@@ -107,7 +110,7 @@ def test_a_picture_without_background_is_fitted_as_well(model, draw, read_noise)
     if read_noise:
         counts = counts + read_noise * torch.randn(counts.shape, generator=torch.Generator().manual_seed(0))
     start = start_parameters(model, counts, torch.zeros(6, MODES).double(), torch.zeros(6, 3).double())
-    result = fit(model, counts, start, read_noise=read_noise)
+    result = fit(model, counts, start, prior=Prior.of(model, read_noise=read_noise), read_noise=read_noise)
     assert result.converged.all()
     assert float((result.parameters - truth)[:, :MODES].norm(dim=1).max()) < 0.008
 
@@ -129,9 +132,9 @@ def test_parameters_that_do_the_same_are_noticed(spec, model, draw):
     _, counts = draw(1)
     with_tilt = ForwardModel(spec, ModeSet.from_ansi([2, 3, 5]))
     start = start_parameters(with_tilt, counts, torch.zeros(1, 3).double(), torch.zeros(1, 3).double())
-    assert not fit(with_tilt, counts, start, iterations=5).determined.any()
+    assert not fit(with_tilt, counts, start, prior=Prior.of(with_tilt), iterations=5).determined.any()
     start = start_parameters(model, counts, torch.zeros(1, MODES).double(), torch.zeros(1, 3).double())
-    assert fit(model, counts, start, iterations=5).determined.all()
+    assert fit(model, counts, start, prior=Prior.of(model), iterations=5).determined.all()
 
 
 def test_what_is_held_stays_and_has_no_variance(model, draw):
@@ -139,11 +142,11 @@ def test_what_is_held_stays_and_has_no_variance(model, draw):
     held = torch.zeros(truth.shape[1], dtype=torch.bool)
     held[model.shift] = True
     start = start_parameters(model, counts, torch.zeros(4, MODES).double(), truth[:, model.shift])
-    result = fit(model, counts, start, held=held)
+    result = fit(model, counts, start, prior=Prior.of(model), held=held)
     assert torch.equal(result.parameters[:, held], truth[:, held])
     assert (result.covariance[:, held] == 0).all()
     assert result.determined.all()
-    free = fit(model, counts, start)
+    free = fit(model, counts, start, prior=Prior.of(model))
     known, unknown = (each.covariance.diagonal(dim1=1, dim2=2)[:, :MODES] for each in (result, free))
     assert (known <= unknown * 1.001).all()
     assert (known[:, 0] < unknown[:, 0]).all()

@@ -12,7 +12,8 @@ import numpy as np
 from stedalign.alignment.policy import Policy
 from stedalign.devices.protocols import Levels, Microscope, Position
 from stedalign.estimation.centering import displacement_nm
-from stedalign.estimation.estimate import Estimate, PictureError, check_picture
+from stedalign.estimation.checks import PictureError, check_picture
+from stedalign.estimation.estimate import Estimate
 from stedalign.imaging.quality import correlation
 from stedalign.imaging.sections import OrthoSections
 from stedalign.optics.wavefront import Wavefront

@@ -14,9 +14,10 @@ from tomlkit.toml_document import TOMLDocument
 
 from stedalign.devices.slm_mask import SlmGeometry
 from stedalign.devices.stage import StageSpec
-from stedalign.estimation.estimate import Limits
+from stedalign.estimation.checks import Limits
 from stedalign.imaging.detector import Bead, Detector
 from stedalign.imaging.forward import ForwardSpec
+from stedalign.imaging.nuisances import Nuisances
 from stedalign.imaging.sections import Sampling
 from stedalign.optics.beam import Beam, Objective
 from stedalign.optics.patterns import Pattern
@@ -74,6 +75,8 @@ class Setup(Spec):
     """The stage that carries the bead."""
     fluorophore: Fluorophore = Fluorophore()
     """The dye, for the effective (fluorescence) spot."""
+    nuisances: Nuisances = Nuisances()
+    """How well all this is known: what an estimate finds beside the wavefront."""
     limits: Limits = Limits()
     """When an estimate is trusted."""
 

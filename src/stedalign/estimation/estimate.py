@@ -2,42 +2,45 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
+from torch import Tensor
 
 from stedalign.estimation.centering import displacement_nm
-from stedalign.estimation.fit import fit, start_parameters
+from stedalign.estimation.checks import Limits, check_picture, cut_off
+from stedalign.estimation.fit import FitResult, fit, start_parameters
 from stedalign.estimation.propose import Proposal, propose
+from stedalign.estimation.two_beads import shows_two_beads
 from stedalign.imaging.forward import ForwardModel, ForwardSpec
+from stedalign.imaging.nuisances import Nuisances, Prior
 from stedalign.imaging.quality import correlation, crest_uniformity, null_ratio
-from stedalign.imaging.sections import PLANES, OrthoSections
+from stedalign.imaging.sections import OrthoSections
 from stedalign.networks.network import Network
-from stedalign.optics.spec import Spec
+from stedalign.optics.moving_beam import OFFSETS
+from stedalign.optics.target_samples import bandwidth
+from stedalign.optics.targets import AXES
 from stedalign.optics.wavefront import ModeSet, Wavefront
 
 Floats = NDArray[np.float64]
-
-
-class PictureError(ValueError):
-    """A picture that no estimate can be made from, with the reason and what to do about it."""
-
-
-class Limits(Spec):
-    """When an estimate is trusted."""
-
-    min_reduced_chi2: float = Field(0.7, ge=0, lt=1)
-    """Below this the numbers are no photon counts, and the error bars would be wrong."""
-    max_reduced_chi2: float = Field(1.5, gt=1)
-    """Above this the model does not explain the picture. A tolerance for model error, not a test: noise alone stays
-    within 1 +- 0.05."""
-    max_rms_waves: float = Field(0.5, gt=0)
-    """Above this the wavefront is beyond what the model was built for, and the estimate is refused."""
+TOLERANCE, ROUGH_TOLERANCE = 3e-3, 1e-2
+"""Of the forward models for wavefronts of 0.35 waves; ordinary ones of 0.12 are good to 1e-4."""
+LARGEST_EXCESS = 4.0
+"""Standard deviations of chi-squared above which other starts are tried."""
+SEARCHES, FINISHED = 16, 3
+"""How many other starts, and how many of their ends are worth finishing."""
+STEPS, SCREENING_STEPS = 40, 20
+"""At most, with the whole model and with the rough one."""
+SEARCH_SHARE, SEARCH_WAVES = 0.5, 0.04
+"""How far from the proposal they lie: in its own standard deviations, or in waves where it tells none."""
+SAME_WAVES = 0.01
+"""Ends nearer than this are one."""
+STARTS = "waves", "shift_nm"
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +55,8 @@ class Estimate:
     photons: tuple[float, float, float]
     """Counts at the unaberrated crest, for xy, xz, yz."""
     background: tuple[float, float, float]
+    nuisances: dict[str, tuple[float, float]]
+    """What else was found, with its standard deviation: the free parameters of ``Focus`` by name."""
     reduced_chi2: float
     accepted: bool
     reason: str
@@ -63,7 +68,7 @@ class Estimate:
     correlation: float
     """Pearson correlation between the picture and the fitted model."""
     start: str
-    """Where the best fit started: "network" or "zero"."""
+    """Where the best fit started: "network", "zero", or "search": one of many starts around these."""
     reconstruction: Floats
     """Expected counts of the fitted model, shape (3, N, N)."""
     ideal: Floats
@@ -93,6 +98,7 @@ class Estimate:
             "shift_nm": list(self.shift_nm),
             "photons": list(self.photons),
             "background": list(self.background),
+            "nuisances": {name: list(found) for name, found in self.nuisances.items()},
             "start": self.start,
             "simulated": self.simulated,
         }
@@ -101,7 +107,7 @@ class Estimate:
 class Estimator:
     """Turns pictures of one instrument into estimates.
 
-    The forward model is built on first use and kept; pictures of another sampling get a model of their own.
+    The forward models are built on first use and kept, as are those of the last other sampling.
     """
 
     def __init__(
@@ -109,6 +115,7 @@ class Estimator:
         spec: ForwardSpec,
         modes: ModeSet,
         *,
+        nuisances: Nuisances | None = None,
         network: Network | None = None,
         read_noise: float = 0.0,
         saturation: float | None = None,
@@ -116,122 +123,197 @@ class Estimator:
     ) -> None:
         self.spec = spec
         self.modes = modes
+        self.nuisances = nuisances or Nuisances()
         self.network = network
         self.read_noise = read_noise
         self.saturation = saturation
         self.limits = limits or Limits()
+        self._own = Models(spec, modes, self.nuisances)
+        self._other = self._own
 
-    @cached_property
-    def model(self) -> ForwardModel:
-        return ForwardModel(self.spec, self.modes)
-
-    def model_for(self, sections: OrthoSections) -> ForwardModel:
+    def models_for(self, sections: OrthoSections) -> Models:
         sampling = sections.sampling.model_copy(update={"integrate": self.spec.sampling.integrate})
-        if sampling == self.spec.sampling:
-            return self.model
-        return ForwardModel(self.spec.model_copy(update={"sampling": sampling}), self.modes)
+        for models in (self._own, self._other):
+            if models.spec.sampling == sampling:
+                return models
+        self._other = Models(self.spec.model_copy(update={"sampling": sampling}), self.modes, self.nuisances)
+        return self._other
 
     def __call__(self, sections: OrthoSections) -> Estimate:
-        """Estimate wavefront, shifts, scales and backgrounds of one picture.
+        """Estimate wavefront, shifts, scales, backgrounds and what else the setup does not know, from one picture.
 
         Raises ``PictureError`` for a saturated or an empty picture.
         """
         check_picture(sections, self.saturation, self.read_noise)
-        model = self.model_for(sections)
-        starts = {"zero": Proposal(np.zeros(len(self.modes)), np.array(displacement_nm(sections)))}
-        if self.network is not None:
-            proposal = propose(self.network, sections, self.spec.sampling)
-            if proposal is not None:
-                starts["network"] = proposal
+        models = self.models_for(sections)
+        counts = torch.from_numpy(np.array(sections.data))[None]
+        proposal = None if self.network is None else propose(self.network, sections, self.spec.sampling)
+        zero = Proposal(np.zeros(len(self.modes)), np.array(displacement_nm(sections)))
+        solution = self._fit(models, counts, [zero if proposal is None else proposal])
+        start = "zero" if proposal is None else "network"
+        edge = cut_off(sections)
+        if not self._explains(solution) and not edge:
+            others = [zero, *_around(zero if proposal is None else proposal)]
+            promising = self._screened(models, counts, others, float(solution.loss))
+            second = self._fit(models, counts, promising) if promising else solution
+            if float(second.loss) < float(solution.loss):
+                solution, start = second, "search"
+        reason = edge or self._refusal(models, sections, counts, solution)
+        return self._told(models.model, sections, solution, start, reason)
 
-        counts = torch.from_numpy(np.array(sections.data)).expand(len(starts), -1, -1, -1)
-        shift = torch.from_numpy(np.stack([start.shift_nm for start in starts.values()]))
-        waves = torch.from_numpy(np.stack([start.waves for start in starts.values()]))
-        start = start_parameters(model, counts, waves, shift)
-        result = fit(model, counts, start, read_noise=self.read_noise)
+    def _fit(self, models: Models, counts: Tensor, starts: Sequence[Proposal]) -> FitResult:
+        """The most probable of the fits from ``starts``, a batch of one."""
+        model = models.model
+        some = model.binned(counts).expand(len(starts), -1, -1, -1)
+        waves, shift = (torch.from_numpy(np.stack([getattr(at, name) for at in starts])) for name in STARTS)
+        free = model.focus.rest[model.free].double().repeat(len(starts), 1)
+        columns = [model.focus.free.index(name) for name in OFFSETS if name in model.focus.free]
+        for row, at in zip(free, starts, strict=True):
+            if at.mask_offset is not None and columns:
+                row[columns] = torch.from_numpy(at.mask_offset)
+        begin = start_parameters(model, some, waves, shift, free)
+        prior = models.prior(self.read_noise)
+        return fit(model, some, begin, prior=prior, read_noise=self.read_noise, iterations=STEPS).best()
 
-        best = int(result.deviance.argmin())
-        parameters = result.parameters[best]
-        count = len(self.modes)
-        chi2 = float(result.reduced_chi2[best])
+    def _screened(self, models: Models, counts: Tensor, starts: Sequence[Proposal], loss: float) -> list[Proposal]:
+        """The likeliest ends of fits from ``starts`` with a rough model of wavefront and shift alone.
+
+        Those that explain less than another fit with that ``loss`` did are left out.
+        """
+        model = models.rough
+        some = model.binned(counts).expand(len(starts), -1, -1, -1)
+        waves, shift = (torch.from_numpy(np.stack([getattr(at, name) for at in starts])) for name in STARTS)
+        begin = start_parameters(model, some, waves, shift)
+        found = fit(
+            model,
+            some,
+            begin,
+            prior=Prior.of(model, None, self.read_noise),
+            read_noise=self.read_noise,
+            iterations=SCREENING_STEPS,
+        )
+        ends: list[Proposal] = []
+        for place in found.loss.argsort().tolist():
+            parameters = found.parameters[place].numpy()
+            end = Proposal(parameters[: len(self.modes)], parameters[model.shift])
+            new = all(np.linalg.norm(end.waves - other.waves) > SAME_WAVES for other in ends)
+            if new and float(found.loss[place]) < loss:
+                ends.append(end)
+        return ends[:FINISHED]
+
+    def _explains(self, solution: FitResult) -> bool:
+        excess = float((solution.reduced_chi2 - 1) / solution.chi2_sigma)
+        return bool(solution.converged) and excess < LARGEST_EXCESS
+
+    def _refusal(self, models: Models, sections: OrthoSections, counts: Tensor, found: FitResult) -> str:
+        """Why the estimate is not to be trusted; empty if it is."""
+        limits, count, chi2 = self.limits, len(self.modes), float(found.reduced_chi2)
+        excess = (chi2 - 1) / float(found.chi2_sigma)
+        if (chi2 > limits.max_reduced_chi2 and excess > LARGEST_EXCESS) or not found.converged:
+            rough, place = models.rough, torch.tensor(displacement_nm(sections))
+            flat = torch.zeros(count, dtype=torch.float64)
+            if shows_two_beads(rough, rough.binned(counts), flat, place, found, self.read_noise):
+                return "there are two beads in the picture: find a bead that is alone"
+            return (
+                f"this does not look like this setup's focus (reduced chi2 {chi2:.2f}, at most "
+                f"{limits.max_reduced_chi2:g}): check pixel size, pattern, handedness, and that counts are photons"
+            )
+        if not found.determined:
+            return "the picture does not tell all modes and shifts apart: leave a mode out"
+        if chi2 < limits.min_reduced_chi2:
+            return (
+                f"the noise is too small for photon counts (reduced chi2 {chi2:.2f}, at least "
+                f"{limits.min_reduced_chi2:g}): give the picture in photons, without averaging or scaling"
+            )
+        rms = float(found.parameters[0, :count].norm())
+        if rms > limits.max_rms_waves:
+            return f"the aberration is beyond range: {rms:.3f} waves rms, {limits.max_rms_waves:g} can be trusted"
+        sigma = float(found.covariance[0].diagonal()[:count].clamp_min(0).sum().sqrt())
+        if sigma > limits.max_sigma_waves:
+            return (
+                f"the picture is too dim: the wavefront is uncertain by {1e3 * sigma:.0f} mλ, at most "
+                f"{1e3 * limits.max_sigma_waves:g} can be trusted; image longer or with more light"
+            )
+        return ""
+
+    def _told(
+        self, model: ForwardModel, sections: OrthoSections, found: FitResult, start: str, reason: str
+    ) -> Estimate:
+        parameters, count = found.parameters[0], len(self.modes)
+        chi2 = float(found.reduced_chi2)
         wavefront = Wavefront(self.modes, tuple(parameters[:count].tolist()))
-        sigma = result.covariance[best].diagonal()[:count].clamp_min(0).sqrt().numpy() * max(1.0, chi2) ** 0.5
+        # Where the model fails a little, so do its error bars.
+        sigmas = found.covariance[0].diagonal().clamp_min(0).sqrt().numpy() * max(1.0, chi2) ** 0.5
         ideal = parameters.clone()
         ideal[:count] = 0
         with torch.no_grad():
-            expected = model(torch.stack([parameters, ideal]).to(model.focus.scale.dtype)).double().numpy()
-        reason = self._refusal(wavefront, chi2, bool(result.converged[best]), bool(result.determined[best]))
+            expected = model.unbinned(torch.stack([parameters, ideal]).to(model.focus.scale.dtype)).double().numpy()
         x, y, z = parameters[model.shift].tolist()
         first, second, third = parameters[model.scale].tolist()
         below = parameters[model.background].tolist()
         return Estimate(
             wavefront=wavefront,
-            sigma_waves=tuple(sigma.tolist()),
+            sigma_waves=tuple(sigmas[:count].tolist()),
             shift_nm=(x, y, z),
             photons=(first, second, third),
             background=(below[0], below[1], below[2]),
+            nuisances={
+                name: (float(parameters[column]), float(sigmas[column]))
+                for column, name in enumerate(model.focus.free, model.free.start)
+            },
             reduced_chi2=chi2,
             accepted=not reason,
             reason=reason,
             null_ratio=null_ratio(model, wavefront),
             crest_uniformity=crest_uniformity(expected[0, 0]),
             correlation=correlation(sections.data, expected[0]),
-            start=list(starts)[best],
+            start=start,
             reconstruction=expected[0],
             ideal=expected[1],
             simulated=sections.origin == "SIMULATED",
         )
 
-    def _refusal(self, wavefront: Wavefront, chi2: float, converged: bool, determined: bool) -> str:
-        if not determined:
-            return "the picture does not tell all modes and shifts apart: leave a mode out"
-        if chi2 > self.limits.max_reduced_chi2:
-            return (
-                f"the model does not explain the picture (reduced chi2 {chi2:.2f}, at most "
-                f"{self.limits.max_reduced_chi2:g}): check pixel size, pattern, handedness, and that counts are photons"
-            )
-        if not converged:
-            return "the fit did not converge"
-        if chi2 < self.limits.min_reduced_chi2:
-            return (
-                f"the noise is too small for photon counts (reduced chi2 {chi2:.2f}, at least "
-                f"{self.limits.min_reduced_chi2:g}): give the picture in photons, without averaging or scaling"
-            )
-        if wavefront.rms_waves > self.limits.max_rms_waves:
-            return (
-                f"{wavefront.rms_waves:.3f} waves rms is beyond the {self.limits.max_rms_waves:g} that can be trusted"
-            )
-        return ""
 
+class Models:
+    """The forward models of one sampling, each built on first use."""
 
-def check_picture(sections: OrthoSections, saturation: float | None = None, read_noise: float = 0.0) -> None:
-    """Raise ``PictureError`` where the picture is clipped, empty or no raw picture.
+    def __init__(self, spec: ForwardSpec, modes: ModeSet, nuisances: Nuisances) -> None:
+        self.spec, self.modes, self.nuisances = spec, modes, nuisances
 
-    Clipped: at the known saturation level, or, whatever the level, 0.3 % of all pixels sharing the maximum. Empty:
-    the means of 4x4 blocks scatter no more than the noise of single pixels, read off neighboring differences,
-    allows; that needs no gain.
-    """
-    data = sections.data
-    levels = [level for level in (sections.saturation, saturation) if level is not None]
-    level = min(levels, default=None)
-    if data.max() == data.min():
-        raise PictureError("the picture is empty: every pixel has the same value")
-    if data.min() < -8 * read_noise:
-        raise PictureError(f"counts below zero ({data.min():g}): give the raw picture, without background subtracted")
-    clipped = int((data >= level).sum()) if level is not None else 0
-    if clipped:
-        raise PictureError(
-            f"the picture is saturated: {clipped} pixels at {level:g} counts; lower the laser power or gain"
+    @cached_property
+    def model(self) -> ForwardModel:
+        """With all that the setup does not know for sure."""
+        nuisances = self.nuisances
+        return ForwardModel(
+            self.spec,
+            self.modes,
+            free=nuisances.free(self.spec.beam),
+            drifting=nuisances.drift_nm > 0,
+            binning=self.binning,
+            tolerance=TOLERANCE,
         )
-    shared = int((data == data.max()).sum())
-    if shared > max(24, 0.003 * data.size) and data.max() > 2 * np.median(data):
-        raise PictureError(
-            f"the picture looks saturated: {shared} pixels share the highest value, {data.max():g}; "
-            "lower the laser power or gain"
-        )
-    for name, section in zip(PLANES, data, strict=True):
-        size = section.shape[0] // 4 * 4
-        blocks = section[:size, :size].reshape(size // 4, 4, size // 4, 4).mean(axis=(1, 3))
-        noise = np.square(np.diff(section, axis=1)).mean() / 2
-        if blocks.var() * 16 < 2 * noise:
-            raise PictureError(f"the {name} section is empty: no focus stands out of its noise; find the bead first")
+
+    @cached_property
+    def rough(self) -> ForwardModel:
+        """Of wavefront and shift alone."""
+        return ForwardModel(self.spec, self.modes, binning=self.binning, tolerance=ROUGH_TOLERANCE)
+
+    @property
+    def binning(self) -> int:
+        """How many pixels fit half the width of the finest detail, so that their sum tells as much as each."""
+        sampling, spec = self.spec.sampling, self.spec
+        finest = [
+            np.pi / bandwidth(spec.objective, direction, spec.beam.wavelength_nm) / 2 / pixel
+            for direction, pixel in zip(AXES.values(), sampling.pixel_nm, strict=True)
+        ]
+        return max(step for step in (1, 2, 4, 8) if step == 1 or (step <= min(finest) and sampling.samples % step == 0))
+
+    def prior(self, read_noise: float) -> Prior:
+        return Prior.of(self.model, self.nuisances, read_noise)
+
+
+def _around(proposal: Proposal) -> list[Proposal]:
+    """The proposal, and others near it."""
+    sigma = SEARCH_WAVES if proposal.sigma_waves is None else SEARCH_SHARE * proposal.sigma_waves
+    drawn = np.random.default_rng(0).normal(size=(SEARCHES, len(proposal.waves))) * sigma
+    return [proposal, *(replace(proposal, waves=proposal.waves + row) for row in drawn)]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -10,6 +11,7 @@ from torch import Tensor
 from stedalign.estimation.bound import FLOOR, covariance, fisher_information, smallest_eigenvalue
 from stedalign.imaging.forward import ForwardModel
 from stedalign.imaging.nuisances import Prior
+from stedalign.optics.focus import Focus
 
 FIRST_DAMPING = 1e-3
 HIGHEST_DAMPING = 1e8
@@ -19,6 +21,19 @@ KEPT_PROMISE = 0.6
 """Share of the gain that the quadratic model promises below which derivatives are taken anew."""
 LEAST_DETERMINED = 1e-5
 """Smallest eigenvalue of the balanced Fisher matrix that still tells parameters apart; 1 if none were correlated."""
+
+
+class Model(Protocol):
+    """What a fit needs of a forward model."""
+
+    names: tuple[str, ...]
+    binning: int
+
+    @property
+    def focus(self) -> Focus: ...
+    def intensity(self, parameters: Tensor, /) -> Tensor: ...
+    def __call__(self, parameters: Tensor, /) -> Tensor: ...
+    def linearize(self, parameters: Tensor, /) -> tuple[Tensor, Tensor]: ...
 
 
 @dataclass(frozen=True)
@@ -42,6 +57,11 @@ class FitResult:
     determined: Tensor
     """(B,), bool: whether the picture tells all parameters apart."""
 
+    def best(self) -> FitResult:
+        """The most probable one, as a batch of one."""
+        row = int(self.loss.nan_to_num(torch.inf).argmin())
+        return FitResult(*(getattr(self, part.name)[row : row + 1] for part in fields(self)))
+
 
 def start_parameters(
     model: ForwardModel, counts: Tensor, waves: Tensor, shift_nm: Tensor, beam: Tensor | None = None
@@ -54,9 +74,14 @@ def start_parameters(
     phase[:, : len(model.modes)], phase[:, model.shift] = waves, shift_nm
     if beam is not None:
         phase[:, model.free] = beam
+    return with_light(model, counts, phase)
+
+
+def with_light(model: Model, counts: Tensor, phase: Tensor) -> Tensor:
+    """Parameters (B, P) from those (B, P - 6) before scale and background, which follow by linear least squares."""
     with torch.no_grad():
         shape = model.intensity(phase.to(model.focus.scale.dtype)).flatten(2).double()
-    data = counts.flatten(2).double()
+    data = counts.flatten(2).double() / model.binning**2
     centered = shape - shape.mean(-1, keepdim=True)
     slope = (centered * data).sum(-1) / centered.square().sum(-1)
     # A start that points the wrong way still needs a positive donut to improve.
@@ -66,18 +91,18 @@ def start_parameters(
 
 
 def fit(
-    model: ForwardModel,
+    model: Model,
     counts: Tensor,
     start: Tensor,
     *,
-    prior: Prior | None = None,
+    prior: Prior,
     read_noise: float = 0.0,
     iterations: int = 100,
     held: Tensor | None = None,
 ) -> FitResult:
     """Fit ``counts`` (B, 3, N, N) from ``start`` (B, P); parameters in ``held`` (P,), bool, are known and stay there.
 
-    The maximum a posteriori for Poisson counts and a ``prior``; without one, the maximum likelihood.
+    The maximum a posteriori for Poisson counts and a ``prior`` (``Prior.of(model)`` knows nothing but bounds).
     Levenberg-Marquardt with the Fisher matrix as Hessian (Fisher scoring) and Marquardt's scaling (1963), each item
     with its own damping; a step is kept only where it is more probable. Derivatives cost several times what the model
     does: they are kept while steps keep their promise, and taken anew before a solution is believed. Parameters have
@@ -87,7 +112,6 @@ def fit(
     """
     dtype, device = model.focus.scale.dtype, model.focus.scale.device
     extra = (read_noise * model.binning) ** 2
-    prior = prior or Prior.of(model, read_noise=read_noise)
     believed, precision, lowest, highest = (
         part.to(device) for part in (prior.mean, prior.precision, prior.lowest, prior.highest)
     )

@@ -29,6 +29,10 @@ class Proposal:
     """Coefficients (modes,) in rms waves."""
     shift_nm: Floats
     """Displacement of the focus (3,) along x, y, z: as the network says, else the center of mass."""
+    sigma_waves: Floats | None = None
+    """Standard deviation (modes,) that the network expects of its coefficients."""
+    mask_offset: Floats | None = None
+    """Where the mask lies on the pupil (2,), in pupil radii."""
 
 
 def propose(network: Network, sections: OrthoSections, sampling: Sampling) -> Proposal | None:
@@ -61,4 +65,6 @@ def propose(network: Network, sections: OrthoSections, sampling: Sampling) -> Pr
     if found.waves is None:
         raise ValueError("this network predicts the mask offset alone, no modes")
     shift = displacement if found.shift_nm is None else moved + found.shift_nm[0].double().numpy()
-    return Proposal(found.waves[0].double().numpy(), shift)
+    sigma = None if found.sigma is None or found.sigma.waves is None else found.sigma.waves[0].double().numpy()
+    offset = None if found.mask_offset is None else found.mask_offset[0].double().numpy()
+    return Proposal(found.waves[0].double().numpy(), shift, sigma, offset)

@@ -10,6 +10,7 @@ from torch import Tensor
 from stedalign.estimation.fit import fit, start_parameters
 from stedalign.evaluation.known_pictures import KnownPictures
 from stedalign.imaging.center_of_mass import center_of_mass_px
+from stedalign.imaging.nuisances import Prior
 from stedalign.networks.outputs import Prediction
 
 Estimator = Callable[[Tensor], Prediction]
@@ -38,7 +39,9 @@ def fit_from(known: KnownPictures, first: Estimator | None = None, *, read_noise
                 begin[:, model.shift] = said.shift_nm.to(begin)
         begin = torch.where(known.held[: begin.shape[1]], model.focus.rest, begin)
         start = start_parameters(model, counts, begin[:, modes], begin[:, model.shift], begin[:, model.free])
-        result = fit(model, counts, start, read_noise=read_noise, held=known.held)
+        result = fit(
+            model, counts, start, prior=Prior.of(model, read_noise=read_noise), read_noise=read_noise, held=known.held
+        )
         sigma = result.covariance.diagonal(dim1=1, dim2=2).clamp_min(0).sqrt()
         return say(result.parameters, say(sigma))
 

@@ -1,0 +1,117 @@
+"""What is refused, and for which reason: pictures that no estimate should be made from, and good ones.
+
+    python benchmarks/refusals.py --cases 200 --good 500 --workers 2
+
+Pictures come from the independent Cartesian simulator at 350 photons, wavefronts of 120 mλ, the bead off center by 20
+nm along each axis (standard deviation). Half of the good ones come from unknown instruments (see estimates.py).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from estimates import KINDS, estimator, hidden_world, picture
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+import stedalign as sa
+from stedalign.estimation.checks import PictureError
+from stedalign.optics.beam import Polarization
+from stedalign.optics.patterns import Pattern
+
+PHOTONS = 350.0
+NOT_THIS_FOCUS = "does not look like this setup's focus"
+REASONS = {
+    "good": "",
+    "saturated, clipped at 60 %": "saturated",
+    "two beads, 300 nm apart": "two beads",
+    "wrong handedness": NOT_THIS_FOCUS,
+    "pixels 20 % wrong": NOT_THIS_FOCUS,
+    "top-hat instead of vortex": NOT_THIS_FOCUS,
+    "empty field": "empty",
+    "cut off at an edge": "cut off",
+}
+
+
+def sections_of(kind: str, seed: int) -> sa.OrthoSections:
+    setup, draw = sa.Setup(), np.random.default_rng([11, seed])
+    hidden = hidden_world(KINDS["unknown" if kind == "good" and seed % 2 else "normal"], draw, setup.modes)
+    change = {}
+    if kind.startswith("two beads"):
+        way = draw.normal(size=3)
+        way *= 300 / np.linalg.norm(way)
+        # The stage brings the middle of both to the middle of the field.
+        change = {"second_bead_nm": tuple(way), "bead_nm": tuple(np.array(hidden.bead_nm) - way / 2)}
+    elif kind.startswith("pixels"):
+        change = {"pixel_error": (draw.choice([-0.2, 0.2]),) * 3}
+    elif kind.startswith("cut off"):
+        bead, axis = np.array(hidden.bead_nm), draw.integers(3)
+        # The middle of the donut lies near an edge of the field of +- 1000 nm.
+        bead[axis] = draw.choice([-1.0, 1.0]) * draw.uniform(850, 1050)
+        change = {"bead_nm": tuple(bead)}
+    if change:
+        hidden = hidden.model_copy(update=change)
+    beam = setup.depletion
+    if kind.startswith("wrong"):
+        beam = beam.model_copy(
+            update={"polarization": Polarization(ellipticity_deg=-beam.polarization.ellipticity_deg)}
+        )
+    if kind.startswith("top-hat"):
+        beam = beam.model_copy(update={"pattern": Pattern(kind="top_hat")})
+    seen = picture(setup.model_copy(update={"depletion": beam}), hidden, PHOTONS, seed)
+    if kind.startswith("empty"):
+        return sa.OrthoSections(draw.poisson(0.02 * PHOTONS, size=seen.data.shape).astype(float), seen.pixel_nm)
+    if kind.startswith("saturated"):
+        return sa.OrthoSections(seen.data.clip(max=round(0.6 * seen.data.max())), seen.pixel_nm)
+    return seen
+
+
+def verdict(kind: str, seed: int) -> str:
+    """Why the picture is refused; empty if it is not."""
+    torch.set_num_threads(1)
+    try:
+        return str(estimator(True)(sections_of(kind, seed)).reason)
+    except PictureError as error:
+        return str(error)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cases", type=int, default=200)
+    parser.add_argument("--good", type=int, default=500)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--kinds", nargs="*", choices=list(REASONS), default=list(REASONS))
+    parser.add_argument("--out", type=Path, help="write every reason there, as JSON")
+    given = parser.parse_args()
+    table = Table("pictures", "cases", "refused", "for the right reason", "otherwise", title="SIMULATED")
+    everything = {}
+    with ProcessPoolExecutor(given.workers) as pool:
+        for kind in given.kinds:
+            count = given.good if kind == "good" else given.cases
+            work = pool.map(partial(verdict, kind), range(count))
+            reasons = list(track(work, kind, count, console=Console(stderr=True), transient=True))
+            everything[kind] = reasons
+            right = [bool(reason) and bool(REASONS[kind]) and REASONS[kind] in reason for reason in reasons]
+            others = Counter(reason[:48] or "accepted" for reason, fine in zip(reasons, right, strict=True) if not fine)
+            table.add_row(
+                kind,
+                str(count),
+                f"{np.mean([bool(reason) for reason in reasons]):.1%}",
+                f"{np.mean(right):.1%}" if REASONS[kind] else "",
+                "\n".join(f"{times} {reason}" for reason, times in others.most_common(3)),
+            )
+    Console(width=130).print(table)
+    if given.out:
+        given.out.write_text(json.dumps(everything))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""Whether a picture that one bead does not explain shows two."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stedalign.estimation.fit import FitResult, fit, with_light
+from stedalign.imaging.forward import ForwardModel
+from stedalign.imaging.nuisances import LEAST_COUNTS, Prior
+from stedalign.imaging.sections import PLANES
+
+DISTANCES_NM = 250.0, 400.0
+"""Where the search for a second bead begins, in 13 directions each; a pair is the same seen from either bead."""
+BRIGHTNESS = 1.0, 0.3
+"""Mean and standard deviation of what the second bead has of the first one's light."""
+FIRST_STEPS, STEPS, FINISHED = 8, 25, 4
+"""Steps from every start, further ones, and how many get these."""
+SHARE_EXPLAINED = 0.5
+"""Share of the excess of chi-squared that a second bead has to explain."""
+
+
+class TwoBeads(torch.nn.Module):
+    """Expected counts of two beads in one field, with the interface of ``ForwardModel`` that a fit needs.
+
+    The parameters are the modes, the shift of the first bead, from there the way to the second one, how bright it is
+    compared to the first, and scale and background of each section.
+    """
+
+    def __init__(self, one: ForwardModel) -> None:
+        """``one`` has nothing free but wavefront and shift."""
+        super().__init__()
+        self.one = one
+        self.focus, self.binning = one.focus, one.binning
+        count = one.shift.stop
+        self.shift, self.apart, self.brightness = one.shift, slice(count, count + 3), count + 3
+        self.scale, self.background = slice(count + 4, count + 7), slice(count + 7, count + 10)
+        self.names = (
+            *one.names[:count],
+            *(f"apart {axis}" for axis in "xyz"),
+            "brightness",
+            *one.names[one.scale.start :],
+        )
+
+    def intensity(self, parameters: Tensor) -> Tensor:
+        """Of both beads, (B, 3, N, N), relative to the unaberrated crest of the first one."""
+        first, second = self.one.intensity(self._both(parameters)).split(len(parameters))
+        return first + parameters[:, self.brightness, None, None, None] * second
+
+    def forward(self, parameters: Tensor) -> Tensor:
+        """Expected counts (B, 3, N, N)."""
+        scale, background = parameters[:, self.scale, None, None], parameters[:, self.background, None, None]
+        return (self.intensity(parameters) * scale + background) * self.binning**2
+
+    def linearize(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        """Expected counts (B, 3, N^2) and their derivatives (B, len(names), 3, N^2)."""
+        pixels, size = self.binning**2, len(parameters)
+        values, derivatives = self.focus.jacobian(self._both(parameters), self.binning)
+        (first, second), (slopes, others) = (torch.stack(parts, dim=-2).split(size) for parts in (values, derivatives))
+        brightness = parameters[:, self.brightness, None, None]
+        light = first + brightness * second
+        scale = parameters[:, self.scale, None] * pixels
+        jacobian = light.new_zeros(size, len(self.names), *light.shape[1:])
+        jacobian[:, : self.shift.stop] = (slopes + brightness[:, None] * others) * scale[:, None]
+        jacobian[:, self.apart] = (brightness[:, None] * others[:, self.shift]) * scale[:, None]
+        jacobian[:, self.brightness] = second * scale
+        for plane in range(len(PLANES)):
+            jacobian[:, self.scale.start + plane, plane] = light[:, plane] * pixels
+            jacobian[:, self.background.start + plane, plane] = pixels
+        return light * scale + parameters[:, self.background, None] * pixels, jacobian
+
+    def prior(self) -> Prior:
+        mean, precision = torch.zeros(2, len(self.names), dtype=torch.float64)
+        lowest = torch.full_like(mean, -torch.inf)
+        mean[self.brightness], precision[self.brightness] = BRIGHTNESS[0], BRIGHTNESS[1] ** -2
+        lowest[self.brightness], lowest[self.scale], lowest[self.background] = 0.0, LEAST_COUNTS, 0.0
+        return Prior(mean, precision, lowest, torch.full_like(mean, torch.inf))
+
+    def _both(self, parameters: Tensor) -> Tensor:
+        """The parameters (2 B, modes + 3) of the first bead of each picture, and then of the second."""
+        first = parameters[:, : self.shift.stop]
+        second = first.clone()
+        second[:, self.shift] += parameters[:, self.apart]
+        return torch.cat([first, second])
+
+
+def shows_two_beads(
+    rough: ForwardModel, counts: Tensor, waves: Tensor, shift_nm: Tensor, alone: FitResult, read_noise: float = 0.0
+) -> bool:
+    """Whether two beads explain ``counts`` (1, 3, N, N) that one does not, as the fit ``alone`` found.
+
+    ``waves`` (modes,) and the center of mass ``shift_nm`` (3,) are where the search begins. ``rough`` is a model of
+    wavefront and shift.
+    """
+    model = TwoBeads(rough)
+    directions = [np.array(way, dtype=float) for way in product((-1, 0, 1), repeat=3) if way > (0, 0, 0)]
+    ways = [length * way / np.linalg.norm(way) for length in DISTANCES_NM for way in directions]
+    apart = torch.from_numpy(np.stack(ways))
+    phase = torch.zeros(len(apart), model.scale.start, dtype=torch.float64)
+    phase[:, : len(waves)], phase[:, model.apart], phase[:, model.brightness] = waves, apart, 1.0
+    phase[:, model.shift] = shift_nm - apart / 2
+    some = counts.expand(len(phase), -1, -1, -1)
+    start = with_light(model, some, phase)
+    first = fit(model, some, start, prior=model.prior(), read_noise=read_noise, iterations=FIRST_STEPS)
+    likeliest = first.parameters[first.loss.argsort()[:FINISHED]]
+    some = counts.expand(len(likeliest), -1, -1, -1)
+    found = fit(model, some, likeliest, prior=model.prior(), read_noise=read_noise, iterations=STEPS).best()
+    excess, left = float(alone.reduced_chi2) - 1, float(found.reduced_chi2) - 1
+    return left < (1 - SHARE_EXPLAINED) * excess
