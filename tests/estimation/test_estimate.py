@@ -2,18 +2,25 @@ import numpy as np
 import pytest
 import torch
 
+from stedalign.config import Setup
+from stedalign.devices.hidden import HiddenWorld
+from stedalign.devices.simulated import build_simulated
 from stedalign.estimation.checks import Limits, PictureError, check_picture
 from stedalign.estimation.estimate import Estimator
+from stedalign.imaging.nuisances import Nuisances
 from stedalign.imaging.sections import OrthoSections
 from stedalign.optics.beam import Polarization
-from stedalign.optics.wavefront import ModeSet
+from stedalign.optics.wavefront import ModeSet, Wavefront
 
 MODES = ModeSet.default()
+KNOWN = Nuisances(
+    drift_nm=0, mask_offset=0, taper=0, fill_center=0, ellipticity_deg=0, blur_nm=0, pixel_error=0
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def estimator(spec):
-    return Estimator(spec, MODES, saturation=65535)
+    return Estimator(spec, MODES, nuisances=KNOWN, saturation=65535)
 
 
 @pytest.fixture(scope="module")
@@ -69,14 +76,14 @@ def test_a_focus_of_the_wrong_handedness_is_refused_with_a_reason(spec, draw, as
     wrong = spec.model_copy(
         update={"beam": spec.beam.model_copy(update={"polarization": Polarization(ellipticity_deg=-45)})}
     )
-    found = Estimator(wrong, MODES)(as_sections(counts[0]))
+    found = Estimator(wrong, MODES, nuisances=KNOWN)(as_sections(counts[0]))
     assert not found.accepted
     assert "does not look like this setup's focus" in found.reason
 
 
 def test_limits_decide_what_is_trusted(spec, draw, as_sections):
     _, counts = draw(1, seed=3)
-    strict = Estimator(spec, MODES, limits=Limits(max_rms_waves=0.01))
+    strict = Estimator(spec, MODES, nuisances=KNOWN, limits=Limits(max_rms_waves=0.01))
     assert "beyond" in strict(as_sections(counts[0])).reason
 
 
@@ -129,3 +136,43 @@ def test_a_picture_with_its_background_subtracted_is_refused(draw, as_sections):
     _, counts = draw(1)
     with pytest.raises(PictureError, match="raw picture"):
         check_picture(as_sections(counts[0] - 10))
+
+
+def test_an_instrument_that_differs_from_its_setup_is_still_estimated(spec):
+    setup = Setup(sampling=spec.sampling)
+    aberration = Wavefront.from_peak_waves(MODES, np.random.default_rng(0).normal(scale=0.05, size=len(MODES)))
+    hidden = HiddenWorld(
+        aberration=aberration,
+        fill=1.1,
+        mask_shift=(0.05, -0.03),
+        ellipticity_error_deg=4,
+        drift_nm=10,
+        blur_nm=20,
+        pixel_error=(0.01, -0.01, 0.01),
+    )
+    microscope = build_simulated(
+        setup.objective, setup.depletion, setup.bead, setup.sampling, setup.detector, setup.slm, setup.stage, MODES, 0,
+        hidden=hidden,
+    )  # fmt: skip
+    microscope.shutter.open()
+    picture = microscope.source.acquire()
+    free, known = Estimator(spec, MODES)(picture), Estimator(spec, MODES, nuisances=KNOWN)(picture)
+    assert free.accepted
+    assert np.linalg.norm(free.wavefront.array - aberration.array) < 0.005
+    assert np.linalg.norm(known.wavefront.array - aberration.array) > 0.008
+    offset = [free.nuisances[f"mask_offset_{axis}"][0] for axis in "xy"]
+    np.testing.assert_allclose(offset, hidden.mask_shift, atol=0.01)
+
+
+def test_a_bead_at_the_edge_is_refused_as_cut_off(estimator, model, draw, as_sections):
+    truth, _ = draw(1, strength=0.03)
+    truth[0, model.shift] = torch.tensor([800.0, 0.0, 0.0], dtype=torch.float64)
+    with torch.no_grad():
+        counts = torch.poisson(model(truth.float()), torch.Generator().manual_seed(0))
+    assert "cut off at the +x edge" in estimator(as_sections(counts[0])).reason
+
+
+def test_a_picture_that_tells_too_little_is_too_dim(spec, draw, as_sections):
+    _, counts = draw(1, seed=3)
+    strict = Estimator(spec, MODES, nuisances=KNOWN, limits=Limits(max_sigma_waves=1e-4))
+    assert "too dim" in strict(as_sections(counts[0])).reason

@@ -15,8 +15,8 @@ from stedalign.optics.focus import Focus
 
 FIRST_DAMPING = 1e-3
 HIGHEST_DAMPING = 1e8
-SMALLEST_GAIN = 1e-2
-"""Gain in log-likelihood below which a fit is done: about a tenth of a standard deviation."""
+SMALLEST_GAIN = 5e-2
+"""Gain in twice the log-likelihood below which a fit is done: a fifth of a standard deviation, of all parameters."""
 KEPT_PROMISE = 0.6
 """Share of the gain that the quadratic model promises below which derivatives are taken anew."""
 LEAST_DETERMINED = 1e-5

@@ -10,6 +10,8 @@ from stedalign.imaging.forward import ForwardModel
 from stedalign.optics.wavefront import Wavefront
 
 Floats = NDArray[np.float64]
+HOLLOWS = 3
+"""Dark places on a coarse lattice from which the darkest point is looked for."""
 
 
 def correlation(first: Floats, second: Floats) -> float:
@@ -28,29 +30,37 @@ def null_ratio(model: ForwardModel, wavefront: Wavefront) -> float:
     beam, pupil = model.spec.beam, model.focus.pupil
     if not beam.pattern.has_zero:
         return float("nan")
-    waves = wavefront.on(model.modes).array
-    phase = 2 * np.pi * model.modes.polynomials(pupil.x, pupil.y) @ waves
+    phase = 2 * np.pi * model.modes.polynomials(pupil.x, pupil.y) @ wavefront.on(model.modes).array
+    waves = pupil.amplitude * np.exp(1j * phase)
 
-    def intensity(points_nm: Floats) -> Floats:
-        return pupil.intensity(points_nm.reshape(-1, 3), phase)
+    def intensity(*axes_nm: Floats) -> Floats:
+        """On the lattice of positions along x, y, z: shape (z, x, y)."""
+        x, y, z = (np.exp(1j * place[:, None] * k) for place, k in zip(axes_nm, pupil.k.T, strict=True))
+        fields = (z[:, None, None] * waves[:, None] * x) @ y.T
+        return np.asarray((fields.real**2 + fields.imag**2).sum(axis=1))
 
     resolution = beam.wavelength_nm / model.spec.objective.na
     around = np.linspace(-1, 1, 31) * 1.2 * resolution
-    plane = np.stack(np.meshgrid(around, around, [0.0]), axis=-1).reshape(-1, 3)
-    crest = intensity(plane).max()
+    crest = intensity(around, around, np.zeros(1)).max()
 
     inside = np.array([0.25, 0.25, 0.6]) * resolution
     steps = np.linspace(-1, 1, 9)
-    lattice = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(-1, 3) * inside
-    start = lattice[intensity(lattice).argmin()]
-    found = optimize.minimize(
-        lambda point: float(intensity(point * inside)[0] / crest),
-        start / inside,
-        bounds=[(-1, 1)] * 3,
-        method="Nelder-Mead",
-        options={"xatol": 1e-3, "fatol": 1e-7},
-    )
-    return float(found.fun)
+    lattice = intensity(*(inside[:, None] * steps))
+    hollows = np.argwhere(lattice == ndimage.minimum_filter(lattice, size=3, mode="nearest"))
+    starts = sorted(hollows, key=lambda place: lattice[tuple(place)])[:HOLLOWS]
+
+    def at(point: Floats) -> tuple[float, Floats]:
+        """Over the crest, with its gradient."""
+        wave = waves * np.exp(1j * pupil.k @ (point * inside))
+        field, slope = wave.sum(axis=1), 1j * wave @ pupil.k
+        gradient = 2 * (field.conj() @ slope).real * inside
+        return float((np.abs(field) ** 2).sum() / crest), gradient / crest
+
+    found = [
+        optimize.minimize(at, steps[[x, y, z]], jac=True, bounds=[(-1, 1)] * 3, method="L-BFGS-B", tol=1e-9)
+        for z, x, y in starts
+    ]
+    return min(float(end.fun) for end in found)
 
 
 def crest_uniformity(section: Floats) -> float:

@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+import torch
+
+from stedalign.estimation.fit import fit, start_parameters
+from stedalign.estimation.two_beads import TwoBeads, shows_two_beads
+from stedalign.imaging.nuisances import Prior
+
+MODES = 11
+
+
+def parameters_of_a_pair(pair, apart):
+    generator = np.random.default_rng(0)
+    parameters = torch.zeros(1, len(pair.names), dtype=torch.float64)
+    parameters[0, :MODES] = torch.from_numpy(generator.normal(scale=0.02, size=MODES))
+    parameters[0, pair.apart] = torch.tensor(apart, dtype=torch.float64)
+    parameters[0, pair.shift] = -parameters[0, pair.apart] / 2
+    parameters[0, pair.brightness] = 0.8
+    parameters[0, pair.scale], parameters[0, pair.background] = 350.0, 7.0
+    return parameters
+
+
+@pytest.fixture(scope="module")
+def pair(model):
+    return TwoBeads(model)
+
+
+def test_a_pair_is_the_sum_of_two_beads(model, pair):
+    both = parameters_of_a_pair(pair, (300.0, 50.0, -80.0)).float()
+    first = torch.zeros(1, len(model.names))
+    first[0, : model.shift.stop] = both[0, : pair.shift.stop]
+    first[0, model.scale] = 350.0
+    second = first.clone()
+    second[:, model.shift] += both[:, pair.apart]
+    expected = model(first) + 0.8 * model(second) + 7.0
+    torch.testing.assert_close(pair(both), expected, rtol=1e-4, atol=1e-2)
+
+
+def test_the_slopes_of_a_pair_are_differences(model):
+    pair = TwoBeads(model.double())
+    at = parameters_of_a_pair(pair, (250.0, 100.0, 0.0))
+    _, slopes = pair.linearize(at)
+    steps = torch.full((len(pair.names),), 1e-5, dtype=torch.float64)
+    steps[pair.shift] = steps[pair.apart] = 1e-3
+    for column in range(len(pair.names)):
+        step = torch.zeros_like(at)
+        step[0, column] = steps[column]
+        difference = (pair(at + step) - pair(at - step)).flatten(2) / (2 * steps[column])
+        torch.testing.assert_close(slopes[:, column], difference, rtol=1e-4, atol=1e-4 * float(difference.abs().max()))
+    model.float()
+
+
+@pytest.mark.parametrize("apart", [(300.0, 0.0, 0.0), (100.0, -150.0, 250.0)])
+def test_two_beads_are_told_from_one(model, pair, apart):
+    counts = torch.poisson(pair(parameters_of_a_pair(pair, apart).float()), torch.Generator().manual_seed(0)).double()
+    zero, middle = torch.zeros(1, MODES).double(), torch.zeros(1, 3).double()
+    alone = fit(model, counts, start_parameters(model, counts, zero, middle), prior=Prior.of(model), iterations=30)
+    assert float(alone.reduced_chi2) > 1.2
+    assert shows_two_beads(model, counts, zero[0], middle[0], alone)
+
+
+def test_one_bead_of_another_handedness_is_not_two(spec, model, draw):
+    _, counts = draw(1, strength=0.05, seed=2)
+    # Upside down, a donut's sections look like no donut of this beam.
+    other = counts.flip(2).transpose(2, 3)
+    zero, middle = torch.zeros(1, MODES).double(), torch.zeros(1, 3).double()
+    alone = fit(model, other, start_parameters(model, other, zero, middle), prior=Prior.of(model), iterations=30)
+    assert not shows_two_beads(model, other, zero[0], middle[0], alone)
