@@ -176,3 +176,15 @@ def test_a_picture_that_tells_too_little_is_too_dim(spec, draw, as_sections):
     _, counts = draw(1, seed=3)
     strict = Estimator(spec, MODES, nuisances=KNOWN, limits=Limits(max_sigma_waves=1e-4))
     assert "too dim" in strict(as_sections(counts[0])).reason
+
+
+def test_pictures_together_give_what_each_gives_alone(estimator, draw, as_sections):
+    _, counts = draw(3, seed=5)
+    pictures = [as_sections(picture) for picture in counts]
+    empty = as_sections(np.full((3, 32, 32), 7.0))
+    first, refused, *others = estimator.all([pictures[0], empty, *pictures[1:]])
+    assert isinstance(refused, PictureError)
+    for found, picture in zip([first, *others], pictures, strict=True):
+        alone = estimator(picture)
+        np.testing.assert_allclose(found.wavefront.array, alone.wavefront.array, atol=2e-4)
+        assert found.accepted

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stedalign.estimation.centering import displacement_nm
-from stedalign.estimation.checks import Limits, check_picture, cut_off
+from stedalign.estimation.checks import Limits, PictureError, check_picture, cut_off
 from stedalign.estimation.fit import FitResult, fit, start_parameters
 from stedalign.estimation.propose import Proposal, propose
 from stedalign.estimation.two_beads import shows_two_beads
@@ -38,6 +39,8 @@ STEPS, SCREENING_STEPS = 40, 20
 """At most, with the whole model and with the rough one."""
 SEARCH_SHARE, SEARCH_WAVES = 0.5, 0.04
 """How far from the proposal they lie: in its own standard deviations, or in waves where it tells none."""
+AT_ONCE = 32
+"""Pictures that are fitted together."""
 SAME_WAVES = 0.01
 """Ends nearer than this are one."""
 STARTS = "waves", "shift_nm"
@@ -144,36 +147,68 @@ class Estimator:
 
         Raises ``PictureError`` for a saturated or an empty picture.
         """
-        check_picture(sections, self.saturation, self.read_noise)
-        models = self.models_for(sections)
-        counts = torch.from_numpy(np.array(sections.data))[None]
-        proposal = None if self.network is None else propose(self.network, sections, self.spec.sampling)
-        zero = Proposal(np.zeros(len(self.modes)), np.array(displacement_nm(sections)))
-        solution = self._fit(models, counts, [zero if proposal is None else proposal])
-        start = "zero" if proposal is None else "network"
-        edge = cut_off(sections)
-        if not self._explains(solution) and not edge:
-            others = [zero, *_around(zero if proposal is None else proposal)]
-            promising = self._screened(models, counts, others, float(solution.loss))
-            second = self._fit(models, counts, promising) if promising else solution
-            if float(second.loss) < float(solution.loss):
-                solution, start = second, "search"
+        (found,) = self.all([sections])
+        if isinstance(found, PictureError):
+            raise found
+        return found
+
+    def all(self, pictures: Sequence[OrthoSections]) -> list[Estimate | PictureError]:
+        """Estimates of many pictures, cheaper together; of one that none can be made from, the reason."""
+        found: list[Estimate | PictureError] = []
+        for models, some in groupby(pictures, self.models_for):
+            several = list(some)
+            for first in range(0, len(several), AT_ONCE):
+                found += self._some(models, several[first : first + AT_ONCE])
+        return found
+
+    def _some(self, models: Models, pictures: Sequence[OrthoSections]) -> list[Estimate | PictureError]:
+        found: dict[int, Estimate | PictureError] = {}
+        begun: dict[int, tuple[Tensor, Proposal]] = {}
+        for index, sections in enumerate(pictures):
+            try:
+                check_picture(sections, self.saturation, self.read_noise)
+            except PictureError as error:
+                found[index] = error
+                continue
+            proposal = None if self.network is None else propose(self.network, sections, self.spec.sampling)
+            zero = Proposal(np.zeros(len(self.modes)), np.array(displacement_nm(sections)))
+            begun[index] = torch.from_numpy(np.array(sections.data)), proposal or zero
+        if begun:
+            counts, proposals = zip(*begun.values(), strict=True)
+            solutions = self._fit(models, torch.stack(counts), proposals)
+            for row, (index, (own, proposal)) in enumerate(begun.items()):
+                found[index] = self._finished(models, pictures[index], own[None], proposal, solutions.item(row))
+        return [found[index] for index in range(len(pictures))]
+
+    def _finished(
+        self, models: Models, sections: OrthoSections, counts: Tensor, proposal: Proposal, solution: FitResult
+    ) -> Estimate:
+        """The estimate of one picture from its first ``solution``, after a search where that does not explain it."""
+        edge, start = cut_off(sections), "zero" if self.network is None else "network"
+        if not edge and not self._explains(solution):
+            zero = Proposal(np.zeros(len(self.modes)), np.array(displacement_nm(sections)))
+            promising = self._screened(models, counts, [zero, *_around(proposal)], float(solution.loss))
+            if promising:
+                several = self._fit(models, counts.expand(len(promising), -1, -1, -1), promising)
+                second = several.item(int(several.loss.nan_to_num(torch.inf).argmin()))
+                if float(second.loss) < float(solution.loss):
+                    solution, start = second, "search"
         reason = edge or self._refusal(models, sections, counts, solution)
         return self._told(models.model, sections, solution, start, reason)
 
     def _fit(self, models: Models, counts: Tensor, starts: Sequence[Proposal]) -> FitResult:
-        """The most probable of the fits from ``starts``, a batch of one."""
+        """The fits to ``counts`` (B, 3, N, N), each from its start."""
         model = models.model
-        some = model.binned(counts).expand(len(starts), -1, -1, -1)
         waves, shift = (torch.from_numpy(np.stack([getattr(at, name) for at in starts])) for name in STARTS)
         free = model.focus.rest[model.free].double().repeat(len(starts), 1)
         columns = [model.focus.free.index(name) for name in OFFSETS if name in model.focus.free]
         for row, at in zip(free, starts, strict=True):
             if at.mask_offset is not None and columns:
                 row[columns] = torch.from_numpy(at.mask_offset)
-        begin = start_parameters(model, some, waves, shift, free)
+        binned = model.binned(counts)
+        begin = start_parameters(model, binned, waves, shift, free)
         prior = models.prior(self.read_noise)
-        return fit(model, some, begin, prior=prior, read_noise=self.read_noise, iterations=STEPS).best()
+        return fit(model, binned, begin, prior=prior, read_noise=self.read_noise, iterations=STEPS)
 
     def _screened(self, models: Models, counts: Tensor, starts: Sequence[Proposal], loss: float) -> list[Proposal]:
         """The likeliest ends of fits from ``starts`` with a rough model of wavefront and shift alone.

@@ -57,9 +57,8 @@ class FitResult:
     determined: Tensor
     """(B,), bool: whether the picture tells all parameters apart."""
 
-    def best(self) -> FitResult:
-        """The most probable one, as a batch of one."""
-        row = int(self.loss.nan_to_num(torch.inf).argmin())
+    def item(self, row: int) -> FitResult:
+        """One of them, as a batch of one."""
         return FitResult(*(getattr(self, part.name)[row : row + 1] for part in fields(self)))
 
 

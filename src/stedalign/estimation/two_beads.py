@@ -107,6 +107,6 @@ def shows_two_beads(
     first = fit(model, some, start, prior=model.prior(), read_noise=read_noise, iterations=FIRST_STEPS)
     likeliest = first.parameters[first.loss.argsort()[:FINISHED]]
     some = counts.expand(len(likeliest), -1, -1, -1)
-    found = fit(model, some, likeliest, prior=model.prior(), read_noise=read_noise, iterations=STEPS).best()
-    excess, left = float(alone.reduced_chi2) - 1, float(found.reduced_chi2) - 1
+    found = fit(model, some, likeliest, prior=model.prior(), read_noise=read_noise, iterations=STEPS)
+    excess, left = float(alone.reduced_chi2) - 1, float(found.reduced_chi2[found.loss.argmin()]) - 1
     return left < (1 - SHARE_EXPLAINED) * excess

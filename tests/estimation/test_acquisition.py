@@ -1,0 +1,154 @@
+import numpy as np
+import pytest
+import torch
+
+import stedalign as sa
+from stedalign.estimation import acquisition
+from stedalign.estimation.acquisition import BLIND_WAVES, acquisition_bounds, random_wavefronts, total
+from stedalign.estimation.bound import covariance, cramer_rao, fisher_information
+from stedalign.imaging.detector import Bead, Detector
+from stedalign.imaging.forward import ForwardModel
+from stedalign.imaging.nuisances import Nuisances
+from stedalign.imaging.sections import Sampling
+from stedalign.optics.focus import Focus
+from stedalign.optics.targets import Points, section
+from stedalign.optics.zernike import Mode
+
+# An odd number of pixels, so that the volume holds the sections.
+SAMPLES, PIXEL = 17, 100.0
+SETUP = sa.Setup(
+    sampling=Sampling(samples=SAMPLES, pixel_nm=(PIXEL,) * 3),
+    bead=Bead(diameter_nm=0.0),
+    nuisances=Nuisances(mask_offset=0, taper=0, fill_center=0, ellipticity_deg=0),
+)
+MODES = SETUP.modes
+WAVEFRONT = random_wavefronts(MODES, 0.12, 1, np.random.default_rng(0))[0]
+
+
+@pytest.fixture(scope="module")
+def found():
+    with pytest.MonkeyPatch.context() as patch:
+        # A small volume, too, is to be weighed part by part.
+        patch.setattr(acquisition, "PIXELS_AT_ONCE", 1000)
+        return sa.bound(SETUP, WAVEFRONT)
+
+
+@pytest.fixture(scope="module")
+def unaberrated():
+    return sa.bound(SETUP, volume=False).pictures
+
+
+def known(setup=SETUP, wavefront=WAVEFRONT, photons=None, background=None):
+    return sa.bound(setup, wavefront, photons, background, volume=False).pictures["sections"].known
+
+
+def parameters(model):
+    values = torch.zeros(1, len(model.names))
+    values[:, : len(MODES)] = torch.from_numpy(WAVEFRONT.array)
+    values[:, model.scale], values[:, model.background] = 350.0, 7.0
+    return values
+
+
+def test_three_sections_never_know_less_than_xy_alone_nor_a_volume_less_than_them(found):
+    xy, sections, volume = (found.pictures[name] for name in ("xy", "sections", "volume"))
+    assert (sections.known <= xy.known).all()
+    assert (sections.unsure <= xy.unsure).all()
+    assert (volume.known <= sections.known).all()
+
+
+def test_what_is_unknown_never_lowers_the_bound(found):
+    for picture in found.pictures.values():
+        assert (picture.unsure >= picture.known).all()
+        assert total(picture.unsure) > 1.01 * total(picture.known)
+
+
+def test_the_bound_of_a_known_instrument_is_that_of_its_forward_model(found):
+    model = ForwardModel(SETUP.forward, MODES)
+    expected = cramer_rao(model, parameters(model))[0, : len(MODES)].numpy()
+    np.testing.assert_allclose(found.pictures["sections"].known, expected, rtol=0.01)
+
+
+def test_the_bound_of_a_volume_is_that_of_its_pixels_one_by_one(found):
+    cube = section("zyx", (SAMPLES,) * 3, (PIXEL,) * 3)
+    focus = Focus(SETUP.objective, SETUP.depletion, MODES, [Points(cube.points_nm)])
+    with torch.no_grad():
+        (intensity,), (slopes,) = focus.jacobian(torch.from_numpy(np.append(WAVEFRONT.array, [0, 0, 0]))[None])
+    light = intensity[:, None]
+    rows = torch.cat([350 * slopes, light, torch.ones_like(light)], dim=1)
+    variances = covariance(fisher_information(rows, 350 * (light + 0.02)))[0].diagonal()
+    np.testing.assert_allclose(found.pictures["volume"].known, variances[: len(MODES)].sqrt(), rtol=0.01)
+
+
+def test_four_times_the_photons_halve_the_bound_without_background():
+    dim, bright = known(photons=1000, background=0), known(photons=4000, background=0)
+    np.testing.assert_allclose(dim / bright, 2, rtol=0.01)
+
+
+def test_background_and_read_noise_raise_the_bound(found):
+    bound = found.pictures["sections"].known
+    noisy = SETUP.model_copy(update={"detector": Detector(read_noise=5.0)})
+    assert (known(background=0.2) > bound).all()
+    assert (known(noisy) > bound).all()
+
+
+def test_nuisances_that_are_all_but_known_cost_nothing():
+    well = Nuisances(drift_nm=1e-3, blur_nm=0.1, pixel_error=1e-6, mask_offset=0, taper=0, fill_center=0)
+    sections = sa.bound(
+        SETUP.model_copy(update={"nuisances": well.model_copy(update={"ellipticity_deg": 0.0})}),
+        WAVEFRONT,
+        volume=False,
+    ).pictures["sections"]
+    np.testing.assert_allclose(sections.unsure, sections.known, rtol=1e-3)
+
+
+def test_without_aberrations_xy_alone_is_blind_to_spherical_and_to_nothing_else(unaberrated):
+    spherical = list(MODES).index(Mode(4, 0))
+    assert list(np.flatnonzero(unaberrated["xy"].known > BLIND_WAVES)) == [spherical]
+    assert unaberrated["xy"].known[spherical] == pytest.approx(1, abs=0.1)
+    assert unaberrated["xy"].to_json()["known"]["blind"] == [[4, 0]]
+    assert unaberrated["sections"].unsure.max() < 2e-3
+
+
+def test_it_is_as_a_prototype_found_it_on_one_micrometer():
+    """Figures that were computed with other code, on other wavefronts, before this one was written."""
+    setup = SETUP.model_copy(update={"sampling": Sampling(samples=64, pixel_nm=(15.625,) * 3), "bead": Bead()})
+    drawn = random_wavefronts(MODES, 0.12, 4, np.random.default_rng(0))
+    aberrated, ideal = (sa.bound(setup, some, volume=False).pictures for some in (drawn, None))
+    assert 1e3 * total(ideal["sections"].known) == pytest.approx(1.3, rel=0.05)
+    assert 1e3 * total(aberrated["sections"].known) == pytest.approx(1.05, rel=0.15)
+    assert 1e3 * total(aberrated["xy"].known) == pytest.approx(2.2, rel=0.15)
+
+
+def test_several_wavefronts_count_by_their_mean_square(found, unaberrated):
+    both = sa.bound(SETUP, [WAVEFRONT, sa.Wavefront.zero(MODES)], volume=False)
+    parts = [pictures["sections"].known for pictures in (found.pictures, unaberrated)]
+    np.testing.assert_allclose(both.pictures["sections"].known, np.sqrt(np.square(parts).mean(axis=0)), rtol=1e-3)
+    assert (both.wavefronts, both.rms_waves) == (2, pytest.approx(0.12 / np.sqrt(2)))
+
+
+def test_equal_dose_spreads_the_light_of_the_sections(found):
+    assert found.at_equal_dose("sections") == pytest.approx(total(found.pictures["sections"].known))
+    direct = sa.bound(SETUP, WAVEFRONT, photons=3 * 350, volume=False).pictures["xy"].known
+    assert found.at_equal_dose("xy") == pytest.approx(total(direct), rel=1e-3)
+
+
+def test_random_wavefronts_have_the_strength_that_is_asked_for():
+    drawn = random_wavefronts(MODES, 0.12, 3, np.random.default_rng(1))
+    assert [wavefront.rms_waves for wavefront in drawn] == pytest.approx([0.12] * 3)
+    assert random_wavefronts(MODES, 0, 3, np.random.default_rng(1)) == [sa.Wavefront.zero(MODES)]
+
+
+def test_what_makes_no_sense_is_refused():
+    other = sa.Wavefront(sa.ModeSet.of([(6, 0)]), (0.1,))
+    with pytest.raises(ValueError, match="no place for"):
+        sa.bound(SETUP, other)
+    with pytest.raises(ValueError, match="photons = 0"):
+        sa.bound(SETUP, photons=0)
+    with pytest.raises(ValueError, match="strength"):
+        random_wavefronts(MODES, np.nan, 1, np.random.default_rng(0))
+    for wavefronts in ([], [WAVEFRONT, other]):
+        with pytest.raises(ValueError, match="on the same modes"):
+            acquisition_bounds(SETUP.forward, wavefronts, SETUP.detector, SETUP.nuisances)
+    wide = SETUP.model_copy(update={"sampling": Sampling(samples=256)})
+    with pytest.raises(ValueError, match="volume of 256 x 256 x 256 pixels is too large"):
+        sa.bound(wide)
