@@ -86,6 +86,43 @@ def test_the_jacobian_of_all_parameters_is_that_of_automatic_differentiation() -
             assert torch.allclose(slope[row], expected, atol=1e-9 * float(expected.abs().max()))
 
 
+@pytest.mark.parametrize("drifting", [False, True])
+def test_the_jacobian_holds_on_targets_of_all_kinds(drifting: bool) -> None:
+    lifted = plane((0, 1, 0), (1, 0, 0), 7, 60.0, center_nm=(0, 0, 250))
+    points = Points(np.array([[30.0, -50.0, 90.0], [0.0, 120.0, -40.0]]))
+    targets = [section("yx", (8, 8), (60, 60)), lifted, section("zyx", (6, 4, 8), (90, 60, 60)), points]
+    free = {"fill_center_y": 0.1, BLUR: 900.0, "leak_imaginary": 0.1, "taper": 1.0}
+    focus = Focus(
+        *OPTICS, targets, bead_diameter_nm=80, free=free, drifting=drifting, tolerance=1e-2, strength_waves=0.1
+    )
+    row = focus.rest + 0.03 * torch.arange(len(focus.rest), dtype=torch.float64).cos().abs()
+    row[len(MODES) : focus.steering] *= 500
+    row[focus.free.index(BLUR) - len(free)] = 200
+    rows = torch.stack([row, row / 2, focus.rest]).requires_grad_()
+    values, slopes = focus.jacobian(rows)
+    for index, (value, slope) in enumerate(zip(values, slopes, strict=True)):
+        assert not slope.requires_grad
+        assert torch.allclose(value, focus(rows)[index], atol=1e-12)
+        automatic = torch.func.jacrev(lambda given, index=index: focus(given)[index])(rows.detach())
+        for row in range(len(rows)):
+            expected = automatic[row, :, row].T
+            assert torch.allclose(slope[row], expected, atol=1e-9 * float(expected.abs().max()))
+
+
+def test_the_jacobian_does_not_depend_on_how_many_pictures_are_computed_together(monkeypatch) -> None:
+    free = {BLUR: 900.0, "pixel_error_z": 0.05, "taper": 1.0}
+    focus = Focus(*OPTICS, sampling().targets(), free=free, drifting=True, tolerance=1e-2, strength_waves=0.1)
+    rows = focus.rest + 0.02 * torch.arange(7 * len(focus.rest), dtype=torch.float64).reshape(7, -1).cos().abs()
+    found = {}
+    for count in (1, 3, 7):
+        monkeypatch.setattr(Focus, "_at_once", lambda *_, count=count, **__: count)
+        found[count] = focus.jacobian(rows, binning=2)
+    for part in (0, 1):
+        for one, three, seven in zip(found[1][part], found[3][part], found[7][part], strict=True):
+            torch.testing.assert_close(three, one, rtol=1e-12, atol=1e-12)
+            torch.testing.assert_close(seven, one, rtol=1e-12, atol=1e-12)
+
+
 def test_pixel_errors_of_targets_without_pixels_are_refused() -> None:
     tilted = plane((1, 0, 1), (0, 1, 0), 8, 60.0)
     for target in (Points(np.zeros((1, 3))), tilted):

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from stedalign.optics.bead import Blur, coherent_factors
 from stedalign.optics.beam import Beam, Objective
-from stedalign.optics.kernels import FieldKernels, times_i
+from stedalign.optics.chebyshev import polynomials, slopes
+from stedalign.optics.kernels import FieldKernels
 from stedalign.optics.moving_beam import MovingBeam
 from stedalign.optics.planning import SHARE, check_free, plan_waves
 from stedalign.optics.polar_grid import PolarGrid
@@ -49,8 +50,11 @@ class Focus(torch.nn.Module):
 
     basis: Tensor
     amplitude: Tensor
-    channels: Tensor
     beads: Tensor
+    columns: Tensor
+    beam_columns: Tensor
+    error_columns: Tensor
+    largest_errors: Tensor
     scale: Tensor
 
     def __init__(
@@ -104,7 +108,6 @@ class Focus(torch.nn.Module):
         kappa = k - np.array([0.0, 0.0, (k[:, 2].max() + k[:, 2].min()) / 2])
         amplitude, power = self._beam_on_the_grid()
         beads = coherent_factors(k, self.grid.area, bead_diameter_nm, tolerance)
-        channels = (amplitude[None] * beads[:, None]).reshape(-1, len(k))
         self.moving: MovingBeam | None = None
         if of_beam:
             self.moving = MovingBeam(objective, beam, self.grid, self.plan.moving_rule, of_beam, self.plan.degree)
@@ -115,19 +118,28 @@ class Focus(torch.nn.Module):
         self.register_buffer("basis", torch.from_numpy(basis))
         self.register_buffer("amplitude", torch.from_numpy(np.stack([amplitude.real, amplitude.imag])))
         self.register_buffer("beads", torch.from_numpy(beads))
-        self.register_buffer("channels", torch.from_numpy(np.stack([channels.real, channels.imag])))
         groups = [[samples] for samples in self._samples] if drifting else [self._samples]
-        self.kernels = torch.nn.ModuleList(FieldKernels(kappa, group) for group in groups)
+        self.kernels = torch.nn.ModuleList(FieldKernels(kappa, basis, group) for group in groups)
         """One for the targets that share their waves."""
+        changing = [self.steering + self.free.index(name) for name in (*of_beam, BLUR) if name in self.free]
+        self.register_buffer("columns", torch.tensor([*changing, *self._groups[0][1].order]))
+        """The parameters that change the waves, in the order of ``_slopes``."""
+        self.error_axes = [axis for axis, name in enumerate(PIXEL_ERRORS) if name in self.free]
+        names = [PIXEL_ERRORS[axis] for axis in self.error_axes]
+        self.register_buffer("largest_errors", torch.tensor([self.reach[name] for name in names], dtype=torch.float64))
+        self.register_buffer("error_columns", torch.tensor([self.free.index(name) for name in names]))
+        self.register_buffer("beam_columns", torch.tensor([self.free.index(name) for name in of_beam]))
         self.blur: Blur | None = None
         self.register_buffer("scale", torch.ones((), dtype=torch.float64))
+        centered = {axis: polynomials(torch.zeros(1, dtype=torch.float64), self._terms) for axis in range(3)}
+        phases = torch.zeros(1, len(groups), self.nodes, dtype=torch.float64)
         ideal = [
-            samples.pixels(_intensity(images), errors=torch.zeros(1, 3, dtype=torch.float64))
-            for samples, images in self._fields(self.channels[None], torch.zeros(1, self.steering, dtype=torch.float64))
+            samples.pixels(intensity, samples.interpolations(centered))
+            for samples, intensity in self._at_samples(_turned(self.amplitude[None, None], phases), self.beads[None])
         ]
         self.scale.fill_(1 / float(torch.cat(ideal, dim=-1).max()))
         # Into the waves, which are few.
-        for part in (self.amplitude, self.channels, *([] if self.moving is None else [self.moving.series])):
+        for part in (self.amplitude, *([] if self.moving is None else [self.moving.series])):
             part *= self.scale.sqrt()
         if BLUR in of_picture:
             self.blur = Blur(k, self.grid.area, bead_diameter_nm, tolerance, of_picture[BLUR])
@@ -159,7 +171,7 @@ class Focus(torch.nn.Module):
         mean of ``binning`` along each axis of its target.
         """
         parameters = self._checked(parameters)
-        chunks = parameters.split(self._at_once(1))
+        chunks = parameters.split(self._at_once())
         if len(chunks) == 1:
             return self._intensities(parameters, binning)
         if torch.is_grad_enabled():
@@ -172,6 +184,7 @@ class Focus(torch.nn.Module):
             self._intensities(part, binning, place)
         return found
 
+    @torch.no_grad()
     def jacobian(self, parameters: Tensor, binning: int = 1) -> tuple[list[Tensor], list[Tensor]]:
         """Intensities (B, pixels) as from ``forward`` and their derivatives (B, parameters, pixels), per target.
 
@@ -179,16 +192,14 @@ class Focus(torch.nn.Module):
         wave's amplitude or the place of the pixels, and the field is linear in the waves.
         """
         parameters = self._checked(parameters)
-        parts = []
-        for some in parameters.split(self._at_once(1 + parameters.shape[1])):
-            free = some[:, self.steering :]
-            channels = self._channels(free).expand(len(some), -1, -1, -1) if self.free else self.channels[None]
-            parts.append(self._slopes(some, channels, self._channel_slopes(free), binning))
-        values, derivatives = zip(*parts, strict=True)
-        return (
-            [torch.cat(pieces) for pieces in zip(*values, strict=True)],
-            [torch.cat(pieces) for pieces in zip(*derivatives, strict=True)],
-        )
+        count, pixels = len(parameters), [samples.pixel_count(binning) for samples in self._samples]
+        values = [parameters.new_empty(count, size) for size in pixels]
+        derivatives = [parameters.new_zeros(*parameters.shape, size) for size in pixels]
+        at_once = self._at_once(1 + len(self.free), len(self.columns))
+        for first in range(0, count, at_once):
+            some = slice(first, first + at_once)
+            self._linearize(parameters[some], binning, [part[some] for part in values], [d[some] for d in derivatives])
+        return values, derivatives
 
     @property
     def _samples(self) -> list[TargetSamples]:
@@ -200,111 +211,100 @@ class Focus(torch.nn.Module):
             raise ValueError(f"parameters of the shape (B, {expected}) are expected, got {tuple(parameters.shape)}")
         return parameters.to(self.basis)
 
-    def _at_once(self, derivatives: int) -> int:
-        widest = max(self.nodes, *(len(samples.points) * len(samples.parities) for samples in self._samples))
+    def _at_once(self, waves: int = 1, derivatives: int = 0) -> int:
+        """How many pictures are computed together, with so many waves of each and derivatives of their fields."""
         factors = self.blur.basis if self.blur is not None else self.beads
-        return max(1, NUMBERS_AT_ONCE // (2 * self.amplitude.shape[1] * len(factors) * derivatives * widest))
+        at_samples = max(len(samples.points) * len(samples.parities) for samples in self._samples)
+        widest = max(waves * self.nodes, (1 + derivatives) * at_samples)
+        return max(1, NUMBERS_AT_ONCE // (2 * self.amplitude.shape[1] * len(factors) * widest))
 
     def _intensities(self, parameters: Tensor, binning: int, out: Sequence[Tensor] | None = None) -> list[Tensor]:
         steering, free = parameters[:, : self.steering], parameters[:, self.steering :]
-        errors, channels = self._pixel_errors(free), self._channels(free) if self.free else self.channels[None]
+        amplitude, factors = self.amplitude[None], self.beads[None]
+        if self.moving is not None:
+            amplitude = self.moving(free.index_select(1, self.beam_columns))
+        if self.blur is not None:
+            factors = self.blur(free[:, self.free.index(BLUR)]).to(self.basis)
+        turned, errors = _turned(amplitude[:, None], self._phases(steering)), self._errors(free)
         return [
-            samples.pixels(_intensity(images), None if out is None else out[index], errors, binning=binning)
-            for index, (samples, images) in enumerate(self._fields(channels, steering))
+            samples.pixels(intensity, samples.interpolations(errors, binning), None if out is None else out[index])
+            for index, (samples, intensity) in enumerate(self._at_samples(turned, factors))
         ]
 
-    def _fields(self, channels: Tensor, steering: Tensor) -> Iterator[tuple[TargetSamples, list[Tensor]]]:
-        """Each target with its field, as from ``FieldKernels``."""
-        phase, shifts = self._phase(steering)
-        groups = [[samples] for samples in self._samples] if self.drifting else [self._samples]
-        for group, kernels, shift in zip(groups, self.kernels, shifts, strict=True):
-            yield from zip(group, kernels(_turned(channels, phase + shift)), strict=True)
-
-    def _phase(self, steering: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
-        """The phase (B, J) of the waves for all targets, and what drift adds for each group of them."""
-        common = self.basis.shape[1]
-        phase = steering[:, :common] @ self.basis.T
-        if not self.drifting:
-            return phase, [torch.zeros_like(phase[:1])]
-        moved = self.basis[:, -len(SHIFT_AXES) :].T
-        return phase, [drift @ moved for drift in steering[:, common:].split(len(SHIFT_AXES), dim=1)]
-
-    def _slopes(
-        self, parameters: Tensor, channels: Tensor, along: dict[str, Tensor], binning: int
-    ) -> tuple[list[Tensor], list[Tensor]]:
-        """``jacobian`` for channels (B, 2, channels, J) that the free parameters change ``along`` these."""
-        count, common = len(parameters), self.basis.shape[1]
-        errors = self._pixel_errors(parameters[:, self.steering :])
-        phase, shifts = self._phase(parameters[:, : self.steering])
-        groups = [[samples] for samples in self._samples] if self.drifting else [self._samples]
-        values, derivatives = [], []
-        for group, kernels, shift in zip(groups, self.kernels, shifts, strict=True):
-            waves = _turned(channels, phase + shift)
-            steered = times_i(waves)[:, None] * self.basis.T[:, None, None]
-            changed = [_turned(change, phase + shift)[:, None] for change in along.values()]
-            d_waves = torch.cat([steered, *changed], dim=1)
-            size = d_waves.shape[1]
-            for samples, images, d_images in zip(group, kernels(waves), kernels(d_waves.flatten(0, 1)), strict=True):
-                intensity = _intensity(images)
-                values.append(samples.pixels(intensity, errors=errors, binning=binning))
-                rows = [
-                    2 * (field[:, None] * slope.unflatten(0, (count, size))).sum(2)
-                    for field, slope in zip(images, d_images, strict=True)
-                ]
-                own = None if errors is None else errors.repeat_interleave(size, dim=0)
-                pixels = samples.pixels(torch.stack(rows, dim=2).flatten(0, 1), errors=own, binning=binning)
-                found = pixels.unflatten(0, (count, size))
-                parts = list(found[:, :common].split([common - len(SHIFT_AXES), len(SHIFT_AXES)], dim=1))
-                if self.drifting:
-                    mine = len(values) - 1
-                    parts += [
-                        parts[1] if index == mine else torch.zeros_like(parts[1]) for index in range(len(self.targets))
-                    ]
-                changes = iter(found[:, common:].unbind(1))
-                parts += [
-                    samples.pixels(intensity, errors=errors, slope=PIXEL_ERRORS.index(name), binning=binning)[:, None]
-                    if name in PIXEL_ERRORS
-                    else next(changes)[:, None]
-                    for name in self.free
-                ]
-                derivatives.append(torch.cat(parts, dim=1))
-        return values, derivatives
-
-    def _pixel_errors(self, free: Tensor) -> Tensor | None:
-        """The errors (B, 3) of the pixel size along x, y, z, or None where they are fixed."""
-        if not any(name in PIXEL_ERRORS for name in self.free):
-            return None
-        none = free.new_zeros(len(free))
-        given = dict(zip(self.free, free.unbind(1), strict=True))
-        return torch.stack([given.get(name, none) for name in PIXEL_ERRORS], dim=1)
-
-    def _channels(self, free: Tensor) -> Tensor:
-        """Amplitudes (B, 2, channels, J) of the waves for free parameters (B, free), before they are steered."""
-        return _each(self._amplitude(free), self._factors(free))
-
-    def _amplitude(self, free: Tensor) -> Tensor:
-        """(B, 2, components, J)"""
-        return self.amplitude[None] if self.moving is None else self.moving(free[:, self._beam_columns])
-
-    def _factors(self, free: Tensor) -> Tensor:
-        """What bead and blur make of the waves, (B, factors, J)."""
-        return self.beads[None] if self.blur is None else self.blur(free[:, self.free.index(BLUR)]).to(self.basis)
-
-    def _channel_slopes(self, free: Tensor) -> dict[str, Tensor]:
-        """Derivatives (B, 2, channels, J) of ``_channels`` with respect to those free parameters that change them."""
-        found: dict[str, Tensor] = {}
+    def _linearize(self, parameters: Tensor, binning: int, values: list[Tensor], derivatives: list[Tensor]) -> None:
+        """Fill in what ``jacobian`` returns; derivatives that vanish are there already."""
+        steering, free = parameters[:, : self.steering], parameters[:, self.steering :]
+        # The waves and after them those of their derivatives.
+        amplitudes, factors = self.amplitude[None, None], self.beads[None, None]
         if self.moving is not None:
-            slopes = self.moving.slopes(free[:, self._beam_columns])
-            factors = self._factors(free)
-            found |= {name: _each(slope, factors) for name, slope in zip(self.of_beam, slopes.unbind(1), strict=True)}
+            amplitudes = self.moving.with_slopes(free.index_select(1, self.beam_columns))
         if self.blur is not None:
-            change = self.blur.slope(free[:, self.free.index(BLUR)]).to(self.basis)
-            found[BLUR] = _each(self._amplitude(free), change)
-        return {name: found[name] for name in self.free if name in found}
+            variance = free[:, self.free.index(BLUR)]
+            factors, change = (part(variance).to(self.basis)[:, None] for part in (self.blur, self.blur.slope))
+            factors = torch.cat([factors.expand(-1, amplitudes.shape[1], -1, -1), change], dim=1)
+            amplitudes = torch.cat([amplitudes, amplitudes[:, :1]], dim=1)
+        turned, errors = (
+            _turned(amplitudes[:, None], self._phases(steering)[:, :, None]),
+            self._errors(free, slope=True),
+        )
+        for index, (samples, along) in enumerate(self._at_samples(turned, factors, slope=True)):
+            found, both = derivatives[index], samples.interpolations(errors, binning)
+            matrices = [matrix[: len(free)] for matrix in both]
+            rows = samples.pixels(along.flatten(0, 1), matrices).unflatten(0, along.shape[:2])
+            torch.div(rows[:, 0], 2, out=values[index])
+            found.index_copy_(1, self.columns, rows[:, 1:])
+            if self.drifting:
+                common, drift = self.basis.shape[1], slice(len(SHIFT_AXES) * index, len(SHIFT_AXES) * (index + 1))
+                found[:, common:][:, drift] = found[:, common - len(SHIFT_AXES) : common]
+            for place, axis in enumerate(samples.axes):
+                if axis in errors:
+                    changed = [*matrices[:place], both[place][len(free) :], *matrices[place + 1 :]]
+                    column = self.steering + self.free.index(PIXEL_ERRORS[axis])
+                    found[:, column] = samples.pixels(along[:, 0] / 2, changed)
+
+    def _at_samples(
+        self, turned: Tensor, factors: Tensor, *, slope: bool = False
+    ) -> Iterator[tuple[TargetSamples, Tensor]]:
+        """Each target with its intensity, or its ``slopes``, as from ``FieldKernels``.
+
+        They come from waves (B, groups, ..., 2, components, J) times what bead and blur make of each of them,
+        ``factors`` (B, ..., factors, J).
+        """
+        for index, (group, kernels) in enumerate(self._groups):
+            waves = _each(turned[:, index], factors)
+            yield from zip(group, kernels.slopes(waves) if slope else kernels(waves), strict=True)
+
+    def _phases(self, steering: Tensor) -> Tensor:
+        """The phases (B, groups, J) of the waves for each group of targets."""
+        common = self.basis.shape[1]
+        phase = (steering[:, :common] @ self.basis.T)[:, None]
+        if not self.drifting:
+            return phase
+        drifts = steering[:, common:].unflatten(1, (-1, len(SHIFT_AXES)))
+        return phase + drifts @ self.basis[:, -len(SHIFT_AXES) :].T
+
+    def _errors(self, free: Tensor, *, slope: bool = False) -> dict[int, Tensor]:
+        """Polynomials (B, terms) in the errors of those pixel sizes that are free, along x (0), y (1) or z (2).
+
+        With ``slope`` (2 x B, terms): their derivatives follow after them.
+        """
+        if not self.error_axes:
+            return {}
+        series = polynomials(free.index_select(1, self.error_columns) / self.largest_errors, self._terms)
+        if slope:
+            series = torch.cat([series, slopes(series) / self.largest_errors[:, None]])
+        return dict(zip(self.error_axes, series.unbind(1), strict=True))
 
     @property
-    def _beam_columns(self) -> list[int]:
-        return [self.free.index(name) for name in self.of_beam]
+    def _groups(self) -> list[tuple[list[TargetSamples], FieldKernels]]:
+        """The targets that share their waves, with their kernels."""
+        groups = [[samples] for samples in self._samples] if self.drifting else [self._samples]
+        kernels = [kernels for kernels in self.kernels if isinstance(kernels, FieldKernels)]
+        return list(zip(groups, kernels, strict=True))
+
+    @property
+    def _terms(self) -> int:
+        return max(samples.terms for samples in self._samples)
 
     def _beam_on_the_grid(self) -> tuple[NDArray[np.complex128], float]:
         """Amplitudes (3 x components, J) of the beam as it is, and its power as of ``Pupil``."""
@@ -317,21 +317,16 @@ class Focus(torch.nn.Module):
 
 
 def _each(amplitude: Tensor, factors: Tensor) -> Tensor:
-    """Every amplitude (B, 2, components, J) times every factor (B, factors, J): (B, 2, components x factors, J)."""
-    return (amplitude[:, :, None] * factors[:, None, :, None]).flatten(2, 3)
+    """Every amplitude (..., 2, components, J) times every factor (..., factors, J): (..., 2, channels, J)."""
+    return (amplitude[..., None, :] * factors[..., None, None, :, :]).flatten(-3, -2)
 
 
-def _turned(channels: Tensor, phase: Tensor) -> Tensor:
-    """exp(i phase) x channels, (B, 2, channels, J), for phases (B, J)."""
-    cosine, sine = torch.cos(phase)[:, None], torch.sin(phase)[:, None]
-    real, imag = channels.unbind(1)
+def _turned(amplitude: Tensor, phase: Tensor) -> Tensor:
+    """exp(i phase) x amplitude, (..., 2, components, J), for phases (..., J)."""
+    cosine, sine = phase.cos()[..., None, :], phase.sin()[..., None, :]
+    real, imag = amplitude.unbind(-3)
     turned = torch.addcmul(cosine * real, sine, imag, value=-1), torch.addcmul(cosine * imag, sine, real)
-    return torch.stack(turned, dim=1)
-
-
-def _intensity(images: Sequence[Tensor]) -> Tensor:
-    """Intensity (B, mirror images, P) of fields (B, 2 x channels, P)."""
-    return torch.stack([field.square().sum(1) for field in images], dim=1)
+    return torch.stack(turned, dim=-3)
 
 
 def _check_picture(free: Mapping[str, float]) -> None:

@@ -7,7 +7,7 @@ over the pupil and multiplies the waves of the grid as aberrations do; the polar
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -31,6 +31,7 @@ class MovingBeam(torch.nn.Module):
 
     x: Tensor
     y: Tensor
+    fall: Tensor
     orders: Tensor
     series: Tensor
 
@@ -62,6 +63,7 @@ class MovingBeam(torch.nn.Module):
         orders = np.stack(np.meshgrid(*map(np.arange, np.add(degrees, 1)), indexing="ij"), axis=-1).reshape(-1, 2)
         orders = orders[orders.sum(axis=1) <= degree]
         self.register_buffer("orders", torch.from_numpy(orders))
+        self.terms = 1 + int(orders.max())
 
         along = {
             name: torch.from_numpy(center + size * place)
@@ -80,36 +82,32 @@ class MovingBeam(torch.nn.Module):
         x, y = grid.pupil_points
         self.register_buffer("x", torch.from_numpy(x))
         self.register_buffer("y", torch.from_numpy(y))
+        center_x, center_y = beam.fill_center
+        self.register_buffer("fall", torch.from_numpy(beam.taper * ((x - center_x) ** 2 + (y - center_y) ** 2)))
 
     def forward(self, values: Tensor) -> Tensor:
         """Real and imaginary parts (B, 2, 3, J) of the amplitudes for parameters (B, names)."""
         given = self._given(values)
-        own, leak = self._polarizations(given)
-        return self._polarized(self._masked(self._terms(given)), own, leak) * self._envelope(given)[:, None, None]
+        return self._lit(self._masked(given), given, self._light(given, *self._seen(given)))[:, 0]
 
-    def slopes(self, values: Tensor) -> Tensor:
-        """Their derivatives (B, names, 2, 3, J)."""
+    def with_slopes(self, values: Tensor) -> Tensor:
+        """The same, and after them their derivatives: (B, 1 + names, 2, 3, J)."""
         given = self._given(values)
-        own, leak = self._polarizations(given)
-        light = self._envelope(given)[:, None, None]
-        masked = self._masked(self._terms(given))
-        waves = self._polarized(masked, own, leak) * light
-        x, y = (self._place(given, name, place) for name, place in zip(CENTERS, (self.x, self.y), strict=True))
-        found = []
-        for name in self.names:
-            if name in OFFSETS:
-                moved = self._masked(self._terms(given, along=OFFSETS.index(name)))
-                found.append(self._polarized(moved, own, leak) * light)
-            elif name in LEAKS:
-                part = leak[LEAKS.index(name)]
-                shrunk = -(own**2 * part)[:, None, None, None] * waves
-                other = masked[:, 1] if name == LEAKS[0] else times_i(masked[:, 1])
-                found.append(shrunk + own[:, None, None, None] * other * light)
-            elif name == "taper":
-                found.append(-(x**2 + y**2)[:, None, None] * waves)
-            else:
-                found.append((2 * given["taper"][:, None] * (x if name == CENTERS[0] else y))[:, None, None] * waves)
-        return torch.stack(found, dim=1)
+        x, y = self._seen(given)
+        light = self._light(given, x, y)
+        offsets = [name for name in OFFSETS if name in self.names]
+        masked = self._masked(given, offsets)
+        waves, *moved = self._lit(masked, given, light).unbind(1)
+        found = dict(zip(offsets, moved, strict=True))
+        if masked.shape[2] == 2:
+            own = self._own(given)
+            other = masked[:, 0, 1] * (own * light)[:, None, None]
+            for name, leaked in zip(LEAKS, (other, times_i(other)), strict=True):
+                found[name] = leaked - (own**2 * given[name][:, None])[:, None, None] * waves
+        found["taper"] = -(x**2 + y**2)[:, None, None] * waves
+        for name, place in zip(CENTERS, (x, y), strict=True):
+            found[name] = (2 * given["taper"][:, None] * place)[:, None, None] * waves
+        return torch.stack([waves, *(found[name] for name in self.names)], dim=1)
 
     def _given(self, values: Tensor) -> dict[str, Tensor]:
         """The value (B,) of each parameter, the beam's own where it is none of these."""
@@ -118,40 +116,44 @@ class MovingBeam(torch.nn.Module):
             given.setdefault(name, torch.full_like(values[:, 0], beam_parameter(self.beam, name)))
         return given
 
-    def _terms(self, given: Mapping[str, Tensor], along: int | None = None) -> Tensor:
-        """The products (B, terms) of polynomials in the mask's offset, or their slopes ``along`` x (0) or y (1)."""
-        columns = []
-        for axis, name in enumerate(OFFSETS):
-            place = (given[name] - self.middle[axis]) / self.reach[axis]
-            values = polynomials(place, 1 + int(self.orders[:, axis].max()))
-            columns.append(slopes(values) / self.reach[axis] if axis == along else values)
-        return columns[0][:, self.orders[:, 0]] * columns[1][:, self.orders[:, 1]]
+    def _masked(self, given: Mapping[str, Tensor], along: Sequence[str] = ()) -> Tensor:
+        """Amplitudes behind the mask, and after them their slopes ``along`` its offsets.
 
-    def _masked(self, terms: Tensor) -> Tensor:
-        """(B, polarizations, 2, 3, J)"""
-        return torch.tensordot(terms, self.series, dims=1)
+        (B, 1 + along, polarizations, 2, 3, J)
+        """
+        places = [(given[name] - self.middle[axis]) / self.reach[axis] for axis, name in enumerate(OFFSETS)]
+        series = polynomials(torch.stack(places, dim=1), self.terms)
+        x, y = (series[:, axis, self.orders[:, axis]] for axis in (0, 1))
+        terms = [x * y]
+        if along:
+            tilts = slopes(series)
+        for name in along:
+            axis = OFFSETS.index(name)
+            tilt = tilts[:, axis, self.orders[:, axis]] / self.reach[axis]
+            terms.append(tilt * (x, y)[1 - axis])
+        # In one product, for the series is too long for the cache.
+        return (torch.stack(terms, dim=1) @ self.series.flatten(1)).unflatten(2, self.series.shape[1:])
 
-    def _polarizations(self, given: Mapping[str, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """What the beam's own polarization keeps of the amplitude (B,), and what leaks."""
-        real, imaginary = (given[name] for name in LEAKS)
-        return torch.rsqrt(1 + real**2 + imaginary**2), (real, imaginary)
+    def _lit(self, masked: Tensor, given: Mapping[str, Tensor], light: Tensor) -> Tensor:
+        """The sum (B, ..., 2, 3, J) of the polarizations (B, ..., polarizations, 2, 3, J), in the light (B, J)."""
+        if masked.shape[2] == 1:
+            return masked[:, :, 0] * light[:, None, None, None]
+        real, imaginary = (given[name][:, None, None, None, None] for name in LEAKS)
+        main, other = masked.unbind(2)
+        return (main + real * other + imaginary * times_i(other)) * (self._own(given) * light)[:, None, None, None]
 
-    def _polarized(self, masked: Tensor, own: Tensor, leak: tuple[Tensor, Tensor]) -> Tensor:
-        if masked.shape[1] == 1:
-            return masked[:, 0]
-        real, imaginary = (part[:, None, None, None] for part in leak)
-        other = masked[:, 1]
-        return own[:, None, None, None] * (masked[:, 0] + real * other + imaginary * times_i(other))
+    def _own(self, given: Mapping[str, Tensor]) -> Tensor:
+        """What the beam's own polarization keeps of the amplitude, (B, 1)."""
+        return torch.rsqrt(1 + given[LEAKS[0]] ** 2 + given[LEAKS[1]] ** 2)[:, None]
 
-    def _envelope(self, given: Mapping[str, Tensor]) -> Tensor:
+    def _seen(self, given: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Places x, y (B, J) in the pupil as seen from the middle of the light."""
+        x, y = (place - given[name][:, None] for name, place in zip(CENTERS, (self.x, self.y), strict=True))
+        return x, y
+
+    def _light(self, given: Mapping[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
         """How much stronger (B, J) the light is than that of the beam as it is."""
-        x, y = (self._place(given, name, place) for name, place in zip(CENTERS, (self.x, self.y), strict=True))
-        center_x, center_y = self.beam.fill_center
-        own = ((self.x - center_x) ** 2 + (self.y - center_y) ** 2) * self.beam.taper
-        return torch.exp(own - (x**2 + y**2) * given["taper"][:, None])
-
-    def _place(self, given: Mapping[str, Tensor], name: str, place: Tensor) -> Tensor:
-        return place - given[name][:, None]
+        return torch.exp(self.fall - (x**2 + y**2) * given["taper"][:, None])
 
 
 def _chebyshev(place: np.ndarray, order: int) -> np.ndarray:

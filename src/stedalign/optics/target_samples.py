@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 
 import numpy as np
@@ -14,7 +14,6 @@ from torch import Tensor
 
 from stedalign.optics.bandlimited import interpolation, samples_needed, sampling_points
 from stedalign.optics.beam import Objective
-from stedalign.optics.chebyshev import polynomials, slopes
 from stedalign.optics.targets import Line, Points, Target, lattice
 
 Floats = NDArray[np.float64]
@@ -36,7 +35,7 @@ class TargetSamples(torch.nn.Module):
         tolerance: float,
         pixel_errors: Sequence[float] = (0.0, 0.0, 0.0),
     ) -> None:
-        """``pixel_errors`` are the largest errors of the pixel size along x, y, z that ``pixels`` will be asked for.
+        """``pixel_errors`` are the largest errors of the pixel size along x, y, z that will be asked for.
 
         Raises ``ValueError`` where there are such and the target is no grid along x, y, z through the nominal focus.
         """
@@ -52,8 +51,6 @@ class TargetSamples(torch.nn.Module):
         """The mirrored axes (0 = x, 1 = y, 2 = z) in the order of the grid's."""
         self.counts: list[int] = []
         """Samples along each axis of the grid."""
-        self.pixel_errors: list[float] = []
-        """The largest error of the pixel size along each axis of the grid."""
         if any(pixel_errors) and lines is None:
             raise ValueError("errors of the pixel size need targets along x, y, z through the nominal focus")
         if isinstance(target, Points):
@@ -72,8 +69,7 @@ class TargetSamples(torch.nn.Module):
             placed.append((line.direction, places))
             self.counts.append(matrix.shape[-1])
             self.sides.append(len(line.positions_nm))
-            self.pixel_errors.append(error)
-            self.register_buffer(f"interpolate{index}", torch.from_numpy(matrix))
+            self.register_buffer(f"interpolate{index}", torch.from_numpy(np.ascontiguousarray(matrix)))
         self.points = lattice(np.zeros(3) if self.mirrored else target.center_nm, placed)
         """Places (P, 3) in nm of the field."""
 
@@ -97,22 +93,34 @@ class TargetSamples(torch.nn.Module):
             raise ValueError(f"{' x '.join(map(str, self.sides)) or 'single'} pixels cannot be binned by {binning}")
         return self.size // binning ** len(self.sides)
 
-    def pixels(
-        self,
-        intensity: Tensor,
-        out: Tensor | None = None,
-        errors: Tensor | None = None,
-        slope: int | None = None,
-        binning: int = 1,
-    ) -> Tensor:
-        """Intensity (B, pixels) from that at the samples, (B, mirror images, P); written to ``out`` where given.
+    @property
+    def terms(self) -> int:
+        """Terms of the series in the errors of the pixel size, 0 where the target was built for none."""
+        return max((len(matrix) for matrix in self._series if matrix.ndim == 3), default=0)
 
-        ``errors`` (B, 3) are those of the pixel size along x, y, z, as fractions, where the target was built for any.
-        With ``slope`` 0, 1 or 2 the derivative with respect to the one along x, y or z. A binned pixel is the mean of
-        ``binning`` along each axis of the grid.
+    def interpolations(self, errors: Mapping[int, Tensor], binning: int = 1) -> list[Tensor]:
+        """For each axis of the grid the matrices (1 or B, pixels, samples) from samples to pixels.
+
+        ``errors`` has for x (0), y (1) and z (2), where the target was built for errors of the pixel size along it, the
+        polynomials (B, terms) in the error over its largest value, or their slopes for those of the matrices. A binned
+        pixel is the mean of ``binning`` along each axis.
         """
-        if slope is not None and slope not in self.axes:
-            return intensity.new_zeros(len(intensity), self.pixel_count(binning))
+        found = []
+        for index, matrix in enumerate(self._series):
+            if matrix.ndim == 3:
+                terms = errors[self.axes[index]][:, : len(matrix)]
+                matrix = (terms @ matrix.flatten(1)).unflatten(1, matrix.shape[1:])
+            else:
+                matrix = matrix[None]
+            found.append(matrix if binning == 1 else matrix.unflatten(1, (-1, binning)).mean(2))
+        return found
+
+    def pixels(self, intensity: Tensor, matrices: Sequence[Tensor], out: Tensor | None = None) -> Tensor:
+        """Intensity (R, pixels) from that at the samples, (R, mirror images, P); written to ``out`` where given.
+
+        ``matrices`` are those of ``interpolations``; each picture of theirs has as many rows of the R, one after the
+        other.
+        """
         count = len(self.counts)
         if count == 0:
             return intensity[:, 0] if out is None else out.copy_(intensity[:, 0])
@@ -121,33 +129,23 @@ class TargetSamples(torch.nn.Module):
             halves = [half // 2 for half in self.counts]
             signs = intensity.unflatten(2, halves).unflatten(1, [2] * count)
             intensity = signs.permute(0, *(axis + side * count for axis in range(1, count + 1) for side in (0, 1)))
-        values = intensity.reshape(len(intensity), *self.counts)
+        values, after = intensity, 1
         for index in range(count - 1, -1, -1):
-            matrix, place = self._interpolation(index, errors, slope, binning), out if index == 0 else None
-            if matrix.ndim == 3:
-                # For each picture its own.
-                moved = values.movedim(1 + index, -1)
-                rows = moved.reshape(len(moved), -1, moved.shape[-1]) @ matrix.mT
-                values = rows.reshape(*moved.shape[:-1], -1).movedim(-1, 1 + index)
-            elif index == count - 1:
-                place = None if place is None else place.view(*values.shape[:-1], -1)
-                values = torch.matmul(values, matrix.T, out=place)
+            matrix, samples = matrices[index], self.counts[index]
+            pictures, pixels = matrix.shape[:2]
+            place = out if index == 0 else None
+            if after == 1:
+                place = None if place is None else place.view(pictures, -1, pixels)
+                values = torch.matmul(values.reshape(pictures, -1, samples), matrix.mT, out=place)
             else:
-                after, flat = values.shape[index + 2 :], values.flatten(index + 2)
-                place = None if place is None else place.view(len(values), -1, flat.shape[-1])
-                values = torch.matmul(matrix, flat, out=place).unflatten(-1, after)
-        pixels = values.flatten(1)
-        return pixels if out is None or pixels.data_ptr() == out.data_ptr() else out.copy_(pixels)
+                place = None if place is None else place.view(pictures, -1, pixels, after)
+                values = torch.matmul(matrix[:, None], values.reshape(pictures, -1, samples, after), out=place)
+            after *= pixels
+        return values.reshape(len(intensity), -1)
 
-    def _interpolation(self, index: int, errors: Tensor | None, slope: int | None, binning: int) -> Tensor:
-        """The matrix from samples to pixels along one axis of the grid: one for all, or (B, pixels, samples)."""
-        matrix, largest = self.get_buffer(f"interpolate{index}"), self.pixel_errors[index]
-        if largest > 0:
-            assert errors is not None
-            values = polynomials(errors[:, self.axes[index]] / largest, len(matrix))
-            series = slopes(values) / largest if slope == self.axes[index] else values
-            matrix = torch.tensordot(series, matrix, dims=1)
-        return matrix if binning == 1 else matrix.unflatten(-2, (-1, binning)).mean(-2)
+    @property
+    def _series(self) -> list[Tensor]:
+        return [self.get_buffer(f"interpolate{index}") for index in range(len(self.counts))]
 
 
 def _lines_through_the_focus(target: Target) -> tuple[Line, ...] | None:
