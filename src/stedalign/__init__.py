@@ -16,6 +16,8 @@ _HOMES = {
     "focus": "stedalign.api",
     "focus_on": "stedalign.api",
     "effective_spot": "stedalign.api",
+    "bound": "stedalign.api",
+    "Bounds": "stedalign.estimation.acquisition",
     "estimate": "stedalign.api",
     "align": "stedalign.api",
     "Alignment": "stedalign.api",
@@ -24,6 +26,7 @@ _HOMES = {
 
 __all__ = [
     "Alignment",
+    "Bounds",
     "Estimate",
     "Mode",
     "ModeSet",
@@ -31,6 +34,7 @@ __all__ = [
     "Setup",
     "Wavefront",
     "align",
+    "bound",
     "effective_spot",
     "estimate",
     "focus",
@@ -40,9 +44,10 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from stedalign.api import Alignment, align, effective_spot, estimate, focus, focus_on
+    from stedalign.api import Alignment, align, bound, effective_spot, estimate, focus, focus_on
     from stedalign.config import Setup
     from stedalign.devices.loading import load_microscope
+    from stedalign.estimation.acquisition import Bounds
     from stedalign.estimation.estimate import Estimate
     from stedalign.imaging.sections import OrthoSections
     from stedalign.imaging.stacks import load_stack

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,10 +23,12 @@ from stedalign.devices.mask_files import write_mask
 from stedalign.devices.protocols import Levels, Microscope
 from stedalign.devices.simulated import SimulatedMicroscope
 from stedalign.devices.slm_mask import mask_levels
+from stedalign.estimation.acquisition import Bounds, Progress, acquisition_bounds
 from stedalign.estimation.centering import centering_wavefront
 from stedalign.estimation.estimate import Estimate, Estimator
 from stedalign.evaluation.report import draw_alignment, draw_estimate
 from stedalign.files import write_json
+from stedalign.imaging.detector import Detector
 from stedalign.imaging.forward import ForwardSpec
 from stedalign.imaging.sections import OrthoSections
 from stedalign.networks.checkpoint import OtherSetupError, load_network, packaged_weights
@@ -135,6 +137,41 @@ def estimate(sections: OrthoSections, setup: Setup) -> Estimate:
     Raises ``PictureError`` for a saturated or an empty picture.
     """
     return make_estimator(setup, default_network(setup))(sections)
+
+
+def bound(
+    setup: Setup,
+    wavefront: Wavefront | Sequence[Wavefront] | None = None,
+    photons: float | None = None,
+    background: float | None = None,
+    *,
+    volume: bool = True,
+    progress: Progress = lambda step: None,
+) -> Bounds:
+    """How well each mode can be told from the xy section, from the three sections, and from a volume of their size.
+
+    The Cramér-Rao bound (Kay 1993, section 3.7) of Poisson counts with the setup's read noise (Snyder et al. 1995), at
+    one wavefront or, as the root mean square, over several; None = unaberrated. ``photons`` are the counts that the
+    crest of the unaberrated focus gives each pixel, in every kind of picture alike, and ``background`` is a fraction of
+    them; the setup's without them. The result holds arrays (modes,) in rms waves, for a known instrument and for one
+    known only as well as the setup's ``nuisances`` say; in a volume, which is one exposure, no section drifts. A mode
+    that is not seen at all comes out as 1 wave. ``progress`` is told each step. Raises ``ValueError`` for values out of
+    range, for a wavefront with other modes than the setup's, and for a volume that is too large to compute.
+    """
+    asked = {"photons": photons, "background": background}
+    given = {name: value for name, value in asked.items() if value is not None}
+    detector = Detector.parse(setup.detector.model_dump() | given)
+    if wavefront is None:
+        wavefront = Wavefront.zero(setup.modes)
+    several = [wavefront] if isinstance(wavefront, Wavefront) else wavefront
+    return acquisition_bounds(
+        setup.forward,
+        [one.on(setup.modes) for one in several],
+        detector,
+        setup.nuisances,
+        volume=volume,
+        progress=progress,
+    )
 
 
 def correction_levels(setup: Setup, correction: Wavefront) -> Levels:

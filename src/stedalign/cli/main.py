@@ -14,7 +14,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 import stedalign
-from stedalign.cli import alignment, evaluation, learning, setups
+from stedalign.cli import alignment, benchmark, evaluation, learning, setups
 
 JOB_FAILED = 1
 WRONG_INPUT = 2
@@ -50,6 +50,7 @@ app.command()(alignment.align)
 app.command()(learning.dataset)
 app.command()(learning.train)
 app.command()(evaluation.evaluate)
+app.add_typer(benchmark.app)
 
 
 @app.callback(invoke_without_command=True)

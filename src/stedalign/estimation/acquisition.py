@@ -39,7 +39,7 @@ PIXELS_AT_ONCE = 1 << 16
 
 @dataclass(frozen=True, eq=False)
 class PictureBound:
-    """What one kind of picture can tell of each mode: lowest standard deviations of unbiased estimates, in rms waves."""
+    """What one kind of picture can tell: lowest standard deviations of unbiased estimates, in rms waves."""
 
     modes: ModeSet
     pixels: int
@@ -126,11 +126,11 @@ def acquisition_bounds(
 ) -> Bounds:
     """The Cramér-Rao bounds (Kay 1993, section 3.7) at ``wavefronts``, with the light and noise of ``detector``.
 
-    Of a known instrument the modes, the shift, and scale and background of each section are unknown. Of one that is not, so
-    is what ``nuisances.free`` names and the drift of the sections; the inverse of their variances is added to the Fisher
-    matrix, as for random parameters (Van Trees 1968, section 2.4). A volume is one exposure with one scale and one
-    background, in which nothing drifts. Raises ``ValueError`` for no wavefronts, for wavefronts on different modes and for
-    a volume of more than ``MOST_PIXELS``.
+    Of a known instrument the modes, the shift, and scale and background of each section are unknown. Of an unsure one
+    so is what ``nuisances.free`` names and the drift of the sections; the inverse of their variances is added to the
+    Fisher matrix, as for random parameters (Van Trees 1968, section 2.4). A volume is one exposure with one scale and
+    one background, in which nothing drifts. Raises ``ValueError`` for no wavefronts, for wavefronts on different modes
+    and for a volume of more than ``MOST_PIXELS``.
     """
     if not wavefronts or any(wavefront.modes != wavefronts[0].modes for wavefront in wavefronts):
         raise ValueError("a bound needs wavefronts, all of them on the same modes")
@@ -158,7 +158,7 @@ def acquisition_bounds(
         model.scale.start,
         model.background.start,
     ]
-    found: dict[str, list[Floats]] = {XY: [], SECTIONS: []} | ({VOLUME: []} if volume else {})
+    found: dict[str, list[Floats]] = {name: [] for name in (XY, SECTIONS, *([VOLUME] if volume else []))}
     for number, wavefront in enumerate(wavefronts, 1):
         progress(f"wavefront {number} of {len(wavefronts)}")
         planes = _of_planes(model, wavefront, detector)
@@ -197,7 +197,7 @@ def _sigmas(information: Tensor, prior: Tensor, known: Tensor, modes: int) -> Fl
     found = []
     for some in (known & told, told):
         variances = covariance(posterior[some][:, some][None])[0].diagonal()
-        found.append(variances[:modes].sqrt().numpy())
+        found.append(variances[:modes].clamp_min(0).sqrt().numpy())
     return np.stack(found)
 
 
