@@ -144,7 +144,7 @@ def test_estimate_writes_mask_picture_and_numbers_where_it_was_told(estimated, b
 def test_the_wrong_handedness_is_refused_with_a_reason(wrong_hand):
     assert wrong_hand.code == 1
     assert wrong_hand.err.count("\n") == 1
-    assert wrong_hand.err.startswith("stedalign: refused: the model does not explain the picture")
+    assert wrong_hand.err.startswith("stedalign: refused: this does not look like this setup's focus")
     assert "handedness" in wrong_hand.err
 
 
