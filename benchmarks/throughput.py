@@ -117,10 +117,15 @@ def own_error(plan: Focus, beam: Beam, targets: list[Target]) -> float:
     return worst
 
 
+def channels(plan: Focus) -> int:
+    """How many beams add up as intensities."""
+    return plan.amplitude.shape[1] * len(plan.beads)
+
+
 def products(plan: Focus, batch: int) -> Callable[[], object]:
     """The matrix products of one batch, on random numbers of the same shapes."""
-    quarter = torch.randn(2 * plan.channels.shape[1] * batch, plan.nodes // 4)
-    kernels = [plan.kernels.get_buffer(name) for name in plan.kernels.names.values()]
+    quarter = torch.randn(2 * channels(plan) * batch, plan.nodes // 4)
+    kernels = [group.get_buffer(name) for group in plan.kernels for name in group.names.values()]
     pairs = []
     for samples in plan.targets:
         counts, matrices = samples.counts, [samples.get_buffer(f"interpolate{i}") for i in range(len(samples.counts))]
@@ -140,7 +145,7 @@ def products(plan: Focus, batch: int) -> Callable[[], object]:
 
 def unfactored(plan: Focus, batch: int) -> Callable[[], object]:
     """One product from waves to the complex field on every pixel: what a plan without structure costs."""
-    waves = torch.randn(plan.channels.shape[1] * batch, 2 * plan.nodes)
+    waves = torch.randn(channels(plan) * batch, 2 * plan.nodes)
     kernel = torch.randn(2 * plan.nodes, 2 * sum(samples.size for samples in plan.targets))
     return lambda: waves @ kernel
 

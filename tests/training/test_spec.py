@@ -45,7 +45,7 @@ def test_a_recipe_draws_what_its_network_predicts(path: Path) -> None:
 
 def test_the_recipe_of_the_packaged_network_is_that_of_its_weights() -> None:
     recorded = load_network(packaged_weights(DEFAULT_NETWORK), ForwardSpec(), ModeSet.default()).training["train_spec"]
-    assert TrainSpec.parse(recorded) == load_train_spec(CONFIGS / "default.toml")
+    assert TrainSpec.parse(recorded) == load_train_spec(CONFIGS / "default_again.toml")
 
 
 def test_other_modes_than_the_networks_own_can_be_asked_for() -> None:

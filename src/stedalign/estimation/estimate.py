@@ -244,7 +244,7 @@ class Estimator:
         """Why the estimate is not to be trusted; empty if it is."""
         limits, count, chi2 = self.limits, len(self.modes), float(found.reduced_chi2)
         excess = (chi2 - 1) / float(found.chi2_sigma)
-        if (chi2 > limits.max_reduced_chi2 and excess > LARGEST_EXCESS) or not found.converged:
+        if chi2 > limits.max_reduced_chi2 and excess > LARGEST_EXCESS:
             rough, place = models.rough, torch.tensor(displacement_nm(sections))
             flat = torch.zeros(count, dtype=torch.float64)
             if shows_two_beads(rough, rough.binned(counts), flat, place, found, self.read_noise):
@@ -253,6 +253,8 @@ class Estimator:
                 f"this does not look like this setup's focus (reduced chi2 {chi2:.2f}, at most "
                 f"{limits.max_reduced_chi2:g}): check pixel size, pattern, handedness, and that counts are photons"
             )
+        if not found.converged:
+            return "the fit did not converge"
         if not found.determined:
             return "the picture does not tell all modes and shifts apart: leave a mode out"
         if chi2 < limits.min_reduced_chi2:

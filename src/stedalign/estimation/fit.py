@@ -15,6 +15,8 @@ from stedalign.optics.focus import Focus
 
 FIRST_DAMPING = 1e-3
 HIGHEST_DAMPING = 1e8
+LARGEST_DAMPING_AT_REST = 10.0
+"""With more, steps are too short to tell that nothing is left to gain."""
 SMALLEST_GAIN = 5e-2
 """Gain in twice the log-likelihood below which a fit is done: a fifth of a standard deviation, of all parameters."""
 KEPT_PROMISE = 0.6
@@ -170,10 +172,14 @@ def fit(
             # What fails with derivatives of another place is tried again with its own.
             derive[rows] = torch.where(better, gain < KEPT_PROMISE * promise, old[rows])
             damping[rows] *= torch.where(better, 0.2, torch.where(old[rows], 1.0, 5.0))
+            # Near an unaberrated focus the light hangs on some shifts by their squares, which no first derivative sees:
+            # a full step then promises what it cannot keep.
+            stuck = better & ~old[rows] & (gain < SMALLEST_GAIN) & (damping[rows] < LARGEST_DAMPING_AT_REST)
+            converged[rows[stuck]] = True
             rows, kept = rows[better], better
             best[rows], light[rows], lost[rows] = trial[kept], seen[kept], value[kept]
             moved[rows], old[rows] = True, True
-            running &= damping <= HIGHEST_DAMPING
+            running &= (damping <= HIGHEST_DAMPING) & ~converged
 
         take_derivatives(old.nonzero()[:, 0])
         final, _ = _freeze(fisher_information(slopes, light) + torch.diag(precision), best, known.expand_as(best))

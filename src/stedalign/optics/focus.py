@@ -123,7 +123,7 @@ class Focus(torch.nn.Module):
         """One for the targets that share their waves."""
         changing = [self.steering + self.free.index(name) for name in (*of_beam, BLUR) if name in self.free]
         self.register_buffer("columns", torch.tensor([*changing, *self._groups[0][1].order]))
-        """The parameters that change the waves, in the order of ``_slopes``."""
+        """The parameters that change the waves, in the order of ``FieldKernels.slopes``."""
         self.error_axes = [axis for axis, name in enumerate(PIXEL_ERRORS) if name in self.free]
         names = [PIXEL_ERRORS[axis] for axis in self.error_axes]
         self.register_buffer("largest_errors", torch.tensor([self.reach[name] for name in names], dtype=torch.float64))
@@ -243,10 +243,8 @@ class Focus(torch.nn.Module):
             factors, change = (part(variance).to(self.basis)[:, None] for part in (self.blur, self.blur.slope))
             factors = torch.cat([factors.expand(-1, amplitudes.shape[1], -1, -1), change], dim=1)
             amplitudes = torch.cat([amplitudes, amplitudes[:, :1]], dim=1)
-        turned, errors = (
-            _turned(amplitudes[:, None], self._phases(steering)[:, :, None]),
-            self._errors(free, slope=True),
-        )
+        turned = _turned(amplitudes[:, None], self._phases(steering)[:, :, None])
+        errors = self._errors(free, slope=True)
         for index, (samples, along) in enumerate(self._at_samples(turned, factors, slope=True)):
             found, both = derivatives[index], samples.interpolations(errors, binning)
             matrices = [matrix[: len(free)] for matrix in both]
