@@ -34,7 +34,26 @@ batch_size = 8
 [dataset]
 samples = 20
 range_peak_waves = {strength}
-mask_offset = 0.1
+mask_offset = 0.02
+"""
+
+ENDLESS = """\
+network = "bandnet"
+epochs = 1
+batch_size = 8
+[simulation]
+modes = [[2, 2], [2, -2]]
+epoch = 16
+shown = 1
+pool = 8
+validation = 8
+test = 8
+mask_offset = 0.02
+taper = 0
+fill_center = 0
+ellipticity_deg = 0
+blur_nm = 0
+pixel_error = 0
 """
 
 
@@ -76,6 +95,7 @@ def test_each_network_of_the_report_is_trained_from_nothing(
     outputs = REPORT[name].outputs
     assert (outcome.json["test_error_waves"] is None) == (outputs.modes is None)
     assert (outcome.json["test_error_mask_offset"] is None) == (not outputs.mask_offset)
+    assert outcome.json["test_error_shift_nm"] is None
     network = load_network(desk / outcome.json["weights"], Setup.load(desk / "setup.toml").forward, outputs.modes)
     assert network.outputs == outputs
     found = network.predict_all(torch.rand(2, 3, 16, 16))
@@ -90,6 +110,21 @@ def test_each_network_of_the_report_is_trained_from_nothing(
     if outputs.mask_offset:
         expected |= {f"error_pupil_radii/{each}" for each in ("mask_offset_x", "mask_offset_y", "total")}
     assert set(curves.Tags()["scalars"]) == expected | {"epoch"}
+
+
+@pytest.fixture(scope="module")
+def endless(desk: Path) -> Outcome:
+    """The network of the package, trained without a dataset."""
+    (desk / "endless.toml").write_text(ENDLESS)
+    return run_in(desk, "train", "endless.toml", "--setup", "setup.toml", "--out", "runs/endless")
+
+
+def test_a_network_that_predicts_shifts_tells_their_error(desk: Path, endless: Outcome) -> None:
+    assert (endless.code, endless.err) == (0, "")
+    results = json.loads((desk / "runs/endless/results.json").read_text())
+    # No network that has just begun knows better than the spread of what there is to know.
+    assert 10 < results["test_error_shift_nm"] < 200
+    assert f"{results['test_error_shift_nm']:.1f} nm of shift" in endless.out
 
 
 def test_without_a_name_for_the_data_they_lie_in_the_run_folder(desk: Path) -> None:

@@ -200,6 +200,26 @@ def test_another_dataset_is_never_overwritten_unasked(made: Path, tmp_path: Path
     assert path.read_bytes() != before
 
 
+def test_pictures_that_would_leave_their_field_are_refused_before_anything_is_written(
+    made: Path, tmp_path: Path
+) -> None:
+    far = SPEC.model_copy(update={"shift_nm": (0.0, 0.0, 221.0)})
+    words = "shift_nm: a standard deviation of 221 nm along z takes .* must not exceed 220 nm, an eighth of the field"
+    with pytest.raises(ValueError, match=words):
+        generate(far, FORWARD, tmp_path / "data" / "far.h5")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_finished_dataset_is_used_however_far_its_pictures_moved(made: Path, tmp_path: Path) -> None:
+    far, path = SPEC.model_copy(update={"shift_nm": (0.0, 0.0, 221.0)}), tmp_path / "far.h5"
+    path.write_bytes(made.read_bytes())
+    with h5py.File(path, "a") as file:
+        file.attrs["dataset_spec"] = json.dumps(far.model_dump())
+    before = digest(path)
+    generate(far, FORWARD, path)
+    assert digest(path) == before
+
+
 def test_a_file_that_is_no_dataset_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "notes.h5"
     path.write_text("my notes")
@@ -232,7 +252,7 @@ def test_centering_brings_most_pictures_to_the_middle() -> None:
     assert after < 0.1 * before
 
 
-OFFSET = DatasetSpec(samples=10, modes=((2, 2), (3, 1)), mask_offset=0.2, centered=False, shift_nm=(20, 20, 20))
+OFFSET = DatasetSpec(samples=10, modes=((2, 2), (3, 1)), mask_offset=0.1, centered=False, shift_nm=(20, 20, 20))
 
 
 @pytest.fixture(scope="module")

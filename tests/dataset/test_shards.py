@@ -21,7 +21,7 @@ from stedalign.imaging.sections import Sampling
 
 # A point for a bead: its coherent modes are most of the planning.
 FORWARD = ForwardSpec(bead=Bead(diameter_nm=0), sampling=Sampling(samples=16, pixel_nm=(110.0, 110.0, 110.0)))
-SPEC = DatasetSpec(samples=3 * BATCH + 6, modes=((2, 2), (3, 1)), mask_offset=0.1)
+SPEC = DatasetSpec(samples=3 * BATCH + 6, modes=((2, 2), (3, 1)), mask_offset=0.02)
 OTHER = SPEC.model_copy(update={"seed": 7})
 plan_once = functools.cache(Simulator)
 

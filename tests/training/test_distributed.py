@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import signal
 import socket
@@ -11,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -22,14 +22,47 @@ from stedalign.dataset.spec import DatasetSpec
 from stedalign.imaging.detector import Bead
 from stedalign.imaging.forward import ForwardSpec
 from stedalign.imaging.sections import Sampling
+from stedalign.networks.checkpoint import load_network
+from stedalign.training.companions import companions
+from stedalign.training.endless import EndlessBatches, EndlessPictures
+from stedalign.training.module import loss
 from stedalign.training.processes import Processes, together
 from stedalign.training.run import Result, train
-from stedalign.training.spec import TrainSpec
+from stedalign.training.seeds import Stream, stream_seed
+from stedalign.training.spec import SimulationSpec, TrainSpec
 
 FORWARD = ForwardSpec(bead=Bead(diameter_nm=0), sampling=Sampling(samples=16, pixel_nm=(110.0, 110.0, 110.0)))
 # 52 pictures to train in batches of 8, the last of which has 4; 7 to validate, an odd number.
 DATA = DatasetSpec(samples=66, modes=((2, 2), (3, 1)))
 SPEC = TrainSpec(epochs=2, batch_size=8, seed=1, dataset=DATA)
+IN_TURN = """
+import os
+from contextlib import suppress
+for port, job in jobs:
+    os.environ["MASTER_PORT"] = port
+    with suppress(SystemExit):
+        job()
+"""
+STILL = dict.fromkeys(
+    ("drift_nm", "mask_offset", "taper", "fill_center", "ellipticity_deg", "blur_nm", "pixel_error"), 0
+)
+# One step, too short to change the network; 9 pictures to validate, in batches of 4 and 5.
+ENDLESS = TrainSpec(
+    epochs=1,
+    batch_size=8,
+    learning_rate=1e-12,
+    seed=1,
+    simulation=SimulationSpec(epoch=8, shown=1, pool=8, validation=9, test=4, modes=((2, 2), (3, 1)), **STILL),
+)
+REFUSED = {
+    "uneven": (SPEC.model_copy(update={"batch_size": 9}), "2 processes cannot share batches of 9 evenly"),
+    "few": (TrainSpec(dataset=DatasetSpec(samples=10)), "there are too few pictures to train or validate with"),
+    # Batches of 1 and 2 pictures.
+    "empty": (
+        ENDLESS.model_copy(update={"batch_size": 2, "simulation": SimulationSpec(validation=3, modes=((2, 2),))}),
+        "there are too few pictures to train or validate with for 2 processes",
+    ),
+}
 SETUP = "[sampling]\nsamples = 16\npixel_nm = [110.0, 110.0, 110.0]\n[bead]\ndiameter_nm = 0.0\n"
 RECIPE = "epochs = 1000\nbatch_size = 8\n[dataset]\nsamples = 64\nmodes = [[2, 2]]\n"
 SECONDS = 240
@@ -58,27 +91,82 @@ def curves(folder: Path) -> list[float]:
     return [line[name] for line in lines for name in ("epoch", "train_loss", "val_loss", "val_error_milliwaves")]
 
 
-def test_two_processes_train_the_network_of_one(alone: Result, data: Path, tmp_path: Path) -> None:
-    result = train(SPEC, FORWARD, tmp_path, data, progress=False, devices=2)
-    assert curves(tmp_path) == pytest.approx(curves(alone.run_folder), rel=1e-5)
+def free_port() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return str(server.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def in_two(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Result | ValueError]:
+    """What some trainings in two processes gave. These are started once, as torchrun does: that takes longest."""
+    begun, folder = tmp_path_factory.mktemp("begun"), tmp_path_factory.mktemp("two")
+    train(SPEC.model_copy(update={"epochs": 1}), FORWARD, begun, data, progress=False)
+    two = {"progress": False, "devices": 2}
+    trainings = {
+        **{name: partial(train, spec, FORWARD, folder / "refused", **two) for name, (spec, _) in REFUSED.items()},
+        "whole": partial(train, SPEC, FORWARD, folder / "whole", data, **two),
+        "resumed": partial(train, SPEC, FORWARD, begun, data, resume=begun, **two),
+        "endless": partial(train, ENDLESS, FORWARD, folder / "endless", **two),
+    }
+    ports = [free_port() for _ in trainings]
+    variables = {"MASTER_ADDR": "127.0.0.1", "NODE_RANK": "0", "WORLD_SIZE": "2"}
+    jobs = list(zip(ports, trainings.values(), strict=True))
+    found: dict[str, Result | ValueError] = {}
+    with companions(partial(exec, IN_TURN, {"jobs": jobs}), variables, 2):
+        for (name, training), port in zip(trainings.items(), ports, strict=True):
+            os.environ["MASTER_PORT"] = port
+            try:
+                found[name] = training()
+            except ValueError as error:
+                found[name] = error
+    return found
+
+
+def test_two_processes_train_the_network_of_one(alone: Result, in_two: dict[str, Result]) -> None:
+    result = in_two["whole"]
+    assert curves(result.run_folder) == pytest.approx(curves(alone.run_folder), rel=1e-5)
     assert result.test_loss == pytest.approx(alone.test_loss, rel=1e-5)
     ours, theirs = (
-        torch.load(each / "checkpoints/last.ckpt", weights_only=True) for each in (tmp_path, alone.run_folder)
+        torch.load(each.run_folder / "checkpoints/last.ckpt", weights_only=True) for each in (result, alone)
     )
     for name, weights in ours["state_dict"].items():
         torch.testing.assert_close(weights, theirs["state_dict"][name], rtol=1e-4, atol=1e-5)
 
 
-def test_two_processes_go_on_where_one_stopped(alone: Result, data: Path, tmp_path: Path) -> None:
-    train(SPEC.model_copy(update={"epochs": 1}), FORWARD, tmp_path, data, progress=False)
-    train(SPEC, FORWARD, tmp_path, data, resume=tmp_path, progress=False, devices=2)
-    assert curves(tmp_path) == pytest.approx(curves(alone.run_folder), rel=1e-5)
+def test_two_processes_go_on_where_one_stopped(alone: Result, in_two: dict[str, Result]) -> None:
+    assert curves(in_two["resumed"].run_folder) == pytest.approx(curves(alone.run_folder), rel=1e-5)
 
 
-def test_what_the_first_process_refuses_ends_all(alone: Result, data: Path) -> None:
-    with pytest.raises(ValueError, match="3 processes cannot share batches of 8 evenly"):
-        train(SPEC, FORWARD, alone.run_folder, data, progress=False, devices=3)
-    assert not multiprocessing.active_children()
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_the_first_process_refuses_ends_the_training_of_all(
+    in_two: dict[str, Result | ValueError], name: str
+) -> None:
+    """The other one goes on to the next training, the last of which come to their ends."""
+    words = REFUSED[name][1]
+    assert str(in_two[name]).startswith(words)
+    last = in_two["whole"]
+    assert isinstance(last, Result)
+    assert not (last.run_folder.parent / "refused").exists()
+
+
+def test_of_endless_pictures_each_process_draws_its_own_and_validates_its_share(
+    in_two: dict[str, Result], tmp_path: Path
+) -> None:
+    alone, two = train(ENDLESS, FORWARD, tmp_path, progress=False), in_two["endless"]
+    assert two.validation_loss == pytest.approx(alone.validation_loss, rel=1e-5)
+    assert two.test_loss == pytest.approx(alone.test_loss, rel=1e-5)
+
+    assert ENDLESS.simulation is not None
+    source = EndlessPictures(ENDLESS.simulation, FORWARD, ENDLESS.outputs, binning=1)
+    network = load_network(two.weights, FORWARD, None).module
+    seed = stream_seed(ENDLESS.seed, Stream.TRAINING)
+    shares = [next(iter(EndlessBatches(source, ENDLESS.batch_size, seed + rank, world=2))) for rank in range(2)]
+    assert [len(labels) for _, labels in shares] == [4, 4]
+    with torch.no_grad():
+        losses = [float(loss(network(pictures), labels, ENDLESS.outputs)) for pictures, labels in shares]
+    assert abs(losses[0] - losses[1]) > 0.01 * losses[0]
+    logged = json.loads((two.run_folder / "log.jsonl").read_text())["train_loss"]
+    assert logged == pytest.approx(sum(losses) / 2, rel=1e-4)
 
 
 @pytest.fixture
@@ -102,9 +190,7 @@ main()
 
 
 def test_of_two_nodes_the_first_alone_makes_the_data_writes_and_tells(desk: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = str(server.getsockname()[1])
-    variables = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "LOCAL_RANK": "0"}
+    variables = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port(), "WORLD_SIZE": "2", "LOCAL_RANK": "0"}
     arguments = ("--nodes", "2", "--epochs", "1", "--json")
     # The second one names another folder, in which nothing must come to lie.
     nodes = [

@@ -5,17 +5,19 @@ from itertools import islice
 import pytest
 import torch
 
+from stedalign.imaging.detector import Bead
 from stedalign.imaging.forward import ForwardModel, ForwardSpec
 from stedalign.imaging.sections import Sampling
 from stedalign.networks.outputs import Outputs
 from stedalign.optics.beam import Beam
 from stedalign.optics.patterns import Pattern
 from stedalign.optics.wavefront import ModeSet
-from stedalign.training.endless import EndlessBatches, EndlessPictures, add_counts, fixed_batches
+from stedalign.training.endless import TOLERANCE, EndlessBatches, EndlessPictures, add_counts, fixed_batches
 from stedalign.training.spec import SimulationSpec
 
 MODES = ModeSet.of([(2, 2), (3, 1), (4, 0)])
-FORWARD = ForwardSpec(sampling=Sampling(samples=16, pixel_nm=(100.0, 100.0, 120.0)))
+# A point for a bead: its coherent modes are most of the planning.
+FORWARD = ForwardSpec(bead=Bead(diameter_nm=0), sampling=Sampling(samples=16, pixel_nm=(100.0, 100.0, 120.0)))
 OUTPUTS = Outputs(MODES, mask_offset=True, shift=True, sigma=True)
 QUIET = {
     **dict.fromkeys(("shift_nm", "drift_nm", "mask_offset", "taper", "fill_center", "ellipticity_deg"), 0.0),
@@ -31,6 +33,12 @@ def spec(**changes: object) -> SimulationSpec:
 @pytest.fixture(scope="module")
 def source() -> EndlessPictures:
     return EndlessPictures(spec(), FORWARD, OUTPUTS, binning=1)
+
+
+@pytest.fixture(scope="module")
+def weak() -> EndlessPictures:
+    """Where nothing differs but wavefronts, which are weak."""
+    return EndlessPictures(spec(**QUIET, peak_waves=0.02), FORWARD, Outputs(MODES), binning=2)
 
 
 def test_labels_are_the_parameters_of_the_picture() -> None:
@@ -50,11 +58,10 @@ def test_instruments_differ(source: EndlessPictures) -> None:
     assert torch.isfinite(pictures).all()
 
 
-def test_a_stack_holds_the_sections_planes() -> None:
+def test_a_stack_holds_the_sections_planes(weak: EndlessPictures) -> None:
     """Its middle lies between two planes, so the mean of these is about the xy section."""
-    quiet, outputs = spec(**QUIET, peak_waves=0.02), Outputs(MODES)
-    sections, stacks = (EndlessPictures(quiet, FORWARD, outputs, binning=2, stack=stack) for stack in (0, 32))
-    sections, labels = sections.draw(4, torch.Generator().manual_seed(0))
+    stacks = EndlessPictures(weak.spec, FORWARD, weak.outputs, binning=2, stack=32)
+    sections, labels = weak.draw(4, torch.Generator().manual_seed(0))
     stacks, same = stacks.draw(4, torch.Generator().manual_seed(0))
     assert stacks.shape == (4, 32, 8, 8)
     assert torch.equal(labels, same)
@@ -72,6 +79,22 @@ def test_a_mask_without_an_offset_has_none_to_learn() -> None:
     forward = FORWARD.model_copy(update={"beam": Beam(pattern=Pattern(kind="flat"))})
     with pytest.raises(ValueError, match="no offset to learn"):
         EndlessPictures(spec(), forward, OUTPUTS, binning=1)
+
+
+def test_pictures_that_would_leave_their_field_are_refused() -> None:
+    words = "shift_nm and drift_nm: a standard deviation of 205 nm along x .* must not exceed 200 nm"
+    with pytest.raises(ValueError, match=words):
+        EndlessPictures(spec(shift_nm=200, drift_nm=45), FORWARD, OUTPUTS, binning=1)
+
+
+@pytest.mark.parametrize("axis", range(3))
+def test_a_picture_three_of_the_largest_deviations_away_is_about_as_exact(weak: EndlessPictures, axis: int) -> None:
+    """Weak wavefronts take the fewest nodes, which leaves the least for what lies beyond the field."""
+    rows = torch.zeros(1, len(MODES) + 3)
+    rows[0, len(MODES) + axis] = 3 * 200.0
+    exact = ForwardModel(FORWARD, MODES, tolerance=1e-6).intensity(rows)[0]
+    found = torch.stack(weak.focus(rows)).reshape(exact.shape)
+    assert float((found - exact).norm() / exact.norm()) < TOLERANCE
 
 
 def test_binned_pixels_hold_the_sum_of_their_counts() -> None:

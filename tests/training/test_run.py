@@ -4,6 +4,7 @@ import importlib.util
 import json
 from pathlib import Path
 
+import h5py
 import pytest
 import torch
 
@@ -19,7 +20,7 @@ from stedalign.provenance import environment, source_commit
 from stedalign.training.fit import TrainingInterrupted
 from stedalign.training.module import Regression, loss, squared_errors
 from stedalign.training.run import MissingExtraError, Result, train
-from stedalign.training.spec import TrainSpec
+from stedalign.training.spec import SimulationSpec, TrainSpec
 
 FORWARD = ForwardSpec(bead=Bead(diameter_nm=0), sampling=Sampling(samples=16, pixel_nm=(110.0, 110.0, 110.0)))
 DATA = DatasetSpec(samples=40, modes=((2, 2), (3, 1)))
@@ -72,7 +73,7 @@ def test_errors_of_the_mask_offset_are_counted_in_pupil_radii() -> None:
 
 
 def test_training_lowers_the_loss(data: Path, tmp_path: Path) -> None:
-    train(SPEC.model_copy(update={"epochs": 25}), FORWARD, tmp_path, data, progress=False)
+    train(SPEC.model_copy(update={"epochs": 6, "batch_size": 4}), FORWARD, tmp_path, data, progress=False)
     assert losses(tmp_path)[-1] < 0.7 * losses(tmp_path)[0]
 
 
@@ -188,6 +189,44 @@ def test_ctrl_c_says_how_to_go_on(data: Path, tmp_path: Path, monkeypatch: pytes
         train(SPEC, FORWARD, tmp_path, data, progress=False)
     assert str(tmp_path) in str(caught.value)
     assert not (tmp_path / WEIGHTS).exists()
+
+
+FAR = SimulationSpec(shift_nm=500)
+
+
+@pytest.mark.parametrize(
+    ("case", "spec", "words"),
+    [
+        ("damaged", SPEC, "the test images in .* are damaged"),
+        ("other", SPEC.model_copy(update={"dataset": DATA.model_copy(update={"seed": 7})}), "holds another dataset"),
+        ("far", SPEC.model_copy(update={"dataset": DATA.model_copy(update={"shift_nm": (500, 0, 0)})}), "^shift_nm: "),
+        ("endless", SPEC.model_copy(update={"simulation": FAR}), "^shift_nm and drift_nm: "),
+        ("foreign", SPEC, "holds no run, but train.toml, which would be replaced"),
+    ],
+    ids=lambda value: value if isinstance(value, str) and value.isalpha() else "",
+)
+def test_what_is_refused_leaves_everything_as_it_was(
+    data: Path, tmp_path: Path, case: str, spec: TrainSpec, words: str
+) -> None:
+    dataset = None
+    if case in ("damaged", "other"):
+        dataset = tmp_path / "data.h5"
+        dataset.write_bytes(data.read_bytes())
+    if case == "damaged":
+        with h5py.File(dataset, "a") as file:
+            file["test_img"][0, 0, 0, 0] += 1
+    if case == "foreign":
+        (tmp_path / "run").mkdir()
+        (tmp_path / "run" / "train.toml").write_text("# mine")
+    before = content(tmp_path)
+    with pytest.raises(ValueError, match=words) as caught:
+        train(spec, FORWARD, tmp_path / "run", dataset, progress=False)
+    assert "\n" not in str(caught.value)
+    assert content(tmp_path) == before
+
+
+def content(folder: Path) -> dict[Path, bytes | None]:
+    return {path: path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
 
 
 def test_a_warm_start_begins_with_the_given_weights(result: Result, data: Path, tmp_path: Path) -> None:

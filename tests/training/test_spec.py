@@ -11,7 +11,8 @@ from stedalign.networks.checkpoint import load_network, packaged_weights
 from stedalign.networks.outputs import Outputs
 from stedalign.optics.wavefront import ModeSet
 from stedalign.optics.zernike import Mode
-from stedalign.training.spec import TrainSpec, load_train_spec
+from stedalign.training.record import check_record, run_record
+from stedalign.training.spec import SimulationSpec, TrainSpec, load_train_spec
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -48,6 +49,21 @@ def test_the_recipe_of_the_packaged_network_is_that_of_its_weights() -> None:
     assert TrainSpec.parse(recorded) == load_train_spec(CONFIGS / "default_again.toml")
 
 
+def test_z_stacks_do_not_drift_unless_that_is_asked_for() -> None:
+    volumes, sections = (TrainSpec.parse({"network": name, "simulation": {}}) for name in ("volumenet", "bandnet"))
+    assert volumes.simulation == SimulationSpec(drift_nm=0)
+    assert sections.simulation == SimulationSpec()
+
+
+def test_a_run_of_z_stacks_from_before_their_drift_was_refused_goes_on() -> None:
+    spec, forward = TrainSpec.parse({"network": "volumenet", "simulation": {}}), ForwardSpec()
+    recorded = run_record(spec, forward)
+    recorded["train_spec"]["simulation"]["drift_nm"] = 10.0
+    check_record(recorded, spec, forward, "this is")
+    with pytest.raises(ValueError, match=r"this is another configuration .*seed"):
+        check_record(recorded, spec.model_copy(update={"seed": 7}), forward, "this is")
+
+
 def test_other_modes_than_the_networks_own_can_be_asked_for() -> None:
     spec = TrainSpec.parse({"network": "multioffsetnet14", "dataset": {"modes": [[2, 2]], "mask_offset": 0.1}})
     assert spec.outputs == Outputs(ModeSet.of([(2, 2)]), mask_offset=True)
@@ -69,6 +85,7 @@ def test_other_modes_than_the_networks_own_can_be_asked_for() -> None:
         ("[simulation]\n[dataset]", "with .simulation. there is no .dataset."),
         ("[simulation]\nphotons = [300, 30]", "photons 300 to 30 is no range"),
         ('network = "bandnet"', "predicts shifts, which datasets do not tell"),
+        ('network = "volumenet"\n[simulation]\ndrift_nm = 10', "volumenet sees a z-stack, .* set drift_nm = 0"),
         ('network = "bandnet"\n[simulation]\nmask_offset = 0', "give its range in .simulation."),
     ],
 )

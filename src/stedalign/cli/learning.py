@@ -101,9 +101,12 @@ def train(
         raise ValueError(f"--devices {devices}: give a number of devices from 1, or auto")
     the_setup = read_setup(setup)
     spec = load_train_spec(config)
+    if data is not None:
+        check_writable(data.parent)
     if epochs is not None:
         spec = TrainSpec.parse(spec.model_dump() | {"epochs": epochs})
     folder = out or (resume if resume is not None and resume.is_dir() else run_folder(None, "train"))
+    check_writable(folder)
     result = train(
         spec,
         the_setup.forward,
@@ -121,6 +124,7 @@ def train(
         "test_loss": result.test_loss,
         "test_error_waves": result.test_error_waves,
         "test_error_mask_offset": result.test_error_mask_offset,
+        "test_error_shift_nm": result.test_error_shift_nm,
         "weights": str(result.weights),
         "run_folder": str(result.run_folder),
     }
@@ -132,5 +136,7 @@ def train(
         errors.append(f"{1e3 * result.test_error_waves:.1f} mλ rms over all modes")
     if result.test_error_mask_offset is not None:
         errors.append(f"{result.test_error_mask_offset:.4f} pupil radii of mask offset")
-    print(f"best epoch {result.epoch}: validation loss {result.validation_loss:.4f}, test error {' and '.join(errors)}")
+    if result.test_error_shift_nm is not None:
+        errors.append(f"{result.test_error_shift_nm:.1f} nm of shift")
+    print(f"best epoch {result.epoch}: validation loss {result.validation_loss:.4f}, test error {', '.join(errors)}")
     print(f"weights  {result.weights}\ncurves   tensorboard --logdir {result.run_folder}")

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 
 from stedalign.dataset.parts import BATCH, MOST_PARTS, Part, PartError, Shard, cut
-from stedalign.dataset.spec import DatasetSpec, draw
+from stedalign.dataset.spec import DatasetSpec, check_moves, draw
 from stedalign.dataset.storage import check_identity, check_parts, clear_leftovers, shown_parts, write
 from stedalign.imaging.center_of_mass import center_of_mass_px
 from stedalign.imaging.forward import ForwardModel, ForwardSpec
@@ -38,17 +38,19 @@ def generate(
     overwrite: bool = False,
     most_parts: int = MOST_PARTS,
     report: Report | None = None,
+    simulator: Simulator | None = None,
 ) -> Path:
     """Make the dataset ``path`` (HDF5), go on with a started one, or return a finished one as it is.
 
-    Raises ``ValueError`` when ``path`` holds another dataset, or shows parts that are gone, and ``overwrite`` is not
-    set, and ``GenerationInterrupted`` on Ctrl-C; nothing half-made is ever found at ``path``.
+    ``simulator`` is one that was ``planned`` before. Raises ``ValueError`` when ``path`` holds another dataset, or
+    shows parts that are gone, and ``overwrite`` is not set, or when the optics cannot be planned; and
+    ``GenerationInterrupted`` on Ctrl-C; nothing half-made is ever found at ``path``.
     """
-    if not _is_finished(spec, forward, path, overwrite):
+    if not is_finished(spec, forward, path, overwrite):
         clear_leftovers(path)
         parts = cut(path, spec, forward, most_parts)
         with _kept(parts):
-            _make(parts, spec, forward, report)
+            _make(parts, spec, forward, report, simulator)
             write(path, parts, spec, forward, joined=False)
     return path
 
@@ -82,17 +84,28 @@ def join_shards(spec: DatasetSpec, forward: ForwardSpec, path: Path, *, overwrit
 
     Raises like ``generate``, and ``PartError`` where a part is missing, damaged or of another dataset.
     """
-    if not _is_finished(spec, forward, path, overwrite):
+    if not is_finished(spec, forward, path, overwrite):
         write(path, cut(path, spec, forward), spec, forward, joined=True)
     return path
 
 
-def _is_finished(spec: DatasetSpec, forward: ForwardSpec, path: Path, overwrite: bool) -> bool:
+def is_finished(spec: DatasetSpec, forward: ForwardSpec, path: Path, overwrite: bool = False) -> bool:
+    """Whether there is nothing left to make; raises ``ValueError`` like ``generate``."""
     if overwrite or not path.exists():
         return False
     check_identity(path, spec, forward)
     check_parts(path)
     return True
+
+
+def planned(spec: DatasetSpec, forward: ForwardSpec) -> Simulator:
+    """What simulates a dataset that is to be made.
+
+    Raises ``ValueError`` where the optics cannot be planned, or where pictures leave the field that they are planned
+    for.
+    """
+    check_moves(spec.shift_nm, forward.sampling, "shift_nm")
+    return Simulator(spec, forward)
 
 
 @contextmanager
@@ -108,14 +121,20 @@ def _kept(parts: list[Part]) -> Iterator[None]:
         ) from None
 
 
-def _make(parts: list[Part], spec: DatasetSpec, forward: ForwardSpec, report: Report | None) -> None:
+def _make(
+    parts: list[Part],
+    spec: DatasetSpec,
+    forward: ForwardSpec,
+    report: Report | None,
+    simulator: Simulator | None = None,
+) -> None:
     """Make the parts that are not there yet or not sound."""
-    simulator, done, total = None, 0, sum(part.count for part in parts)
+    done, total = 0, sum(part.count for part in parts)
     for part in parts:
         try:
             part.read(forward.sampling.samples)
         except PartError:
-            simulator = simulator or Simulator(spec, forward)
+            simulator = simulator or planned(spec, forward)
             part.write(simulator.images(part.first, part.count))
         done += part.count
         if report:

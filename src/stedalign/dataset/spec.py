@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,12 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from stedalign.imaging.sections import Sampling
 from stedalign.optics.beam import Beam
 from stedalign.optics.spec import Spec
 from stedalign.optics.wavefront import ModeSet
 
 Floats = NDArray[np.float64]
 SPLITS = ("train", "val", "test")
+FARTHEST_MOVE = 1 / 8
+"""Largest standard deviation of a picture's place, in fields. The optics are planned for a picture in the middle: up to
+three times as far they stay within their tolerance, a whole half-field away errors grow to a few percent, and beyond
+that there are ghosts of the bead (measured with the tightest plans, of weak wavefronts)."""
 _WAVEFRONT_STREAM, _SHIFT_STREAM, _MASK_OFFSET_STREAM = 0, 1, 2
 
 
@@ -102,3 +108,17 @@ def draw(spec: DatasetSpec) -> Draw:
     shifts = np.random.default_rng([spec.seed, _SHIFT_STREAM]).normal(size=(spec.samples, 3))
     offsets = np.random.default_rng([spec.seed, _MASK_OFFSET_STREAM]).uniform(-1, 1, size=(spec.samples, 2))
     return Draw(modes, peak_waves / modes.norms, shifts * spec.shift_nm, offsets * spec.mask_offset)
+
+
+def check_moves(sigma_nm: Sequence[float], sampling: Sampling, keys: str) -> None:
+    """Raise ``ValueError`` with one line where pictures leave the field that the optics are planned for.
+
+    ``sigma_nm`` are the standard deviations (3,) of their place along x, y, z, which ``keys`` of the specification set.
+    """
+    for axis, sigma, pixel in zip("xyz", sigma_nm, sampling.pixel_nm, strict=True):
+        limit = FARTHEST_MOVE * sampling.samples * pixel
+        if sigma > limit:
+            raise ValueError(
+                f"{keys}: a standard deviation of {sigma:.4g} nm along {axis} takes pictures out of their field; "
+                f"it must not exceed {limit:.4g} nm, an eighth of the field"
+            )

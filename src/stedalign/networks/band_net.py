@@ -12,7 +12,7 @@ from torch.nn import functional
 from stedalign.imaging.forward import ForwardSpec
 from stedalign.imaging.sections import PLANES
 from stedalign.networks.outputs import Outputs
-from stedalign.networks.section_network import SectionNetwork
+from stedalign.networks.picture_network import SectionNetwork
 from stedalign.networks.turning import TURNS, TurningLinear, looks_the_same_turned, turned_outputs, turned_sections
 from stedalign.optics.target_samples import bandwidth
 from stedalign.optics.targets import AXES

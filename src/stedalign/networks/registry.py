@@ -10,8 +10,8 @@ from stedalign.imaging.forward import ForwardSpec
 from stedalign.imaging.sections import PLANES
 from stedalign.networks.band_net import BandNet
 from stedalign.networks.outputs import Outputs
+from stedalign.networks.picture_network import PictureNetwork
 from stedalign.networks.report import ReportNet
-from stedalign.networks.section_network import SectionNetwork
 from stedalign.networks.stack_nets import SequenceNet, VolumeNet
 from stedalign.optics.wavefront import ModeSet
 
@@ -24,10 +24,14 @@ class Architecture:
     """The sections that it sees; none where it sees a z-stack."""
     outputs: Outputs
     """What it predicts; a training may ask for other modes."""
-    module: Callable[[tuple[str, ...], Outputs, ForwardSpec], SectionNetwork] = ReportNet
+    module: Callable[[tuple[str, ...], Outputs, ForwardSpec], PictureNetwork] = ReportNet
     """(planes, outputs, optics and sampling) to a fresh module."""
     half: bool = False
     """Whether its weights are kept on disk as numbers of 16 bits, which loses nothing that it knows."""
+
+    @property
+    def sees_stacks(self) -> bool:
+        return not self.planes
 
 
 XY = ("xy",)
@@ -63,7 +67,7 @@ def architecture(name: str) -> Architecture:
     return NETWORKS[name]
 
 
-def build(name: str, outputs: Outputs, forward: ForwardSpec) -> SectionNetwork:
+def build(name: str, outputs: Outputs, forward: ForwardSpec) -> PictureNetwork:
     """A fresh network for ``outputs`` of pictures of ``forward``.
 
     Raises ``ValueError`` for an unknown name or for sections that do not fit the network.

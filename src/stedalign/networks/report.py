@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from stedalign.imaging.forward import ForwardSpec
 from stedalign.networks.outputs import Outputs
-from stedalign.networks.section_network import SectionNetwork
+from stedalign.networks.picture_network import SectionNetwork
 
 REDUCTION = 8
 """Three poolings by two: the samples along an axis must be a multiple of it."""

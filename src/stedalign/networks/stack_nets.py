@@ -10,13 +10,13 @@ from torch import Tensor, nn
 
 from stedalign.imaging.forward import ForwardSpec
 from stedalign.networks.outputs import Outputs
-from stedalign.networks.section_network import SectionNetwork
+from stedalign.networks.picture_network import PictureNetwork
 
 STACK = 16
 """Planes of the stack, over the field of the setup's samples."""
 
 
-class StackNetwork(SectionNetwork):
+class StackNetwork(PictureNetwork):
     """A module that maps normalized stacks (B, ``stack``, n, n) to its outputs, with each plane's own statistics.
 
     Pixels come added up in twos along x and y.
@@ -34,9 +34,6 @@ class StackNetwork(SectionNetwork):
         self.samples = forward.sampling.samples
         self.side = forward.sampling.samples // 16
         """Samples along x and y behind the convolutions."""
-
-    def seen(self, pictures: Tensor) -> Tensor:
-        return pictures
 
 
 class VolumeNet(StackNetwork):

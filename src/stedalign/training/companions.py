@@ -7,8 +7,9 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, TypeAlias
@@ -22,48 +23,81 @@ Ear: TypeAlias = "Connection[Any, Any]"
 def companions(again: Callable[[], object], variables: Mapping[str, str], count: int) -> Iterator[None]:
     """Have ``again`` called in ``count - 1`` more processes while the block runs; they end with it, however it ends.
 
-    ``variables`` are set in the environment of all, and ``LOCAL_RANK``, 0 for this process. Raises ``RuntimeError``
-    where the block does so since another process failed.
+    They are new interpreters that know no more than ``again``, its arguments and the environment of this process: no
+    random numbers, no settings of torch. ``variables`` are set in the environment of all, and ``LOCAL_RANK``, 0 for
+    this process, which has its own environment back afterwards.
+
+    Raises ``RuntimeError`` with one line where one of them cannot be started, and where the block raises it since
+    another process failed.
     """
-    context = multiprocessing.get_context("spawn")
     before = dict(os.environ)
-    os.environ.update(variables)
-    ears: list[Ear] = []
-    others: list[BaseProcess] = []
-    for rank in range(1, count):
-        ear, mouth = context.Pipe(duplex=False)
-        os.environ["LOCAL_RANK"] = str(rank)
-        others.append(context.Process(target=_take_part, args=(again, mouth), daemon=True))
-        others[-1].start()
-        mouth.close()
-        ears.append(ear)
-    os.environ["LOCAL_RANK"] = "0"
-    listener = _Listener(ears)
-    listener.start()
+    others: dict[Ear, BaseProcess] = {}
+    listener = _Listener(others)
     try:
+        os.environ.update(variables)
+        for rank in range(1, count):
+            os.environ["LOCAL_RANK"] = str(rank)
+            ear, other = _started(again, f"process {rank + 1} of {count}")
+            others[ear] = other
+        os.environ["LOCAL_RANK"] = "0"
+        listener.start()
         yield
-        _wait_for(others)
+        _wait_for(others.values())
     except SystemExit:
-        _wait_for(others)
+        _wait_for(others.values())
         raise
     except RuntimeError as error:
+        if listener.ident is None:
+            raise
         # A lost connection is noticed before its reason is heard.
         listener.join(SECONDS_TO_END)
-        if listener.reason is None and any(other.exitcode for other in others):
-            listener.reason = "it was killed"
         if listener.reason is None:
             raise
         raise RuntimeError(listener.message) from error
     finally:
         listener.over.set()
-        for other in others:
+        for other in others.values():
             other.kill()
             other.join()
         os.environ.clear()
         os.environ.update(before)
 
 
-def _wait_for(others: Sequence[BaseProcess]) -> None:
+def _started(again: Callable[[], object], name: str) -> tuple[Ear, BaseProcess]:
+    """A process that calls ``again``, and where its last words are heard."""
+    context = multiprocessing.get_context("spawn")
+    ear, mouth = context.Pipe(duplex=False)
+    other = context.Process(target=_take_part, args=(again, mouth), daemon=True)
+    try:
+        with mouth, _without_ctrl_c():
+            other.start()
+    # The system may refuse, and what is to be called may not be such that another interpreter can be told it.
+    except Exception as error:
+        ear.close()
+        raise RuntimeError(f"{name} of the training cannot be started: {_words(error)}") from error
+    return ear, other
+
+
+@contextmanager
+def _without_ctrl_c() -> Iterator[None]:
+    """Whatever is started in the block never hears Ctrl-C, which this process hears, if late, and ends the others."""
+    if sys.platform == "win32":
+        yield
+        return
+    # Started in the block, Python's own helper would let Ctrl-C through again.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _words(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _wait_for(others: Iterable[BaseProcess]) -> None:
     for other in others:
         other.join(SECONDS_TO_END)
 
@@ -71,9 +105,10 @@ def _wait_for(others: Sequence[BaseProcess]) -> None:
 class _Listener(threading.Thread):
     """Hears why another process failed, and ends this one where it waits for that process and cannot notice."""
 
-    def __init__(self, ears: Sequence[Ear]) -> None:
+    def __init__(self, others: Mapping[Ear, BaseProcess]) -> None:
+        """``others`` are the processes by where their last words are heard."""
         super().__init__(daemon=True)
-        self.ears, self.over = list(ears), threading.Event()
+        self.others, self.over = others, threading.Event()
         self.reason: str | None = None
 
     @property
@@ -81,12 +116,18 @@ class _Listener(threading.Thread):
         return f"another process of the training failed: {self.reason}"
 
     def run(self) -> None:
-        while self.ears and self.reason is None:
-            ready = wait(self.ears)
-            for ear in [each for each in self.ears if each in ready]:
-                self.ears.remove(ear)
-                with suppress(EOFError):
+        silent = dict(self.others)
+        while silent and self.reason is None:
+            ready = wait(list(silent))
+            for ear in [each for each in silent if each in ready]:
+                other = silent.pop(ear)
+                try:
                     self.reason = ear.recv()
+                except EOFError:
+                    # One that fails before it can say why, or is killed, says nothing.
+                    other.join(SECONDS_TO_END)
+                    if other.exitcode and not self.over.is_set():
+                        self.reason = "it was killed" if other.exitcode < 0 else f"it ended with {other.exitcode}"
         if self.reason is not None:
             threading.Thread(target=self._insist, daemon=True).start()
 
@@ -98,7 +139,7 @@ class _Listener(threading.Thread):
 
 def _take_part(again: Callable[[], object], mouth: Ear) -> None:
     """What another process does from its beginning to its end."""
-    # The process that started this one hears Ctrl-C too, and ends it.
+    # Where Ctrl-C could not be kept from this process when it was started.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
@@ -106,7 +147,7 @@ def _take_part(again: Callable[[], object], mouth: Ear) -> None:
     except SystemExit:
         return
     except BaseException as error:
-        mouth.send(" ".join(str(error).split()) or type(error).__name__)
+        mouth.send(_words(error))
         sys.exit(1)
 
 

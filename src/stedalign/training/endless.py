@@ -11,6 +11,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
+from stedalign.dataset.spec import check_moves
 from stedalign.imaging.center_of_mass import center_of_mass_px
 from stedalign.imaging.forward import ForwardModel, ForwardSpec
 from stedalign.imaging.sections import PLANES, normalize
@@ -35,7 +36,12 @@ class EndlessPictures:
         self, spec: SimulationSpec, forward: ForwardSpec, outputs: Outputs, binning: int, stack: int = 0
     ) -> None:
         """Pictures come binned: the mean over ``binning`` pixels along each axis, along x and y where there is a
-        ``stack`` of so many planes instead of three sections."""
+        ``stack`` of so many planes instead of three sections.
+
+        Raises ``ValueError`` where the pictures leave the field that the optics are planned for, where those cannot be
+        planned, or where there is no mask offset to predict.
+        """
+        check_moves([math.hypot(spec.shift_nm, spec.drift_nm)] * 3, forward.sampling, "shift_nm and drift_nm")
         self.spec, self.forward, self.outputs, self.binning = spec, forward, outputs, binning
         sampling, modes = forward.sampling, spec.mode_set
         free, strength = _free(spec, forward), STRENGTH_PER_PEAK_WAVES * spec.peak_waves

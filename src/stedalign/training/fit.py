@@ -18,6 +18,7 @@ from torch import nn
 
 from stedalign.files import replacing
 from stedalign.imaging.forward import ForwardSpec
+from stedalign.training.folder import LOG
 from stedalign.training.module import OFFSET_ERROR, SHIFT_ERROR, WAVE_ERROR, Regression
 from stedalign.training.processes import Processes
 from stedalign.training.quiet import quiet
@@ -120,7 +121,7 @@ def fit(
     # In a log file a bar is noise: there the line of each epoch is enough.
     bar = progress and sys.stdout.isatty()
     with quiet():
-        callbacks: list[Callback] = [keeper, latest, EpochLog(run_folder / "log.jsonl", show=progress)]
+        callbacks: list[Callback] = [keeper, latest, EpochLog(run_folder / LOG, show=progress)]
         if bar:
             callbacks.append(RichProgressBar())
         if processes.world > 1:

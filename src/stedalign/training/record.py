@@ -7,6 +7,7 @@ from typing import Any
 
 from stedalign.imaging.forward import ForwardSpec
 from stedalign.networks.recorded import differences
+from stedalign.networks.registry import NETWORKS
 from stedalign.optics.spec import SpecError
 from stedalign.training.spec import TrainSpec
 
@@ -32,7 +33,7 @@ def check_record(recorded: Mapping[str, Any], spec: TrainSpec, forward: ForwardS
     not fingerprints.
     """
     try:
-        held_spec = TrainSpec.parse(_without_nulls(recorded["train_spec"]))
+        held_spec = TrainSpec.parse(_as_it_counted(_without_nulls(recorded["train_spec"])))
         held_forward = ForwardSpec.parse(_without_nulls(recorded["forward_spec"]))
     except SpecError as error:
         raise ValueError(f"{source} a configuration that this version does not know ({error})") from error
@@ -42,6 +43,14 @@ def check_record(recorded: Mapping[str, Any], spec: TrainSpec, forward: ForwardS
     )
     if found:
         raise ValueError(f"{source} another configuration ({found[0]}; asked for: {found[1]})")
+
+
+def _as_it_counted(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """A recorded ``TrainSpec`` less the drift of z-stacks, which the first runs wrote down and did not simulate."""
+    network, simulation = NETWORKS.get(str(spec.get("network"))), spec.get("simulation")
+    if network is None or not network.sees_stacks or not isinstance(simulation, dict):
+        return dict(spec)
+    return {**spec, "simulation": {key: value for key, value in simulation.items() if key != "drift_nm"}}
 
 
 def _without_nulls(value: Any) -> Any:

@@ -7,8 +7,6 @@ from pathlib import Path
 import lightning
 from torch.utils.data import DataLoader
 
-from stedalign.imaging.forward import ForwardSpec
-from stedalign.networks.section_network import SectionNetwork
 from stedalign.training.data import Batch, NoisyBatches, Pictures
 from stedalign.training.endless import EndlessBatches, EndlessPictures, fixed_batches
 from stedalign.training.seeds import Stream, stream_seed
@@ -55,11 +53,9 @@ class NoisyData(lightning.LightningDataModule):
 class EndlessData(lightning.LightningDataModule):
     """Simulated on the device that trains: other pictures in each epoch, and always the same for validation."""
 
-    def __init__(self, spec: TrainSpec, forward: ForwardSpec, network: SectionNetwork) -> None:
+    def __init__(self, source: EndlessPictures, spec: TrainSpec) -> None:
         super().__init__()
-        assert spec.simulation is not None
-        self.spec, self.simulation = spec, spec.simulation
-        self.source = EndlessPictures(spec.simulation, forward, spec.outputs, network.binning, network.stack)
+        self.source, self.spec = source, spec
         self.training: EndlessBatches | None = None
         self.validation: list[Batch] | None = None
 
@@ -74,7 +70,7 @@ class EndlessData(lightning.LightningDataModule):
 
     def unseen(self) -> list[Batch]:
         """Pictures that neither training nor validation shows."""
-        return self._fixed(self.simulation.test, Stream.TEST)
+        return self._fixed(self.source.spec.test, Stream.TEST)
 
     def train_dataloader(self) -> EndlessBatches:
         trainer = self.trainer
@@ -89,7 +85,7 @@ class EndlessData(lightning.LightningDataModule):
         trainer = self.trainer
         assert trainer is not None
         if self.validation is None:
-            self.validation = self._fixed(self.simulation.validation, Stream.VALIDATION)
+            self.validation = self._fixed(self.source.spec.validation, Stream.VALIDATION)
         mine = slice(trainer.global_rank, None, trainer.world_size)
         shares = [(pictures[mine], labels[mine]) for pictures, labels in self.validation]
         # Lightning takes a list for several loaders.

@@ -45,7 +45,7 @@ class SimulationSpec(Spec):
     shift_nm: float = Field(default=25.0, ge=0, le=1000)
     """Standard deviation along x, y, z of what is left of the shift after centering."""
     drift_nm: float = Field(default=10.0, ge=0, le=1000)
-    """Standard deviation along x, y, z of each section's own shift."""
+    """Standard deviation along x, y, z of each section's own shift; there is none in a z-stack."""
     photons: tuple[float, float] = (30.0, 3000.0)
     """Least and most counts at the unaberrated crest; their logarithm is uniform."""
     background: tuple[float, float] = (0.0, 0.3)
@@ -100,17 +100,19 @@ class TrainSpec(Spec):
 
     @model_validator(mode="before")
     @classmethod
-    def _draw_what_the_network_predicts(cls, data: Any) -> Any:
-        """Where the data name no modes of their own, they have those of the network."""
+    def _draw_what_the_network_is_for(cls, data: Any) -> Any:
+        """Where the data name no modes of their own, they have those of the network, and z-stacks do not drift."""
         if not isinstance(data, dict):
             return data
         known = NETWORKS.get(str(data.get("network", cls.model_fields["network"].default)))
-        if known is None or known.outputs.modes is None:
+        if known is None:
             return data
+        own: dict[str, Any] = {} if known.outputs.modes is None else {"modes": known.outputs.modes.pairs}
         for source in ("dataset", "simulation"):
             table = data.get(source, {} if source == "dataset" else None)
-            if isinstance(table, dict) and "modes" not in table:
-                data = data | {source: table | {"modes": known.outputs.modes.pairs}}
+            if isinstance(table, dict):
+                still = {"drift_nm": 0.0} if source == "simulation" and known.sees_stacks else {}
+                data = data | {source: own | still | table}
         return data
 
     def model_post_init(self, context: Any, /) -> None:
@@ -120,6 +122,11 @@ class TrainSpec(Spec):
         if self.simulation is not None:
             if predicted.mask_offset and not self.simulation.mask_offset:
                 raise ValueError(f"{self.network} predicts the mask offset: give its range in [simulation]")
+            if self.simulation.drift_nm and architecture(self.network).sees_stacks:
+                raise ValueError(
+                    f"{self.network} sees a z-stack, and drift_nm moves sections against each other: "
+                    "set drift_nm = 0 in [simulation]"
+                )
             return
         if predicted.shift:
             raise ValueError(f"{self.network} predicts shifts, which datasets do not tell: give a [simulation]")
