@@ -21,7 +21,7 @@ from rich.table import Table
 
 import stedalign as sa
 from stedalign.estimation.checks import PictureError
-from stedalign.estimation.estimate import Estimator
+from stedalign.estimation.estimator import Estimator
 from stedalign.imaging.sections import Sampling
 
 SAMPLES, PIXEL_NM = 16, (125.0, 125.0, 125.0)

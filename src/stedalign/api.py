@@ -25,11 +25,13 @@ from stedalign.devices.simulated import SimulatedMicroscope
 from stedalign.devices.slm_mask import mask_levels
 from stedalign.estimation.acquisition import Bounds, Progress, acquisition_bounds
 from stedalign.estimation.centering import centering_wavefront
-from stedalign.estimation.estimate import Estimate, Estimator
+from stedalign.estimation.estimate import Estimate
+from stedalign.estimation.estimator import Estimator
 from stedalign.evaluation.report import draw_alignment, draw_estimate
 from stedalign.files import write_json
 from stedalign.imaging.detector import Detector
 from stedalign.imaging.forward import ForwardSpec
+from stedalign.imaging.pictures import Picture
 from stedalign.imaging.sections import OrthoSections
 from stedalign.networks.checkpoint import OtherSetupError, load_network, packaged_weights
 from stedalign.networks.network import Network
@@ -131,10 +133,11 @@ def make_estimator(setup: Setup, network: Network | None) -> Estimator:
     )
 
 
-def estimate(sections: OrthoSections, setup: Setup) -> Estimate:
-    """Estimate the wavefront in one picture, starting the fit from zero and from the packaged network.
+def estimate(sections: Picture, setup: Setup) -> Estimate:
+    """Estimate the wavefront in one picture, starting the fit from what the packaged network says.
 
-    Raises ``PictureError`` for a saturated or an empty picture.
+    Three sections, a ``Volume``, or a ``FocalSection`` alone, which tells less (see ``Estimator``). Raises
+    ``PictureError`` for a saturated or an empty picture.
     """
     return make_estimator(setup, default_network(setup))(sections)
 
@@ -197,14 +200,14 @@ def save_masks(setup: Setup, levels: Levels, correction: Wavefront | None, folde
     return save_mask(setup, levels, correction, folder / "mask.bmp")
 
 
-def save_estimate(setup: Setup, sections: OrthoSections, found: Estimate, folder: Path) -> Path | None:
+def save_estimate(setup: Setup, sections: Picture, found: Estimate, folder: Path) -> Path | None:
     """Write ``estimate.json``, ``estimate.png`` and, where the estimate was accepted, the correcting mask.
 
     The JSON also tells the tip, tilt and defocus that would bring the focus to the middle, which the mask leaves to the
     stage. Returns the mask's path. Raises ``FileExistsError`` where the folder already holds something.
     """
     session = Session.start(folder, setup.to_toml())
-    correction = -found.wavefront
+    correction = found.correction
     mask = save_masks(setup, correction_levels(setup, correction), correction, folder) if found.accepted else None
     title = "SIMULATED bead" if found.simulated else "bead"
     draw_estimate(folder / "estimate.png", sections, found, title)

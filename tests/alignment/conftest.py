@@ -93,6 +93,7 @@ def make_estimate(toy, waves, *, sigma=0.001, accepted=True, shift_nm=(0.0, 0.0,
     return Estimate(
         wavefront=Wavefront(MODES, tuple(waves)),
         sigma_waves=(sigma,) * len(MODES),
+        blind=(),
         shift_nm=shift_nm,
         photons=(350.0,) * 3,
         background=(7.0,) * 3,

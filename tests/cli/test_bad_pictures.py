@@ -92,12 +92,13 @@ def test_a_pickle_in_an_npy_is_never_run(estimate, tmp_path):
     ("shape", "words"),
     [
         ((), "got the shape ()"),
-        ((64, 64), "got the shape (64, 64)"),
+        ((64,), "got the shape (64,)"),
+        ((64, 7), "a section (Y, X) of at least 8 pixels each is expected, got the shape (64, 7)"),
         ((2, 3, 64, 64), "got the shape (2, 3, 64, 64)"),
         ((3, 64, 65), "three square sections (3, N, N) are expected, got the shape (3, 64, 65)"),
         ((3, 7, 7), "8 at least"),
         ((3, 0, 0), "8 at least"),
-        ((0, 16, 16), "the volume is empty"),
+        ((0, 16, 16), "a volume (Z, Y, X) of at least 8 pixels is expected, got the shape (0, 16, 16)"),
     ],
 )
 def test_a_wrong_shape_is_named(estimate, tmp_path, shape, words):

@@ -4,8 +4,8 @@ import torch
 
 import stedalign as sa
 from stedalign.estimation import acquisition
-from stedalign.estimation.acquisition import BLIND_WAVES, acquisition_bounds, random_wavefronts, total
-from stedalign.estimation.bound import covariance, cramer_rao, fisher_information
+from stedalign.estimation.acquisition import acquisition_bounds, random_wavefronts, total
+from stedalign.estimation.bound import BLIND_WAVES, covariance, cramer_rao, fisher_information
 from stedalign.imaging.detector import Bead, Detector
 from stedalign.imaging.forward import ForwardModel
 from stedalign.imaging.nuisances import Nuisances

@@ -6,7 +6,7 @@ from stedalign.config import Setup
 from stedalign.devices.hidden import HiddenWorld
 from stedalign.devices.simulated import build_simulated
 from stedalign.estimation.checks import Limits, PictureError, check_picture
-from stedalign.estimation.estimate import Estimator
+from stedalign.estimation.estimator import Estimator
 from stedalign.imaging.nuisances import Nuisances
 from stedalign.imaging.sections import OrthoSections
 from stedalign.optics.beam import Polarization

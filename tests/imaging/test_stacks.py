@@ -5,6 +5,7 @@ import torch
 
 from stedalign.imaging.detector import Bead
 from stedalign.imaging.forward import ForwardSpec
+from stedalign.imaging.pictures import FocalSection, Volume
 from stedalign.imaging.sections import OrthoSections
 from stedalign.imaging.stacks import StackError, load_stack, save_sections, save_volume
 from stedalign.optics.beam import Beam
@@ -142,3 +143,26 @@ def test_a_failed_write_leaves_the_former_file_alone(tmp_path, sections, monkeyp
         save_sections(path, sections)
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["a.ome.tif"]
+
+
+def test_an_image_of_one_plane_is_an_xy_section(tmp_path):
+    np.save(tmp_path / "xy.npy", np.arange(20 * 24).reshape(20, 24))
+    found = load_stack(tmp_path / "xy.npy", pixel_nm=NM)
+    assert isinstance(found, FocalSection)
+    assert found.data.shape == (20, 24)
+
+
+def test_a_plane_needs_no_step_along_z(tmp_path):
+    metadata = {"axes": "YX", "PhysicalSizeX": 20.0, "PhysicalSizeXUnit": "nm"}
+    metadata |= {"PhysicalSizeY": 25.0, "PhysicalSizeYUnit": "nm"}
+    tifffile.imwrite(tmp_path / "xy.ome.tif", np.zeros((20, 24), np.uint16), ome=True, metadata=metadata)
+    assert load_stack(tmp_path / "xy.ome.tif").pixel_nm[:2] == (20.0, 25.0)
+
+
+def test_the_whole_volume_is_cropped_evenly_around_its_bead(tmp_path):
+    z, y, x = np.indices((30, 40, 50))
+    volume = np.round(100 * np.exp(-((z - 14) ** 2 + (y - 22) ** 2 + (x - 20) ** 2) / 18))
+    save_volume(tmp_path / "v.ome.tif", volume, NM)
+    found = load_stack(tmp_path / "v.ome.tif", samples=32, whole=True)
+    assert isinstance(found, Volume)
+    np.testing.assert_array_equal(found.data, volume[0:28, 6:38, 4:36])

@@ -56,7 +56,7 @@ class Policy(Spec):
 
     def next_correction(self, correction: Wavefront, estimate: Estimate) -> Wavefront:
         """The correction on the mask less the wavefront that is left, never longer than the limit."""
-        wanted = correction - estimate.wavefront * self.gain
+        wanted = correction + estimate.correction * self.gain
         return wanted * min(1.0, self.max_correction_waves / max(wanted.rms_waves, 1e-12))
 
     def is_better(self, new: Judged, old: Judged) -> bool:

@@ -22,6 +22,7 @@ from stedalign.cli.options import (
     read_setup,
     read_wavefront,
     run_folder,
+    working,
 )
 
 if TYPE_CHECKING:
@@ -30,25 +31,32 @@ if TYPE_CHECKING:
 
 
 def estimate(
-    file: Annotated[Path, typer.Argument(help="OME-TIFF volume or three-plane stack, or .npy.")],
+    file: Annotated[Path, typer.Argument(help="OME-TIFF or .npy: three sections, a volume, or one xy section.")],
     setup: SetupFile = None,
     pixel_nm: Annotated[
         tuple[float, float, float] | None, typer.Option(help="Pixel sizes x y z, where the file does not tell.")
     ] = None,
+    whole_volume: Annotated[
+        bool,
+        typer.Option("--whole-volume", help="Fit all planes of a volume, not the three sections through its bead."),
+    ] = False,
     weights: Weights = None,
     no_network: NoNetwork = False,
     out: Annotated[Path | None, typer.Option(help="Folder for mask, picture and JSON; new under runs/.")] = None,
     json: Json = False,
 ) -> None:
-    """Estimate the aberrations in a picture of a bead, with error bars, and write the correcting mask."""
+    """Estimate the aberrations in a picture of a bead, with error bars, and write the correcting mask.
+
+    One xy section alone does not tell the modes that it calls blind; the mask leaves those as they are.
+    """
     from stedalign.api import make_estimator, save_estimate
     from stedalign.imaging.stacks import load_stack
 
     the_setup = read_setup(setup)
     folder = run_folder(out, "estimate")
     network = read_network(the_setup, weights, no_network)
-    sections = load_stack(file, pixel_nm=pixel_nm, samples=the_setup.sampling.samples)
-    with _working("estimating", json):
+    sections = load_stack(file, pixel_nm=pixel_nm, samples=the_setup.sampling.samples, whole=whole_volume)
+    with working("estimating", quiet=json):
         found = make_estimator(the_setup, network)(sections)
     mask = save_estimate(the_setup, sections, found, folder)
     if json:
@@ -79,7 +87,7 @@ def align(
     Ctrl-C ends it with the mask that was shown before. --seed moves the hidden aberrations of the simulated
     microscope; a real one ignores it.
     """
-    with _working("starting", json):
+    with working("starting", quiet=json):
         from stedalign import api
         from stedalign.alignment.policy import Policy
         from stedalign.devices.loading import load_microscope
@@ -159,20 +167,19 @@ class _Progress:
             self.moves = 0
 
 
-def _working(title: str, json: bool):  # type: ignore[no-untyped-def]
-    """A spinner on standard error while something takes its seconds."""
-    return Console(stderr=True, quiet=json).status(title)
-
-
 def _print_estimate(found: Estimate, folder: Path) -> None:
     table = Table(title="SIMULATED bead" if found.simulated else "bead", title_justify="left")
     for name in ("mode", "(n, m)", "mλ rms", "± sigma"):
         table.add_column(name, justify="left" if name == "mode" else "right")
     for mode, waves, sigma in zip(found.wavefront.modes, found.wavefront.waves, found.sigma_waves, strict=True):
-        table.add_row(mode.name, f"{mode.n}, {mode.m}", f"{1e3 * waves:.2f}", f"{1e3 * sigma:.2f}")
+        told = (f"{1e3 * waves:.2f}", f"{1e3 * sigma:.2f}") if mode not in found.blind else ("", "blind")
+        table.add_row(mode.name, f"{mode.n}, {mode.m}", *told)
     table.add_section()
     table.add_row("total", "", f"{1e3 * found.rms_waves:.1f}", f"{1e3 * found.rms_sigma_waves:.1f}")
     console = Console(soft_wrap=True, highlight=False)
     console.print(table)
+    if found.blind:
+        names = ", ".join(mode.name for mode in found.blind)
+        console.print(f"blind to {names}: image xz and yz, too; the mask leaves them as they are")
     console.print(f"null ratio {found.null_ratio:.2%}, reduced chi2 {found.reduced_chi2:.3f}, began at {found.start}")
     print(f"mask, picture and numbers  {folder}")

@@ -9,7 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from stedalign.cli.options import Json, Seed, SetupFile, print_json, read_setup
+from stedalign.cli.options import Json, Seed, SetupFile, print_json, read_setup, working
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +42,7 @@ def bound(
     the setup's [nuisances] say. The crest gives every pixel the same counts, so the dose is as the number of pixels.
     "blind" is worse than 30 mλ.
     """
-    with Console(stderr=True).status("reading") as status:
+    with working("reading") as status:
         import numpy as np
 
         from stedalign import api
@@ -58,7 +58,8 @@ def bound(
 
 
 def _print(found: Bounds, read_noise: float) -> None:
-    from stedalign.estimation.acquisition import BLIND_WAVES, SECTIONS, total
+    from stedalign.estimation.acquisition import SECTIONS, total
+    from stedalign.estimation.bound import BLIND_WAVES
 
     light = f"{found.photons:g} counts per pixel at the crest, {100 * found.background:.3g} % background"
     where = f"rms over {found.wavefronts} random" if found.wavefronts > 1 else "one random"

@@ -115,7 +115,7 @@ def _explained(error: Exception) -> tuple[str, int]:
 
 
 def _usage(error: Any) -> str:
-    message = " ".join(error.format_message().split()).rstrip(".")
+    message = " ".join(error.format_message().split()).rstrip(".").replace("Value error, ", "")
     return f"{message}; see '{error.ctx.command_path if error.ctx else 'stedalign'} --help'"
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from stedalign.cli.options import (
     Json,
@@ -17,6 +16,7 @@ from stedalign.cli.options import (
     print_json,
     read_setup,
     read_wavefront,
+    working,
 )
 
 
@@ -75,7 +75,7 @@ def simulate(
     )
     microscope.shutter.open()
     if volume:
-        with Console(stderr=True, quiet=json).status("simulating"):
+        with working("simulating", quiet=json):
             expected = detector.expected(microscope.world.volume())
         counts = detector.expose(expected, generator).astype(np.uint16 if detector.saturation <= 65535 else np.float32)
         save_volume(path, counts, the_setup.sampling.pixel_nm, SIMULATED)

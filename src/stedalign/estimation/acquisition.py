@@ -11,22 +11,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stedalign.estimation.bound import covariance, fisher_information
+from stedalign.estimation.bound import BLIND_WAVES, covariance, fisher_information
 from stedalign.imaging.detector import Detector
 from stedalign.imaging.forward import ForwardModel, ForwardSpec
 from stedalign.imaging.nuisances import Nuisances, Prior
-from stedalign.imaging.sections import PLANES, Sampling
-from stedalign.optics.focus import Focus
-from stedalign.optics.targets import Grid, section
+from stedalign.imaging.pictures import VOLUME, View
+from stedalign.imaging.sections import PLANES
 from stedalign.optics.wavefront import ModeSet, Wavefront
 
 Floats = NDArray[np.float64]
 Progress = Callable[[str], None]
 """Is told what is being done."""
-XY, SECTIONS, VOLUME = "xy", "sections", "volume"
+XY, SECTIONS = "xy", "sections"
 
-BLIND_WAVES = 0.030
-"""A mode that a picture tells no better than this is not seen in it."""
 BEFORE_WAVES, BEFORE_NM = 1.0, 1e4
 """Standard deviations of each mode and of the shift before any picture: what is not seen at all stays finite."""
 TOLERANCE = 3e-3
@@ -139,34 +136,30 @@ def acquisition_bounds(
         raise ValueError(f"a volume of {samples} x {samples} x {samples} pixels is too large; leave the volume out")
     strengths = np.array([wavefront.rms_waves for wavefront in wavefronts])
     free, strength = nuisances.free(spec.beam), max(0.1, 1.25 * float(strengths.max()))
+
+    def planned(view: View, drifting: bool) -> ForwardModel:
+        return ForwardModel(
+            spec, modes, view=view, free=free, drifting=drifting, tolerance=TOLERANCE, strength_waves=strength
+        )
+
     progress("planning the sections")
-    model = ForwardModel(
-        spec, modes, free=free, drifting=nuisances.drift_nm > 0, tolerance=TOLERANCE, strength_waves=strength
-    )
+    sections = planned(spec.sampling.view, nuisances.drift_nm > 0)
+    unknown, prior = _unknown(sections), _prior(sections, nuisances)
     cube = None
     if volume:
         progress("planning the volume")
-        cube = _Volume(spec, modes, free, strength, model.focus.scale)
-    known = torch.ones(len(model.names), dtype=torch.bool)
-    known[model.drift] = known[model.free] = False
-    prior = Prior.of(model, nuisances).precision
-    prior[: len(modes)], prior[model.shift] = BEFORE_WAVES**-2, BEFORE_NM**-2
-    # Of the sections' parameters those that a volume has, too.
-    shared = [
-        *range(model.drift.start),
-        *range(model.free.start, model.free.stop),
-        model.scale.start,
-        model.background.start,
-    ]
+        shape = (samples,) * 3
+        cube = planned(spec.sampling.view.model_copy(update={"parts": (VOLUME,), "shape": shape}), False)
     found: dict[str, list[Floats]] = {name: [] for name in (XY, SECTIONS, *([VOLUME] if volume else []))}
     for number, wavefront in enumerate(wavefronts, 1):
         progress(f"wavefront {number} of {len(wavefronts)}")
-        planes = _of_planes(model, wavefront, detector)
-        found[XY].append(_sigmas(planes[PLANES.index("xy")], prior, known, len(modes)))
-        found[SECTIONS].append(_sigmas(planes.sum(0), prior, known, len(modes)))
+        parts = _information(sections, wavefront, detector, 1.0)
+        found[XY].append(_sigmas(parts[PLANES.index("xy")], prior, unknown, len(modes)))
+        found[SECTIONS].append(_sigmas(parts.sum(0), prior, unknown, len(modes)))
         if cube is not None:
-            information = cube.information(wavefront, detector)
-            found[VOLUME].append(_sigmas(information, prior[shared], known[shared], len(modes)))
+            # Photons are those at the crest of the sections, which the cube's pixels may miss.
+            (whole,) = _information(cube, wavefront, detector, float(sections.focus.scale / cube.focus.scale))
+            found[VOLUME].append(_sigmas(whole, _prior(cube, nuisances), _unknown(cube), len(modes)))
     pixels = {XY: samples**2, SECTIONS: len(PLANES) * samples**2, VOLUME: samples**3}
     pictures = {
         name: PictureBound(modes, pixels[name], *np.sqrt(np.square(sigmas).mean(axis=0)))
@@ -176,65 +169,46 @@ def acquisition_bounds(
     return Bounds(modes, detector.photons, detector.background, len(wavefronts), rms, pictures)
 
 
-def _of_planes(model: ForwardModel, wavefront: Wavefront, detector: Detector) -> Tensor:
-    """Fisher matrices (3, P, P) of the xy, xz and yz section at the beam's own parameters."""
+def _unknown(model: ForwardModel) -> Tensor:
+    """Which parameters (P,) even an instrument leaves open that is exactly as its setup says."""
+    unknown = torch.ones(len(model.names), dtype=torch.bool)
+    unknown[model.drift] = unknown[model.free] = False
+    return unknown
+
+
+def _prior(model: ForwardModel, nuisances: Nuisances) -> Tensor:
+    """Inverse variances (P,) before any picture."""
+    prior = Prior.of(model, nuisances).precision
+    prior[: len(model.modes)], prior[model.shift] = BEFORE_WAVES**-2, BEFORE_NM**-2
+    return prior
+
+
+def _information(model: ForwardModel, wavefront: Wavefront, detector: Detector, brightness: float) -> Tensor:
+    """Fisher matrices (parts, P, P) of each part of a picture by itself, at the beam's own parameters.
+
+    ``brightness`` is what the detector calls its photons over the model's crest.
+    """
     parameters = torch.zeros(1, len(model.names))
     parameters[:, : model.free.stop] = model.focus.rest
     parameters[:, : len(wavefront.modes)] = torch.from_numpy(wavefront.array)
-    parameters[:, model.scale] = detector.photons
+    parameters[:, model.scale] = detector.photons * brightness
     parameters[:, model.background] = detector.photons * detector.background
     with torch.no_grad():
-        expected, jacobian = model.linearize(parameters)
-    # A section's counts tell nothing about another one, so each is an item of a batch.
-    return fisher_information(jacobian[0].transpose(0, 1), expected[0], detector.read_noise)
+        (expected,), (jacobian,) = model.linearize(parameters)
+    information = torch.zeros(len(expected), *[len(model.names)] * 2, dtype=torch.float64)
+    for some, along in zip(expected.split(PIXELS_AT_ONCE, -1), jacobian.split(PIXELS_AT_ONCE, -1), strict=True):
+        # A part's counts tell nothing about another one, so each is an item of a batch.
+        information += fisher_information(along.transpose(0, 1), some, detector.read_noise)
+    return information
 
 
-def _sigmas(information: Tensor, prior: Tensor, known: Tensor, modes: int) -> Floats:
-    """(2, modes) of a Fisher matrix (P, P): with only the parameters ``known`` (P,) to find, and with all of them."""
+def _sigmas(information: Tensor, prior: Tensor, unknown: Tensor, modes: int) -> Floats:
+    """(2, modes) of a Fisher matrix (P, P): with only the parameters ``unknown`` (P,) to find, and with all of them."""
     posterior = information + torch.diag(prior)
     # What neither picture nor prior says anything about, as the light of a section that is not there, is no unknown.
     told = posterior.diagonal() > 0
     found = []
-    for some in (known & told, told):
+    for some in (unknown & told, told):
         variances = covariance(posterior[some][:, some][None])[0].diagonal()
         found.append(variances[:modes].clamp_min(0).sqrt().numpy())
     return np.stack(found)
-
-
-class _Volume:
-    """All pixels of the sampling's cube, as one exposure."""
-
-    def __init__(
-        self, spec: ForwardSpec, modes: ModeSet, free: dict[str, float], strength_waves: float, crest: Tensor
-    ) -> None:
-        """``crest`` is the scale of the sections' focus, in whose crest the photons are counted."""
-        self.focus = Focus(
-            spec.objective,
-            spec.beam,
-            modes,
-            [_cube(spec.sampling)],
-            bead_diameter_nm=spec.bead.diameter_nm,
-            free=free,
-            tolerance=TOLERANCE,
-            strength_waves=strength_waves,
-        ).float()
-        self.brightness = float(crest / self.focus.scale)
-
-    def information(self, wavefront: Wavefront, detector: Detector) -> Tensor:
-        """Fisher matrix (P, P): modes, shift, free parameters, scale, background."""
-        parameters = self.focus.rest[None].clone()
-        parameters[:, : len(wavefront.modes)] = torch.from_numpy(wavefront.array)
-        with torch.no_grad():
-            (intensity,), (slopes,) = self.focus.jacobian(parameters)
-        size = slopes.shape[1] + 2
-        information = torch.zeros(size, size, dtype=torch.float64)
-        for some, along in zip(intensity.split(PIXELS_AT_ONCE, 1), slopes.split(PIXELS_AT_ONCE, 2), strict=True):
-            relative = some[:, None] * self.brightness
-            light = along * (self.brightness * detector.photons), relative, torch.ones_like(relative)
-            expected = detector.photons * (relative + detector.background)
-            information += fisher_information(torch.cat(light, dim=1), expected, detector.read_noise)[0]
-        return information
-
-
-def _cube(sampling: Sampling) -> Grid:
-    return section("zyx", (sampling.samples,) * 3, sampling.pixel_nm[::-1], integrate=sampling.integrate)

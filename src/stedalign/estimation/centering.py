@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from stedalign.imaging.center_of_mass import center_of_mass_px
+from stedalign.imaging.center_of_mass import center_of_exposure_px, center_of_mass_px
+from stedalign.imaging.pictures import AXES_OF, Picture
 from stedalign.imaging.sections import OrthoSections
 from stedalign.optics.beam import Objective
 from stedalign.optics.wavefront import ModeSet, Wavefront
@@ -14,10 +15,16 @@ from stedalign.optics.zernike import Mode
 TIP_TILT_DEFOCUS = ModeSet((Mode(1, -1), Mode(1, 1), Mode(2, 0)))
 
 
-def displacement_nm(sections: OrthoSections) -> tuple[float, float, float]:
-    """Center of mass of the donut relative to the middle of the picture, along x, y, z."""
-    offset = center_of_mass_px(torch.from_numpy(np.array(sections.data))[None])[0].tolist()
-    x, y, z = (float(o * pixel) for o, pixel in zip(offset, sections.pixel_nm, strict=True))
+def displacement_nm(picture: Picture) -> tuple[float, float, float]:
+    """Center of mass of the donut relative to the middle of the picture, along x, y, z; 0 along an axis not seen."""
+    if isinstance(picture, OrthoSections):
+        offset = center_of_mass_px(torch.from_numpy(np.array(picture.data))[None])[0].tolist()
+    else:
+        (part,) = picture.view.parts
+        along = center_of_exposure_px(torch.from_numpy(np.array(picture.data)))
+        found = dict(zip(AXES_OF[part], along, strict=True))
+        offset = [found.get(axis, 0.0) for axis in "xyz"]
+    x, y, z = (float(o * pixel) for o, pixel in zip(offset, picture.pixel_nm, strict=True))
     return x, y, z
 
 

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Sequence
+
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
 from stedalign.estimation.centering import displacement_nm
-from stedalign.imaging.sections import PLANES, OrthoSections
+from stedalign.estimation.fit import FitResult
+from stedalign.imaging.pictures import VOLUME, Picture, View
 from stedalign.optics.spec import Spec
+from stedalign.optics.wavefront import ModeSet
+from stedalign.optics.zernike import Mode
 
 Floats = NDArray[np.float64]
-CUT_OFF = 0.46
-"""How far from the middle a whole donut's center of mass may lie, over half of the picture's width.
+CUT_OFF, CUT_OFF_MASS = 0.75, 0.46
+"""How far from the middle a bead may lie, and the center of mass of its donut, over half of the picture's width.
 
-Over 2 um it lies within 0.41 even at 360 mλ, and beyond 0.52 where the donut's middle is near an edge."""
+Over 2 um the center of mass lies within 0.41 up to 300 mλ, and beyond 0.52 where the donut's middle is near an edge."""
+LARGEST_EXCESS = 4.0
+"""Standard deviations of chi-squared that chance explains."""
+BLOCK = 4
+"""Pixels along each axis whose mean tells a focus from noise."""
 
 
 class PictureError(ValueError):
@@ -34,15 +44,15 @@ class Limits(Spec):
     """Above this the picture is too dim to tell the wavefront."""
 
 
-def check_picture(sections: OrthoSections, saturation: float | None = None, read_noise: float = 0.0) -> None:
+def check_picture(picture: Picture, saturation: float | None = None, read_noise: float = 0.0) -> None:
     """Raise ``PictureError`` where the picture is clipped, empty or no raw picture.
 
     Clipped: at the known saturation level, or, whatever the level, 0.3 % of all pixels sharing the maximum. Empty:
-    the means of 4x4 blocks scatter no more than the noise of single pixels, read off neighboring differences,
-    allows; that needs no gain.
+    the means of blocks of 4 pixels along each axis scatter no more than the noise of single pixels, read off
+    neighboring differences, allows; that needs no gain.
     """
-    data = sections.data
-    levels = [level for level in (sections.saturation, saturation) if level is not None]
+    data, view = picture.counts, picture.view
+    levels = [level for level in (picture.saturation, saturation) if level is not None]
     level = min(levels, default=None)
     if data.max() == data.min():
         raise PictureError("the picture is empty: every pixel has the same value")
@@ -58,21 +68,76 @@ def check_picture(sections: OrthoSections, saturation: float | None = None, read
             f"the picture looks saturated: {shared} pixels share the highest value, {data.max():g}; "
             "lower the laser power or gain"
         )
-    for name, section in zip(PLANES, data, strict=True):
-        size = section.shape[0] // 4 * 4
-        blocks = section[:size, :size].reshape(size // 4, 4, size // 4, 4).mean(axis=(1, 3))
-        noise = np.square(np.diff(section, axis=1)).mean() / 2
-        if blocks.var() * 16 < 2 * noise:
-            raise PictureError(f"the {name} section is empty: no focus stands out of its noise; find the bead first")
+    for name, part in zip(view.parts, data, strict=True):
+        noise = np.square(np.diff(part, axis=-1)).mean() / 2
+        if _blocks(part).var() * BLOCK**part.ndim < 2 * noise:
+            what = "volume" if name == VOLUME else f"{name} section"
+            raise PictureError(f"the {what} is empty: no focus stands out of its noise; find the bead first")
 
 
-def cut_off(sections: OrthoSections) -> str:
-    """Which end of the picture cuts the bead off, in words; empty if none does."""
-    for axis, place, pixel in zip("xyz", displacement_nm(sections), sections.pixel_nm, strict=True):
-        if abs(place) > CUT_OFF * pixel * sections.data.shape[1] / 2:
+def cut_off(picture: Picture, place_nm: Sequence[float] | None = None) -> str:
+    """Which end of the picture cuts the bead off, in words; empty if none does.
+
+    It lies at ``place_nm`` (x, y, z) from the middle, or where the center of mass does while nothing better is known.
+    """
+    view, limit = picture.view, CUT_OFF_MASS if place_nm is None else CUT_OFF
+    for axis, place, pixel in zip("xyz", place_nm or displacement_nm(picture), picture.pixel_nm, strict=True):
+        if axis in view.axes and abs(place) > limit * pixel * view.samples(axis) / 2:
             side = "+" if place > 0 else "-"
             return f"the bead is cut off at the {side}{axis} edge of the picture: move it to the middle"
     return ""
+
+
+def refusal(
+    modes: ModeSet,
+    found: FitResult,
+    blind: Collection[Mode],
+    view: View,
+    limits: Limits,
+    shows_two_beads: Callable[[], bool],
+) -> str:
+    """Why an estimate is not to be trusted; empty if it is.
+
+    ``shows_two_beads`` is asked only where one bead does not explain the picture, since it takes long.
+    """
+    count, chi2 = len(modes), float(found.reduced_chi2)
+    if chi2 > limits.max_reduced_chi2 and (chi2 - 1) / float(found.chi2_sigma) > LARGEST_EXCESS:
+        if shows_two_beads():
+            return "there are two beads in the picture: find a bead that is alone"
+        return (
+            f"this does not look like this setup's focus (reduced chi2 {chi2:.2f}, at most "
+            f"{limits.max_reduced_chi2:g}): check pixel size, pattern, handedness, and that counts are photons"
+        )
+    if not found.converged:
+        return "the fit did not converge"
+    if not found.determined:
+        return "the picture does not tell all modes and shifts apart: leave a mode out"
+    if chi2 < limits.min_reduced_chi2:
+        return (
+            f"the noise is too small for photon counts (reduced chi2 {chi2:.2f}, at least "
+            f"{limits.min_reduced_chi2:g}): give the picture in photons, without averaging or scaling"
+        )
+    rms = float(found.parameters[0, :count].norm())
+    if rms > limits.max_rms_waves:
+        return f"the aberration is beyond range: {rms:.3f} waves rms, {limits.max_rms_waves:g} can be trusted"
+    # One plane is blind to some modes at any light; what it does tell is then judged by itself.
+    judged = ["z" in view.axes or mode not in blind for mode in modes]
+    variance = found.covariance[0].diagonal()[:count].clamp_min(0)
+    sigma = float(variance[torch.tensor(judged)].sum().sqrt())
+    if sigma > limits.max_sigma_waves or not any(judged):
+        return (
+            f"the picture is too dim: the wavefront is uncertain by {1e3 * sigma:.0f} mλ, at most "
+            f"{1e3 * limits.max_sigma_waves:g} can be trusted; image longer or with more light"
+        )
+    return ""
+
+
+def _blocks(part: Floats) -> Floats:
+    """Means of blocks of ``BLOCK`` pixels along each axis."""
+    for axis, count in enumerate(part.shape):
+        whole = part.take(range(count // BLOCK * BLOCK), axis)
+        part = whole.reshape(*part.shape[:axis], -1, BLOCK, *part.shape[axis + 1 :]).mean(axis + 1)
+    return part
 
 
 def _at_a_ceiling(data: Floats) -> int:

@@ -29,7 +29,7 @@ class Model(Protocol):
     """What a fit needs of a forward model."""
 
     names: tuple[str, ...]
-    binning: int
+    pooled: int
 
     @property
     def focus(self) -> Focus: ...
@@ -63,13 +63,20 @@ class FitResult:
         """One of them, as a batch of one."""
         return FitResult(*(getattr(self, part.name)[row : row + 1] for part in fields(self)))
 
+    def with_rows(self, rows: Tensor, others: FitResult) -> FitResult:
+        """The batch with ``others`` in the place of ``rows`` (B,), bool."""
+        parts = [(getattr(self, part.name).clone(), getattr(others, part.name)) for part in fields(self)]
+        for own, other in parts:
+            own[rows] = other
+        return FitResult(*(own for own, _ in parts))
+
 
 def start_parameters(
     model: ForwardModel, counts: Tensor, waves: Tensor, shift_nm: Tensor, beam: Tensor | None = None
 ) -> Tensor:
     """Parameters (B, P) for a wavefront (B, modes), shifts (B, 3) and the beam's free parameters (B, free), its own
-    without them, with scale and background of each section by linear least squares against the picture ``counts``
-    (B, 3, N, N).
+    without them, with scale and background of each part by linear least squares against the picture ``counts``
+    (B, parts, ...).
     """
     phase = model.focus.rest.double().repeat(len(waves), 1)
     phase[:, : len(model.modes)], phase[:, model.shift] = waves, shift_nm
@@ -79,10 +86,10 @@ def start_parameters(
 
 
 def with_light(model: Model, counts: Tensor, phase: Tensor) -> Tensor:
-    """Parameters (B, P) from those (B, P - 6) before scale and background, which follow by linear least squares."""
+    """Parameters (B, P) from those before scale and background, which follow by linear least squares."""
     with torch.no_grad():
         shape = model.intensity(phase.to(model.focus.scale.dtype)).flatten(2).double()
-    data = counts.flatten(2).double() / model.binning**2
+    data = counts.flatten(2).double() / model.pooled
     centered = shape - shape.mean(-1, keepdim=True)
     slope = (centered * data).sum(-1) / centered.square().sum(-1)
     # A start that points the wrong way still needs a positive donut to improve.
@@ -101,7 +108,7 @@ def fit(
     iterations: int = 100,
     held: Tensor | None = None,
 ) -> FitResult:
-    """Fit ``counts`` (B, 3, N, N) from ``start`` (B, P); parameters in ``held`` (P,), bool, are known and stay there.
+    """Fit ``counts`` (B, parts, ...) from ``start`` (B, P); what is ``held`` (P,), bool, is known and stays there.
 
     The maximum a posteriori for Poisson counts and a ``prior`` (``Prior.of(model)`` knows nothing but bounds).
     Levenberg-Marquardt with the Fisher matrix as Hessian (Fisher scoring) and Marquardt's scaling (1963), each item
@@ -112,7 +119,7 @@ def fit(
     variance (Snyder et al. 1995).
     """
     dtype, device = model.focus.scale.dtype, model.focus.scale.device
-    extra = (read_noise * model.binning) ** 2
+    extra = read_noise**2 * model.pooled
     believed, precision, lowest, highest = (
         part.to(device) for part in (prior.mean, prior.precision, prior.lowest, prior.highest)
     )

@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from stedalign.estimation.centering import displacement_nm
-from stedalign.imaging.sections import OrthoSections, Sampling
+from stedalign.imaging.pictures import AXES_OF, Picture, Volume
+from stedalign.imaging.sections import PLANES, Sampling
+from stedalign.imaging.volumes import volume_planes
 from stedalign.networks.network import Network
 
 Floats = NDArray[np.float64]
 
 EDGE = 0.75
 """Share of the network's field that a picture has to cover to be worth showing to it."""
-PLANE_AXES = (1, 0), (2, 0), (2, 1)
-"""Rows and columns of the xy, xz and yz section, as axes x, y, z."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,36 +35,58 @@ class Proposal:
     """Where the mask lies on the pupil (2,), in pupil radii."""
 
 
-def propose(network: Network, sections: OrthoSections, sampling: Sampling) -> Proposal | None:
-    """What the network sees in a picture, or None where the picture shows too little.
+def propose(network: Network, picture: Picture, sampling: Sampling) -> Proposal | None:
+    """What the network sees in three sections, or in an xy section if it needs no more; None where that is too little.
 
-    The picture is moved to its center of mass within each section and brought to the network's ``sampling``; where it
-    has that already, by whole pixels, so that counts stay counts.
+    A picture is moved to its center of mass within each section and brought to the network's ``sampling``; where it
+    has that already, by whole pixels, so that counts stay counts. Of a volume the network sees the planes through it.
     """
-    displacement, pixel_nm = np.array(displacement_nm(sections)), np.array(sections.pixel_nm)
-    if sections.data.shape[1] == sampling.samples and sections.pixel_nm == sampling.pixel_nm:
-        steps = np.rint(displacement / pixel_nm)
-        moved = steps * pixel_nm
-        planes = [
-            ndimage.shift(plane, (-steps[row], -steps[column]), order=0, mode="nearest")
-            for plane, (row, column) in zip(sections.data, PLANE_AXES, strict=True)
-        ]
-    else:
-        if (pixel_nm * sections.data.shape[1] < EDGE * np.array(sampling.pixel_nm) * sampling.samples).any():
-            return None
-        moved = displacement
-        axes = [
-            (sampling.axis_px * own + offset) / seen + (sections.data.shape[1] - 1) / 2
-            for own, seen, offset in zip(sampling.pixel_nm, pixel_nm, displacement, strict=True)
-        ]
-        planes = [
-            ndimage.map_coordinates(plane, np.meshgrid(axes[row], axes[column], indexing="ij"), order=1, mode="nearest")
-            for plane, (row, column) in zip(sections.data, PLANE_AXES, strict=True)
-        ]
-    found = network.predict_all(torch.from_numpy(np.stack(planes)).float()[None])
+    displacement = np.array(displacement_nm(picture))
+    sections = _sections(picture, displacement)
+    sees = tuple(getattr(network.module, "planes", PLANES))
+    if getattr(network.module, "stack", 0) or not set(sees) <= set(sections):
+        return None
+    centered = _centered(sections, np.array(picture.pixel_nm), displacement, sampling)
+    if centered is None:
+        return None
+    planes, moved = centered
+    # What a network does not look at may hold anything.
+    shown = np.stack([planes.get(name, planes[sees[0]]) for name in PLANES])
+    found = network.predict_all(torch.from_numpy(shown).float()[None])
     if found.waves is None:
         raise ValueError("this network predicts the mask offset alone, no modes")
     shift = displacement if found.shift_nm is None else moved + found.shift_nm[0].double().numpy()
     sigma = None if found.sigma is None or found.sigma.waves is None else found.sigma.waves[0].double().numpy()
     offset = None if found.mask_offset is None else found.mask_offset[0].double().numpy()
     return Proposal(found.waves[0].double().numpy(), shift, sigma, offset)
+
+
+def _sections(picture: Picture, displacement_nm: Floats) -> dict[str, Floats]:
+    """The sections of a picture by name; of a volume the planes nearest to the place ``displacement_nm``."""
+    if not isinstance(picture, Volume):
+        return dict(zip(picture.view.parts, picture.counts, strict=True))
+    return volume_planes(picture.data, picture.pixel_nm, displacement_nm.tolist())
+
+
+def _centered(
+    sections: dict[str, Floats], own_nm: Floats, displacement_nm: Floats, sampling: Sampling
+) -> tuple[dict[str, Floats], Floats] | None:
+    """Each section (N, N) as the network wants it, and by how much (3,) all were moved; None if they are too small."""
+    wanted_nm, samples = np.array(sampling.pixel_nm), sampling.samples
+    axes = {name: tuple("xyz".index(axis) for axis in AXES_OF[name]) for name in sections}
+    if all(plane.shape == (samples, samples) for plane in sections.values()) and (own_nm == wanted_nm).all():
+        steps = np.rint(displacement_nm / own_nm)
+        found = {
+            name: ndimage.shift(plane, [-steps[axis] for axis in axes[name]], order=0, mode="nearest")
+            for name, plane in sections.items()
+        }
+        return found, steps * own_nm
+    found = {}
+    for name, plane in sections.items():
+        places = []
+        for axis, count in zip(axes[name], plane.shape, strict=True):
+            if own_nm[axis] * count < EDGE * wanted_nm[axis] * samples:
+                return None
+            places.append((sampling.axis_px * wanted_nm[axis] + displacement_nm[axis]) / own_nm[axis] + (count - 1) / 2)
+        found[name] = ndimage.map_coordinates(plane, np.meshgrid(*places, indexing="ij"), order=1, mode="nearest")
+    return found, displacement_nm

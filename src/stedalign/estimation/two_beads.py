@@ -11,7 +11,6 @@ from torch import Tensor
 from stedalign.estimation.fit import FitResult, fit, with_light
 from stedalign.imaging.forward import ForwardModel
 from stedalign.imaging.nuisances import LEAST_COUNTS, Prior
-from stedalign.imaging.sections import PLANES
 
 DISTANCES_NM = 250.0, 400.0
 """Where the search for a second bead begins, in 13 directions each; a pair is the same seen from either bead."""
@@ -27,17 +26,18 @@ class TwoBeads(torch.nn.Module):
     """Expected counts of two beads in one field, with the interface of ``ForwardModel`` that a fit needs.
 
     The parameters are the modes, the shift of the first bead, from there the way to the second one, how bright it is
-    compared to the first, and scale and background of each section.
+    compared to the first, and scale and background of each part of the picture.
     """
 
     def __init__(self, one: ForwardModel) -> None:
         """``one`` has nothing free but wavefront and shift."""
         super().__init__()
         self.one = one
-        self.focus, self.binning = one.focus, one.binning
-        count = one.shift.stop
+        self.focus, self.pooled = one.focus, one.pooled
+        count, parts = one.shift.stop, len(one.view.parts)
         self.shift, self.apart, self.brightness = one.shift, slice(count, count + 3), count + 3
-        self.scale, self.background = slice(count + 4, count + 7), slice(count + 7, count + 10)
+        self.scale = slice(count + 4, count + 4 + parts)
+        self.background = slice(self.scale.stop, self.scale.stop + parts)
         self.names = (
             *one.names[:count],
             *(f"apart {axis}" for axis in "xyz"),
@@ -46,31 +46,32 @@ class TwoBeads(torch.nn.Module):
         )
 
     def intensity(self, parameters: Tensor) -> Tensor:
-        """Of both beads, (B, 3, N, N), relative to the unaberrated crest of the first one."""
+        """Of both beads, (B, parts, ...), relative to the unaberrated crest of the first one."""
         first, second = self.one.intensity(self._both(parameters)).split(len(parameters))
-        return first + parameters[:, self.brightness, None, None, None] * second
+        return first + _like(parameters[:, self.brightness], second) * second
 
     def forward(self, parameters: Tensor) -> Tensor:
-        """Expected counts (B, 3, N, N)."""
-        scale, background = parameters[:, self.scale, None, None], parameters[:, self.background, None, None]
-        return (self.intensity(parameters) * scale + background) * self.binning**2
+        """Expected counts (B, parts, ...)."""
+        light = self.intensity(parameters)
+        scale, background = (_like(parameters[:, some], light) for some in (self.scale, self.background))
+        return (light * scale + background) * self.pooled
 
     def linearize(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
-        """Expected counts (B, 3, N^2) and their derivatives (B, len(names), 3, N^2)."""
-        pixels, size = self.binning**2, len(parameters)
-        values, derivatives = self.focus.jacobian(self._both(parameters), self.binning)
+        """Expected counts (B, parts, pixels) and their derivatives (B, len(names), parts, pixels)."""
+        size = len(parameters)
+        values, derivatives = self.focus.jacobian(self._both(parameters), self.one.binning)
         (first, second), (slopes, others) = (torch.stack(parts, dim=-2).split(size) for parts in (values, derivatives))
         brightness = parameters[:, self.brightness, None, None]
         light = first + brightness * second
-        scale = parameters[:, self.scale, None] * pixels
+        scale = parameters[:, self.scale, None] * self.pooled
         jacobian = light.new_zeros(size, len(self.names), *light.shape[1:])
         jacobian[:, : self.shift.stop] = (slopes + brightness[:, None] * others) * scale[:, None]
         jacobian[:, self.apart] = (brightness[:, None] * others[:, self.shift]) * scale[:, None]
         jacobian[:, self.brightness] = second * scale
-        for plane in range(len(PLANES)):
-            jacobian[:, self.scale.start + plane, plane] = light[:, plane] * pixels
-            jacobian[:, self.background.start + plane, plane] = pixels
-        return light * scale + parameters[:, self.background, None] * pixels, jacobian
+        for part in range(light.shape[1]):
+            jacobian[:, self.scale.start + part, part] = light[:, part] * self.pooled
+            jacobian[:, self.background.start + part, part] = self.pooled
+        return light * scale + parameters[:, self.background, None] * self.pooled, jacobian
 
     def prior(self) -> Prior:
         mean, precision = torch.zeros(2, len(self.names), dtype=torch.float64)
@@ -90,7 +91,7 @@ class TwoBeads(torch.nn.Module):
 def shows_two_beads(
     rough: ForwardModel, counts: Tensor, waves: Tensor, shift_nm: Tensor, alone: FitResult, read_noise: float = 0.0
 ) -> bool:
-    """Whether two beads explain ``counts`` (1, 3, N, N) that one does not, as the fit ``alone`` found.
+    """Whether two beads explain ``counts`` (1, parts, ...) that one does not, as the fit ``alone`` found.
 
     ``waves`` (modes,) and the center of mass ``shift_nm`` (3,) are where the search begins. ``rough`` is a model of
     wavefront and shift.
@@ -102,11 +103,16 @@ def shows_two_beads(
     phase = torch.zeros(len(apart), model.scale.start, dtype=torch.float64)
     phase[:, : len(waves)], phase[:, model.apart], phase[:, model.brightness] = waves, apart, 1.0
     phase[:, model.shift] = shift_nm - apart / 2
-    some = counts.expand(len(phase), -1, -1, -1)
+    some = counts.expand(len(phase), *counts.shape[1:])
     start = with_light(model, some, phase)
     first = fit(model, some, start, prior=model.prior(), read_noise=read_noise, iterations=FIRST_STEPS)
     likeliest = first.parameters[first.loss.argsort()[:FINISHED]]
-    some = counts.expand(len(likeliest), -1, -1, -1)
+    some = counts.expand(len(likeliest), *counts.shape[1:])
     found = fit(model, some, likeliest, prior=model.prior(), read_noise=read_noise, iterations=STEPS)
     excess, left = float(alone.reduced_chi2) - 1, float(found.reduced_chi2[found.loss.argmin()]) - 1
     return left < (1 - SHARE_EXPLAINED) * excess
+
+
+def _like(values: Tensor, pictures: Tensor) -> Tensor:
+    """Values (B,) or (B, parts), to be multiplied with pictures (B, parts, ...)."""
+    return values.reshape(*values.shape, *[1] * (pictures.ndim - values.ndim))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from stedalign.evaluation.comparison import BOUND, FIT, HYBRID, NETWORK, SWEEP_PHOTONS, TITLES, Comparison, Example
 from stedalign.evaluation.open_loop import MASK_OFFSET, MISSED_WAVES, WAVEFRONT, Compared
-from stedalign.evaluation.report import draw_planes, save
+from stedalign.evaluation.report import by_name, draw_planes, save
 
 Floats = NDArray[np.float64]
 UNITS = {WAVEFRONT: ("mλ", 1e3), MASK_OFFSET: ("pupil radii", 1.0)}
@@ -48,9 +48,9 @@ def draw_examples(path: Path, found: Comparison, pixel_nm: tuple[float, float, f
         spread = np.sqrt(np.clip(model, 1, None)) if noisy else 0.01 * model.max()
         axes = [figure.add_subplot(grid[row, column]) for column in (0, 1, 2, 4, 5, 6, 9, 10, 11)]
         high = float(example.counts.max())
-        light = draw_planes(axes[:3], example.counts, pixel_nm, high=high)
-        draw_planes(axes[3:6], model, pixel_nm, high=high)
-        difference = draw_planes(axes[6:], (example.counts - model) / spread, pixel_nm, diverging=True)
+        light = draw_planes(axes[:3], by_name(example.counts), pixel_nm, high=high)
+        draw_planes(axes[3:6], by_name(model), pixel_nm, high=high)
+        difference = draw_planes(axes[6:], by_name((example.counts - model) / spread), pixel_nm, diverging=True)
         for panel, word in zip(axes[::3], ("input", "rebuilt from the prediction", "difference"), strict=True):
             panel.set_title(word, fontsize=9, loc="left")
         scales = (light, 7, "counts" if noisy else "of the crest"), (difference, 12, "sigma" if noisy else "%")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,9 @@ from numpy.typing import NDArray
 from stedalign.alignment.loop import Measured
 from stedalign.estimation.estimate import Estimate
 from stedalign.files import replacing
-from stedalign.imaging.sections import PLANES, OrthoSections
+from stedalign.imaging.pictures import Picture, Volume
+from stedalign.imaging.sections import PLANES
+from stedalign.imaging.volumes import volume_planes
 
 Floats = NDArray[np.float64]
 COLORS = "inferno"
@@ -24,7 +27,7 @@ def draw_alignment(path: Path, before: Measured, after: Measured, title: str) ->
     figure = Figure(figsize=(13, 6.2), layout="constrained")
     rows = figure.subplots(2, 5, width_ratios=[1, 1, 1, 1.15, 1.5])
     for row, name, measured in zip(rows, ("before", "after"), (before, after), strict=True):
-        _draw_sections(row[:3], measured.sections)
+        draw_planes(list(row[:3]), by_name(measured.sections.data), measured.sections.pixel_nm)
         row[0].set_title(
             f"{name}   null {measured.estimate.null_ratio:.2%}, r = {measured.correlation:.3f}", loc="left"
         )
@@ -39,20 +42,25 @@ def draw_alignment(path: Path, before: Measured, after: Measured, title: str) ->
     save(figure, path)
 
 
-def draw_estimate(path: Path, sections: OrthoSections, estimate: Estimate, title: str) -> None:
-    """Picture, fitted model and their difference in standard deviations; the coefficients with error bars."""
+def draw_estimate(path: Path, picture: Picture, estimate: Estimate, title: str) -> None:
+    """Picture, fitted model and their difference in standard deviations; the coefficients with error bars.
+
+    Of a volume its planes through the focus.
+    """
     figure = Figure(figsize=(12, 7.5), layout="constrained")
-    grid = figure.add_gridspec(3, 4, width_ratios=[1, 1, 1, 1.7])
     model = estimate.reconstruction
-    difference = (sections.data - model) / np.sqrt(np.clip(model, 1, None))
-    rows = ("picture", sections.data), ("model", model), ("difference / sigma", difference)
-    for row, (name, planes) in enumerate(rows):
-        axes = [figure.add_subplot(grid[row, column]) for column in range(3)]
-        image = draw_planes(axes, planes, sections.pixel_nm, diverging=row == 2)
+    difference = (picture.counts - model) / np.sqrt(np.clip(model, 1, None))
+    rows = ("picture", picture.counts), ("model", model), ("difference / sigma", difference)
+    columns = len(_planes(picture, model, estimate.shift_nm))
+    grid = figure.add_gridspec(3, columns + 1, width_ratios=[*[1.0] * columns, 1.7])
+    for row, (name, counts) in enumerate(rows):
+        axes = [figure.add_subplot(grid[row, column]) for column in range(columns)]
+        planes = _planes(picture, counts, estimate.shift_nm)
+        image = draw_planes(axes, planes, picture.pixel_nm, diverging=row == 2)
         axes[0].set_title(name, loc="left")
         figure.colorbar(image, ax=axes, shrink=0.8, pad=0.01)
-    _draw_coefficients(figure.add_subplot(grid[:2, 3]), estimate)
-    words = figure.add_subplot(grid[2, 3])
+    _draw_coefficients(figure.add_subplot(grid[:2, columns]), estimate)
+    words = figure.add_subplot(grid[2, columns])
     words.set_axis_off()
     verdict = "accepted" if estimate.accepted else f"REFUSED: {estimate.reason}"
     lines = (
@@ -67,30 +75,39 @@ def draw_estimate(path: Path, sections: OrthoSections, estimate: Estimate, title
     save(figure, path)
 
 
-def _draw_sections(row: NDArray[np.object_], sections: OrthoSections) -> None:
-    draw_planes(list(row), sections.data, sections.pixel_nm)
+def _planes(picture: Picture, counts: Floats, place_nm: tuple[float, float, float]) -> dict[str, Floats]:
+    """The planes of ``counts`` (parts, ...) that are drawn, by name."""
+    if not isinstance(picture, Volume):
+        return dict(zip(picture.view.parts, counts, strict=True))
+    return volume_planes(counts[0], picture.pixel_nm, place_nm)
+
+
+def by_name(sections: Floats) -> dict[str, Floats]:
+    """Three sections (3, N, N) for ``draw_planes``."""
+    return dict(zip(PLANES, sections, strict=True))
 
 
 def draw_planes(
     row: list[Axes],
-    planes: Floats,
+    planes: Mapping[str, Floats],
     pixel_nm: tuple[float, float, float],
     *,
     high: float | None = None,
     diverging: bool = False,
 ) -> AxesImage:
-    """The planes (3, N, N) in three axes, on one scale up to ``high`` (their maximum), or from -4 to 4."""
-    half = np.array(pixel_nm) * planes.shape[1] / 2e3
-    low, high = (-4.0, 4.0) if diverging else (0.0, float(planes.max()) if high is None else high)
-    for axes, plane, name in zip(row, planes, PLANES, strict=True):
-        across, up = ("xyz".index(letter) for letter in name)
+    """Planes by name ("xy", "xz", "yz"), on one scale up to ``high`` (their maximum), or from -4 to 4."""
+    pixels = dict(zip("xyz", pixel_nm, strict=True))
+    brightest = max(float(plane.max()) for plane in planes.values())
+    low, high = (-4.0, 4.0) if diverging else (0.0, brightest if high is None else high)
+    for axes, (name, plane) in zip(row, planes.items(), strict=True):
+        up, across = (pixels[axis] * count / 2e3 for axis, count in zip(name[::-1], plane.shape, strict=True))
         image = axes.imshow(
             plane,
             cmap="RdBu_r" if diverging else COLORS,
             vmin=low,
             vmax=high,
             origin="lower",
-            extent=(-half[across], half[across], -half[up], half[up]),
+            extent=(-across, across, -up, up),
         )
         axes.set_xlabel(f"{name[0]} (µm)", fontsize=8)
         axes.set_ylabel(f"{name[1]} (µm)", fontsize=8)
@@ -101,11 +118,14 @@ def draw_planes(
 def _draw_coefficients(axes: Axes, estimate: Estimate) -> None:
     modes = estimate.wavefront.modes
     positions = range(len(modes))
-    axes.bar(positions, 1e3 * estimate.wavefront.array, yerr=2e3 * np.array(estimate.sigma_waves), capsize=2)
+    colors = ["lightgray" if mode in estimate.blind else "tab:blue" for mode in modes]
+    height, error = 1e3 * estimate.wavefront.array, 2e3 * np.array(estimate.sigma_waves)
+    axes.bar(positions, height, yerr=error, capsize=2, color=colors)
     axes.set_xticks(positions, [f"{mode.n},{mode.m}" for mode in modes], rotation=60, fontsize=7)
     axes.axhline(0, color="black", linewidth=0.6)
     axes.set_ylabel("coefficient ± 2 sigma (mλ)", fontsize=8)
-    axes.set_title(f"estimated wavefront: {estimate.rms_waves * 1e3:.1f} mλ rms", fontsize=9)
+    blind = ", gray: not told" if estimate.blind else ""
+    axes.set_title(f"estimated wavefront: {estimate.rms_waves * 1e3:.1f} mλ rms{blind}", fontsize=9)
 
 
 def save(figure: Figure, path: Path) -> None:

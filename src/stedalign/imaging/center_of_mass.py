@@ -1,4 +1,4 @@
-"""Center of mass of a picture's three sections, plain and steady under noise."""
+"""Center of mass of a picture, plain and steady under noise."""
 
 from __future__ import annotations
 
@@ -20,10 +20,7 @@ def center_of_mass_px(sections: Tensor) -> Tensor:
     alike; a section without signal has no say, and an empty picture has no displacement.
     """
     samples = sections.shape[-1]
-    background = _quantile(sections.flatten(1), BACKGROUND_QUANTILE)[:, None]
-    signal = (sections.flatten(2) - background).clamp_min(0)
-    weight = (signal - THRESHOLD * _quantile(signal, CREST_QUANTILE)).clamp_min(0).reshape(sections.shape)
-
+    weight = _weight(sections)
     axis = torch.arange(samples, dtype=sections.dtype, device=sections.device) - (samples - 1) / 2
     mass = weight.sum((-2, -1))
     seen = (mass > 0).to(sections.dtype)
@@ -38,6 +35,24 @@ def center_of_mass_px(sections: Tensor) -> Tensor:
         dim=-1,
     )
     return (first + second) / votes.clamp_min(1)
+
+
+def center_of_exposure_px(exposure: Tensor) -> list[float]:
+    """Displacement along each axis, in pixels, of one exposure (..., Y, X) from its middle; weighed the same way."""
+    weight = _weight(exposure[None, None])[0, 0]
+    total = float(weight.sum())
+    if total == 0:
+        return [0.0] * exposure.ndim
+    indices = [torch.arange(count, dtype=exposure.dtype) - (count - 1) / 2 for count in exposure.shape]
+    others = [tuple(set(range(exposure.ndim)) - {axis}) for axis in range(exposure.ndim)]
+    return [float(weight.sum(other) @ index) / total for other, index in zip(others, indices, strict=True)]
+
+
+def _weight(pictures: Tensor) -> Tensor:
+    """What each pixel of pictures (B, parts, ...) weighs."""
+    background = _quantile(pictures.flatten(1), BACKGROUND_QUANTILE)[:, None]
+    signal = (pictures.flatten(2) - background).clamp_min(0)
+    return (signal - THRESHOLD * _quantile(signal, CREST_QUANTILE)).clamp_min(0).reshape(pictures.shape)
 
 
 def _quantile(values: Tensor, fraction: float) -> Tensor:

@@ -1,4 +1,4 @@
-"""The forward model: wavefront and nuisances in, expected counts of the three sections out."""
+"""The forward model: wavefront and nuisances in, expected counts of a picture out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from stedalign.imaging.detector import Bead
-from stedalign.imaging.sections import PLANES, Sampling
+from stedalign.imaging.pictures import View
+from stedalign.imaging.sections import Sampling
 from stedalign.optics.beam import Beam, Objective
 from stedalign.optics.focus import SHIFT_AXES, Focus
 from stedalign.optics.spec import Spec
@@ -47,11 +48,12 @@ class ForwardSpec(Spec):
 
 
 class ForwardModel(torch.nn.Module):
-    """Expected counts of the three sections, and their analytic Jacobian, for batches of parameters.
+    """Expected counts of a picture, and their analytic Jacobian, for batches of parameters.
 
-    One parameter vector holds, in this order: the modes in rms waves, the shift of the picture along x, y, z in
-    nm, where sections drift the further shift of each, the free parameters of beam and picture, and for each section
-    (xy, xz, yz) the counts at the unaberrated crest and the background counts, both of a pixel before binning.
+    A picture has one or several parts, such as three sections, each an exposure with its own light. One parameter
+    vector holds, in this order: the modes in rms waves, the shift of the picture along x, y, z in nm, where its parts
+    drift the further shift of each, the free parameters of beam and picture, then for each part the counts at the
+    unaberrated crest, and for each the background counts, both of a pixel before binning.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class ForwardModel(torch.nn.Module):
         spec: ForwardSpec,
         modes: ModeSet,
         *,
+        view: View | None = None,
         free: Mapping[str, float] | None = None,
         drifting: bool = False,
         binning: int = 1,
@@ -67,72 +70,84 @@ class ForwardModel(torch.nn.Module):
     ) -> None:
         """Build the factored focus; ``free``, ``drifting``, ``tolerance`` and ``strength_waves`` as for ``Focus``.
 
-        In float32, which is finer than any detector. With ``binning`` it is a model of ``binned`` pictures, of N pixels
-        along each axis where the sampling has N x ``binning``. Raises ``ValueError`` where they do not come out even.
+        In float32, which is finer than any detector. Without a ``view`` a picture is the three sections of the spec's
+        sampling. With ``binning`` it is a model of ``binned`` pictures, of N pixels along each axis where the view has
+        N x ``binning``. Raises ``ValueError`` where they do not come out even.
         """
         super().__init__()
-        if spec.sampling.samples % binning:
-            raise ValueError(f"{spec.sampling.samples} pixels cannot be binned by {binning}")
+        self.view = view or spec.sampling.view
+        if any(count % binning for count in self.view.shape):
+            shape = " x ".join(map(str, self.view.shape))
+            raise ValueError(f"{shape} pixels cannot be binned by {binning}")
         self.binning = binning
+        self.shape = tuple(count // binning for count in self.view.shape)
+        """Pixels of each part as the model sees it."""
+        self.pooled = binning ** len(self.shape)
+        """How many of the picture's pixels one of these holds."""
         self.spec = spec
         self.modes = modes
         self.focus = Focus(
             spec.objective,
             spec.beam,
             modes,
-            spec.sampling.targets(),
+            self.view.targets(),
             bead_diameter_nm=spec.bead.diameter_nm,
             free=free,
             drifting=drifting,
             tolerance=tolerance,
             strength_waves=strength_waves,
         ).float()
-        count, steering = len(modes), self.focus.steering
+        count, steering, parts = len(modes), self.focus.steering, self.view.parts
         self.shift = slice(count, count + 3)
         self.drift = slice(count + 3, steering)
         self.free = slice(steering, steering + len(self.focus.free))
-        self.scale = slice(self.free.stop, self.free.stop + 3)
-        self.background = slice(self.scale.stop, self.scale.stop + 3)
+        self.scale = slice(self.free.stop, self.free.stop + len(parts))
+        self.background = slice(self.scale.stop, self.scale.stop + len(parts))
         self.names = (
             *(mode.name for mode in modes),
             *(f"shift {axis}" for axis in SHIFT_AXES),
-            *(f"drift {plane} {axis}" for plane in PLANES for axis in SHIFT_AXES if drifting),
+            *(f"drift {part} {axis}" for part in parts for axis in SHIFT_AXES if drifting),
             *(name.replace("_", " ") for name in self.focus.free),
-            *(f"scale {plane}" for plane in PLANES),
-            *(f"background {plane}" for plane in PLANES),
+            *(f"scale {part}" for part in parts),
+            *(f"background {part}" for part in parts),
         )
 
     def intensity(self, phase_parameters: Tensor) -> Tensor:
-        """Intensity (B, 3, N, N) relative to the unaberrated crest, for all but scale and background (B, free.stop)."""
-        samples = self.spec.sampling.samples // self.binning
-        return torch.stack(self.focus(phase_parameters, self.binning), dim=1).unflatten(-1, (samples, samples))
+        """Intensity (B, parts, ...) relative to the unaberrated crest, for all but scale and background (B, free.stop).
+
+        Of three sections (B, 3, N, N), of a volume (B, 1, Z, Y, X).
+        """
+        return torch.stack(self.focus(phase_parameters, self.binning), dim=1).unflatten(-1, self.shape)
 
     def binned(self, counts: Tensor) -> Tensor:
-        """Counts (B, 3, N, N) of the binned pixels: sums of photons are photons."""
-        return functional.avg_pool2d(counts, self.binning, divisor_override=1)
+        """Counts (B, parts, ...) of the binned pixels: sums of photons are photons."""
+        if self.binning == 1:
+            return counts
+        pool = functional.avg_pool2d if len(self.shape) == 2 else functional.avg_pool3d
+        return pool(counts, self.binning, divisor_override=1)
 
     def unbinned(self, parameters: Tensor) -> Tensor:
-        """Expected counts (B, 3, N, N) of the pixels as they were before binning."""
-        samples = self.spec.sampling.samples
-        phase, scale = parameters[:, : self.free.stop], parameters[:, self.scale, None, None]
-        intensity = torch.stack(self.focus(phase), dim=1).unflatten(-1, (samples, samples))
-        return intensity * scale + parameters[:, self.background, None, None]
+        """Expected counts (B, parts, ...) of the pixels as they were before binning."""
+        intensity = torch.stack(self.focus(parameters[:, : self.free.stop]), dim=1)
+        return self._lit(intensity, parameters).unflatten(-1, self.view.shape)
 
     def forward(self, parameters: Tensor) -> Tensor:
-        """Expected counts (B, 3, N, N) for parameters (B, len(names))."""
-        scale = parameters[:, self.scale, None, None]
-        background = parameters[:, self.background, None, None]
-        return (self.intensity(parameters[:, : self.free.stop]) * scale + background) * self.binning**2
+        """Expected counts (B, parts, ...) for parameters (B, len(names))."""
+        intensity = torch.stack(self.focus(parameters[:, : self.free.stop], self.binning), dim=1)
+        return (self._lit(intensity, parameters) * self.pooled).unflatten(-1, self.shape)
 
     def linearize(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
-        """Expected counts (B, 3, N^2) and their derivatives (B, len(names), 3, N^2)."""
-        pixels = self.binning**2
+        """Expected counts (B, parts, pixels) and their derivatives (B, len(names), parts, pixels)."""
         values, derivatives = self.focus.jacobian(parameters[:, : self.free.stop], self.binning)
         intensity, slopes = torch.stack(values, dim=1), torch.stack(derivatives, dim=2)
-        scale = parameters[:, self.scale, None] * pixels
+        scale = parameters[:, self.scale, None] * self.pooled
         jacobian = slopes.new_zeros(len(slopes), len(self.names), *intensity.shape[1:])
         torch.mul(slopes, scale[:, None], out=jacobian[:, : self.free.stop])
-        for plane in range(len(PLANES)):
-            jacobian[:, self.scale.start + plane, plane] = intensity[:, plane] * pixels
-            jacobian[:, self.background.start + plane, plane] = pixels
-        return intensity * scale + parameters[:, self.background, None] * pixels, jacobian
+        for part in range(len(self.view.parts)):
+            jacobian[:, self.scale.start + part, part] = intensity[:, part] * self.pooled
+            jacobian[:, self.background.start + part, part] = self.pooled
+        return self._lit(intensity, parameters) * self.pooled, jacobian
+
+    def _lit(self, intensity: Tensor, parameters: Tensor) -> Tensor:
+        """Counts (B, parts, pixels) of a pixel before binning."""
+        return intensity * parameters[:, self.scale, None] + parameters[:, self.background, None]

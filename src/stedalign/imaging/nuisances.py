@@ -11,7 +11,7 @@ from torch import Tensor
 
 from stedalign.imaging.forward import ForwardModel
 from stedalign.optics.beam import Beam
-from stedalign.optics.focus import BLUR, PIXEL_ERRORS
+from stedalign.optics.focus import BLUR, PIXEL_ERRORS, SHIFT_AXES
 from stedalign.optics.pupil import beam_parameter
 from stedalign.optics.spec import Spec
 
@@ -19,6 +19,8 @@ SIGMAS = 3.0
 """Standard deviations beyond which nothing is looked for."""
 LEAST_COUNTS = 1e-2
 """Lower bound of each section's counts at the crest."""
+FLAT_WAVES, FLAT_NM = 0.1, 100.0
+"""Standard deviation of each mode and of the place along z, before one plane alone is looked at."""
 
 
 class Nuisances(Spec):
@@ -42,9 +44,13 @@ class Nuisances(Spec):
     pixel_error: float = Field(0.015, ge=0)
     """Of the pixel size along each axis, as a fraction."""
 
-    def sigmas(self, beam: Beam) -> dict[str, float]:
-        """The standard deviation of each free parameter of ``Focus`` that this beam has and that is not known."""
-        found = {BLUR: self.blur_nm**2} | dict.fromkeys(PIXEL_ERRORS, self.pixel_error)
+    def sigmas(self, beam: Beam, axes: str = "xyz") -> dict[str, float]:
+        """The standard deviation of each free parameter of ``Focus`` that is not known.
+
+        Of those that this beam has and that matter in a picture that resolves ``axes``.
+        """
+        errors = [name for name, axis in zip(PIXEL_ERRORS, SHIFT_AXES, strict=True) if axis in axes]
+        found = {BLUR: self.blur_nm**2} | dict.fromkeys(errors, self.pixel_error)
         if beam.overlay is None:
             found |= {"taper": self.taper} | dict.fromkeys(("fill_center_x", "fill_center_y"), self.fill_center)
             found |= dict.fromkeys(("leak_real", "leak_imaginary"), math.tan(math.radians(self.ellipticity_deg)))
@@ -52,9 +58,9 @@ class Nuisances(Spec):
                 found |= dict.fromkeys(("mask_offset_x", "mask_offset_y"), self.mask_offset)
         return {name: sigma for name, sigma in found.items() if sigma > 0}
 
-    def free(self, beam: Beam) -> dict[str, float]:
+    def free(self, beam: Beam, axes: str = "xyz") -> dict[str, float]:
         """How far each of them may deviate, as ``Focus`` and ``ForwardModel`` want it."""
-        return {name: min(SIGMAS * sigma, _farthest(name)) for name, sigma in self.sigmas(beam).items()}
+        return {name: min(SIGMAS * sigma, _farthest(name)) for name, sigma in self.sigmas(beam, axes).items()}
 
 
 def _farthest(name: str) -> float:
@@ -81,7 +87,11 @@ class Prior:
 
     @classmethod
     def of(cls, model: ForwardModel, nuisances: Nuisances | None = None, read_noise: float = 0.0) -> Prior:
-        """For a ``model`` with ``nuisances.free`` free, or with nothing known but the bounds."""
+        """For a ``model`` with ``nuisances.free`` free, or with nothing known but the bounds.
+
+        One plane hardly tells how far it lies from the focus, nor modes that act alike: what the picture resolves no z
+        for, modes and place have priors of ``FLAT_WAVES`` and ``FLAT_NM``.
+        """
         count = len(model.names)
         mean, precision = torch.zeros(2, count, dtype=torch.float64)
         lowest = torch.full((count,), -torch.inf, dtype=torch.float64)
@@ -98,6 +108,9 @@ class Prior:
             highest[column] = own + reach[name]
         if nuisances is not None and nuisances.drift_nm > 0:
             precision[model.drift] = nuisances.drift_nm**-2
+        if "z" not in model.view.axes:
+            precision[: len(model.modes)] = FLAT_WAVES**-2
+            precision[model.shift.stop - 1] = FLAT_NM**-2
         lowest[model.scale] = LEAST_COUNTS
         lowest[model.background] = -0.5 * read_noise**2
         return cls(mean, precision, lowest, highest)

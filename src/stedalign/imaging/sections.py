@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
+from stedalign.imaging.pictures import SMALLEST, Picture, View
 from stedalign.optics.spec import Spec
-from stedalign.optics.targets import Grid, centered, section
+from stedalign.optics.targets import Grid, centered
 
 PLANES = ("xy", "xz", "yz")
 BACKGROUND_QUANTILE = 0.1
@@ -38,13 +39,14 @@ class Sampling(Spec):
         """Positions of the samples in pixels, shape (samples,)."""
         return centered(self.samples, 1.0)
 
+    @property
+    def view(self) -> View:
+        """What a picture of the three sections shows."""
+        return View(parts=PLANES, shape=(self.samples, self.samples), pixel_nm=self.pixel_nm, integrate=self.integrate)
+
     def targets(self) -> list[Grid]:
         """The xy, xz and yz section for ``Focus``."""
-        pixel = dict(zip("xyz", self.pixel_nm, strict=True))
-        return [
-            section(axes, (self.samples,) * 2, [pixel[axis] for axis in axes], integrate=self.integrate)
-            for axes in ("yx", "zx", "zy")
-        ]
+        return self.view.targets()
 
     def points_nm(self) -> list[Floats]:
         """The points (samples^2, 3) of the xy, xz and yz section in nm, row by row."""
@@ -52,41 +54,22 @@ class Sampling(Spec):
 
 
 @dataclass(frozen=True, eq=False)
-class OrthoSections:
-    """Three sections of one picture: ``data`` (3, N, N) in counts, as xy [y, x], xz [z, x] and yz [z, y].
-
-    Raises ``ValueError`` for another shape, for pixel sizes that are not positive, or for values that are not
-    finite.
-    """
-
-    data: Floats
-    pixel_nm: tuple[float, float, float]
-    """Pixel size along x, y, z."""
-    saturation: float | None = None
-    """The count at which the detector clips, where known."""
-    origin: str = ""
-    """Where the picture comes from; pictures of the simulator say SIMULATED."""
-
-    def __post_init__(self) -> None:
-        data = np.asarray(self.data)
-        if data.dtype.kind not in "uif":
-            raise ValueError(f"sections hold real numbers, got {data.dtype}")
-        data = np.array(data, dtype=np.float64)
-        if data.ndim != 3 or data.shape[0] != 3 or data.shape[1] != data.shape[2]:
-            raise ValueError(f"three square sections (3, N, N) are expected, got the shape {data.shape}")
-        if data.shape[1] < 8:
-            raise ValueError(f"sections of {data.shape[1]} pixels are too small: 8 at least")
-        if not np.isfinite(data).all():
-            raise ValueError("the picture holds NaN or infinite values")
-        if len(self.pixel_nm) != 3 or not all(0 < pixel < np.inf for pixel in self.pixel_nm):
-            raise ValueError(f"pixel sizes must be three positive lengths in nm, got {self.pixel_nm}")
-        data.flags.writeable = False
-        object.__setattr__(self, "data", data)
-        object.__setattr__(self, "pixel_nm", tuple(float(pixel) for pixel in self.pixel_nm))
+class OrthoSections(Picture):
+    """Three sections of one picture: ``data`` (3, N, N) in counts, as xy [y, x], xz [z, x] and yz [z, y]."""
 
     @property
     def sampling(self) -> Sampling:
         return Sampling(samples=self.data.shape[1], pixel_nm=self.pixel_nm)
+
+    @property
+    def view(self) -> View:
+        return self.sampling.view
+
+    def _check_shape(self, shape: tuple[int, ...]) -> None:
+        if len(shape) != 3 or shape[0] != 3 or shape[1] != shape[2]:
+            raise ValueError(f"three square sections (3, N, N) are expected, got the shape {shape}")
+        if shape[1] < SMALLEST:
+            raise ValueError(f"sections of {shape[1]} pixels are too small: {SMALLEST} at least")
 
 
 def cut_sections(volume: NDArray[Any], center: tuple[int, int, int], samples: int) -> Floats:

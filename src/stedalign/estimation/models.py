@@ -1,0 +1,72 @@
+"""The forward models that estimates of one kind of picture need."""
+
+from __future__ import annotations
+
+from functools import cached_property, lru_cache
+
+import numpy as np
+
+from stedalign.imaging.forward import ForwardModel, ForwardSpec
+from stedalign.imaging.nuisances import Nuisances, Prior
+from stedalign.imaging.pictures import View
+from stedalign.optics.target_samples import bandwidth
+from stedalign.optics.targets import AXES
+from stedalign.optics.wavefront import ModeSet
+
+TOLERANCE, ROUGH_TOLERANCE = 3e-3, 3e-2
+"""Of the models for wavefronts of 0.35 waves; ordinary ones of 0.12 are good to 1e-4."""
+KEPT = 6
+"""How many kinds of pictures, over all instruments, are kept at hand."""
+
+
+class Models:
+    """The forward models of one instrument and view, each built on first use."""
+
+    def __init__(self, spec: ForwardSpec, view: View, modes: ModeSet, nuisances: Nuisances) -> None:
+        self.spec, self.view, self.modes, self.nuisances = spec, view, modes, nuisances
+
+    @cached_property
+    def model(self) -> ForwardModel:
+        """With all that the setup does not know for sure."""
+        nuisances = self.nuisances
+        return ForwardModel(
+            self.spec,
+            self.modes,
+            view=self.view,
+            free=nuisances.free(self.spec.beam, self.view.axes),
+            drifting=nuisances.drift_nm > 0 and len(self.view.parts) > 1,
+            binning=self.binning,
+            tolerance=TOLERANCE,
+        )
+
+    @cached_property
+    def rough(self) -> ForwardModel:
+        """Of wavefront and shift alone, on as few pixels as show them."""
+        return ForwardModel(
+            self.spec, self.modes, view=self.view, binning=self._binning(1.0), tolerance=ROUGH_TOLERANCE
+        )
+
+    @property
+    def binning(self) -> int:
+        """How many pixels fit half the width of the finest detail, so that their sum tells as much as each."""
+        return self._binning(0.5)
+
+    def _binning(self, share: float) -> int:
+        """How many pixels fit that share of the width of the finest detail, along every axis."""
+        view, spec = self.view, self.spec
+        pixels = dict(zip("xyz", view.pixel_nm, strict=True))
+        widths = [
+            share * np.pi / bandwidth(spec.objective, AXES[axis], spec.beam.wavelength_nm) / pixels[axis]
+            for axis in view.axes
+        ]
+        fitting = [step for step in (2, 4, 8) if step <= min(widths) and not any(n % step for n in view.shape)]
+        return max(fitting, default=1)
+
+    def prior(self, read_noise: float) -> Prior:
+        return Prior.of(self.model, self.nuisances, read_noise)
+
+
+@lru_cache(maxsize=KEPT)
+def models_of(spec: ForwardSpec, view: View, modes: ModeSet, nuisances: Nuisances) -> Models:
+    """Those of an instrument and view, the same ones when asked again."""
+    return Models(spec, view, modes, nuisances)
