@@ -12,9 +12,12 @@ import h5py
 import pytest
 import torch
 
+from stedalign.cli.evaluation import Shown
 from stedalign.config import Setup
 from stedalign.dataset.generate import Simulator, generate
 from stedalign.dataset.spec import DatasetSpec
+from stedalign.evaluation.comparison import ESTIMATORS
+from stedalign.evaluation.mismatch import MISMATCHES
 from stedalign.networks.checkpoint import Origin, save_network
 from stedalign.networks.registry import NETWORKS, build
 
@@ -71,7 +74,7 @@ def evaluate(desk: Path, name: str, *options: object) -> Outcome:
 
 @pytest.mark.parametrize("name", ["multioffsetnet13", "offsetnet2"])
 def test_each_kind_of_network_is_judged_by_what_it_predicts(desk: Path, name: str) -> None:
-    outcome = evaluate(desk, name, "--fit", 0, "--out", f"judged_{name}", "--json")
+    outcome = evaluate(desk, name, "--fit", 0, "--mismatch", 0, "--out", f"judged_{name}", "--json")
     assert (outcome.code, outcome.err) == (0, "")
     assert {Path(file).name for file in outcome.written} == PICTURES | {f"judged_{name}", "evaluation.json"}
     outputs, found = NETWORKS[name].outputs, outcome.json
@@ -86,7 +89,8 @@ def test_each_kind_of_network_is_judged_by_what_it_predicts(desk: Path, name: st
 
 
 def test_network_fits_and_bound_stand_side_by_side_at_the_noise_that_is_asked_for(desk: Path) -> None:
-    outcome = evaluate(desk, "net12", "--fit", 1, "--out", "side_by_side", "--photons", 1000, "--limit", 2)
+    options = "--fit", 1, "--mismatch", 0, "--photons", 1000, "--limit", 2
+    outcome = evaluate(desk, "net12", *options, "--out", "side_by_side")
     assert (outcome.code, outcome.err) == (0, "")
     for words in ("2 SIMULATED pictures, 1000 photons, 5 %", "spherical", "total, median", "bound", "side_by_side"):
         assert words in outcome.out
@@ -97,6 +101,46 @@ def test_network_fits_and_bound_stand_side_by_side_at_the_noise_that_is_asked_fo
         "fit": 1,
         "hybrid": 1,
     }
+
+
+def test_the_estimators_that_are_asked_for_stand_beside_the_bound_alone(desk: Path) -> None:
+    options = "--estimator", "fit", "--estimator", "hybrid", "--fit", 1, "--mismatch", 0
+    outcome = evaluate(desk, "multinet11", *options, "--limit", 2, "--out", "two")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert {Path(file).name for file in outcome.written} == PICTURES | {"two", "evaluation.json"}
+    counts = next(line for line in outcome.out.splitlines() if line.strip().startswith("pictures"))
+    assert counts.split() == ["pictures", "1", "1", "2"]
+    recorded = json.loads((desk / "two/evaluation.json").read_text())
+    assert list(recorded["estimators"]) == ["fit", "hybrid"]
+    assert recorded["against_mismatch"] == {"skipped": "not asked for"}
+
+
+def test_an_estimator_that_there_is_not_is_refused_with_the_names(desk: Path) -> None:
+    evaluate(desk, "multinet11", "--estimator", "oracle").assert_refused("oracle", "network", "fit", "hybrid")
+
+
+def test_the_command_names_the_estimators_as_the_evaluation_does() -> None:
+    assert tuple(Shown) == ESTIMATORS
+
+
+def test_errors_against_each_mismatch_are_drawn_and_told(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stedalign.evaluation.mismatch.LEVELS", 2)
+    options = "--estimator", "network", "--mismatch", 1, "--limit", 2
+    outcome = evaluate(desk, "multinet11", *options, "--out", "mismatched")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert "mismatched/error_vs_mismatch.png" in outcome.written
+    assert "1 SIMULATED pictures at each step" in outcome.out
+    against = json.loads((desk / "mismatched/evaluation.json").read_text())["against_mismatch"]
+    assert against["pictures"] == 1
+    assert set(against["mismatches"]) == set(MISMATCHES)
+    assert all(list(found["median_total_waves"]) == ["network"] for found in against["mismatches"].values())
+
+
+def test_a_network_of_one_section_is_not_held_against_mismatch_and_the_reason_is_told(desk: Path) -> None:
+    outcome = evaluate(desk, "offsetnet2", "--fit", 0, "--limit", 2, "--out", "skipped")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert "against mismatch: skipped, the network predicts no modes\n" in outcome.out
+    assert "skipped/error_vs_mismatch.png" not in outcome.written
 
 
 def test_other_modes_than_the_datas_are_refused_with_both(desk: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,12 +24,15 @@ from stedalign.evaluation.comparison import (
 from stedalign.evaluation.judging import judge, trained_noise
 from stedalign.evaluation.known_pictures import KnownPictures
 from stedalign.evaluation.open_loop import WAVEFRONT
+from stedalign.evaluation.open_loop_report import draw_comparison
 from stedalign.files import json_text
 from stedalign.imaging.sections import PLANES
 from stedalign.networks.network import Network
 from stedalign.networks.outputs import Outputs
 from stedalign.optics.wavefront import ModeSet
 from stedalign.training.spec import NoiseSpec
+
+from .conftest import FORWARD
 
 Make = Callable[[KnownPictures], Network]
 BRIGHT = NoiseSpec(photons=2000)
@@ -68,6 +72,26 @@ def test_everything_that_is_drawn_is_in_the_json(compared: Comparison) -> None:
     )
     assert np.shape(figures["pictures"][FIT][WAVEFRONT]) == (12, 11)
     assert set(figures["pictures"]["examples"]) == {"best", "median", "worst"}
+
+
+def test_only_the_estimators_that_are_asked_for_are_run_and_drawn(
+    eleven: KnownPictures, oracle: Make, tmp_path: Path
+) -> None:
+    compared = judge(oracle(eleven), eleven, BRIGHT, fits=4, names=[FIT])
+    draw_comparison(tmp_path, compared, FORWARD.sampling.pixel_nm, "four pictures")
+    assert len(list(tmp_path.glob("*.png"))) == 4
+    figures = json.loads(json_text(compared.to_json() | {"pictures": compared.pictures_json()}))
+    assert set(figures["estimators"]) == {FIT}
+    assert set(figures["against_strength"][WAVEFRONT]) == {FIT, BOUND}
+    assert set(figures["against_photons"]["median_total"][WAVEFRONT]) == {FIT, BOUND}
+    assert np.shape(figures["pictures"][f"true_{WAVEFRONT}"]) == (12, 11)
+    assert NETWORK not in figures["pictures"]
+
+
+def test_where_no_estimator_is_left_there_is_nothing_to_judge(eleven: KnownPictures, oracle: Make) -> None:
+    for noise, fits in (BRIGHT, 0), (NoiseSpec(photons=0), 4):
+        with pytest.raises(ValueError, match="nothing is left to judge"):
+            judge(oracle(eleven), eleven, noise, fits=fits, names=[FIT, HYBRID])
 
 
 def test_without_noise_there_are_neither_fits_nor_a_bound(eleven: KnownPictures, oracle: Make) -> None:

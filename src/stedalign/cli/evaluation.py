@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from enum import StrEnum
 from math import inf, isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,11 +15,21 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from stedalign.cli.options import Json, SetupFile, Weights, print_json, read_setup, run_folder
+from stedalign.cli.options import Json, SetupFile, Weights, print_json, read_setup, run_folder, working
 
 if TYPE_CHECKING:
+    from stedalign.evaluation.against_mismatch import AgainstMismatch, Curve
     from stedalign.evaluation.comparison import Comparison
     from stedalign.evaluation.open_loop import Track
+    from stedalign.training.spec import NoiseSpec
+
+
+class Shown(StrEnum):
+    """The estimators, as ``evaluation.comparison`` names them."""
+
+    NETWORK = "network"
+    FIT = "fit"
+    HYBRID = "hybrid"
 
 
 def evaluate(
@@ -33,7 +44,15 @@ def evaluate(
     background: Annotated[
         float | None, typer.Option(min=0, help="Background as a fraction of the crest; as in the training without it.")
     ] = None,
+    estimator: Annotated[
+        list[Shown] | None,
+        typer.Option(help="Run this one: the network alone, the fit from zero, or from the network; repeat; else all."),
+    ] = None,
     fit: Annotated[int, typer.Option(min=0, help="So many pictures are fitted too, for comparison; 0 = none.")] = 100,
+    mismatch: Annotated[
+        int,
+        typer.Option(min=0, help="So many pictures at each step of each mismatch between setup and truth; 0 = none."),
+    ] = 4,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the noise.")] = 0,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many pictures.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for pictures and numbers; new under runs/.")] = None,
@@ -41,18 +60,22 @@ def evaluate(
 ) -> None:
     """Evaluate a network on a dataset's test split, beside the fit and the Cramér-Rao bound.
 
-    Fits and bound see three sections, whatever the network sees, and know what the data do not vary.
+    Fits and bound see three sections, whatever the network sees, and know what the data do not vary. Then some of the
+    wavefronts are seen by simulated microscopes that are not as the setup says, in one respect after the other; the fit
+    from the network is then the whole estimate, with the setup's [nuisances].
     """
-    with _working("reading"):
+    with working("reading"):
         from stedalign.api import DEFAULT_NETWORK
+        from stedalign.evaluation.against_mismatch import against_mismatch, why_not
         from stedalign.evaluation.judging import judge, trained_noise
         from stedalign.evaluation.known_pictures import KnownPictures
-        from stedalign.evaluation.open_loop_report import draw_comparison
+        from stedalign.evaluation.open_loop_report import draw_against_mismatch, draw_comparison
         from stedalign.files import write_json
         from stedalign.networks.checkpoint import load_network, packaged_weights
         from stedalign.provenance import environment
 
-        forward = read_setup(setup).forward
+        the_setup = read_setup(setup)
+        forward = the_setup.forward
         folder = run_folder(out, "evaluate")
         path = weights or packaged_weights(DEFAULT_NETWORK)
         network = load_network(path, forward, None)
@@ -63,21 +86,38 @@ def evaluate(
             noise.model_dump() | {name: value for name, value in asked.items() if value is not None}
         )
         known = KnownPictures.load(data, forward, network.outputs, limit)
+        skipped = why_not(the_setup, network, noise) if mismatch else "not asked for"
     with _progress() as track:
-        found = judge(network, known, noise, seed=seed, fits=fit, track=track)
-    with _working("drawing"):
+        found = judge(network, known, noise, seed=seed, fits=fit, names=estimator or list(Shown), track=track)
+        off = None
+        if not skipped:
+            names = list(found.results)
+            off = against_mismatch(
+                the_setup, network, known, noise, pictures=mismatch, seed=seed, names=names, track=track
+            )
+    with working("drawing"):
         folder.mkdir(parents=True, exist_ok=True)
         facts = {"weights": str(path), "data": str(data), "seed": seed, "run_folder": str(folder)}
-        figures = found.to_json() | facts
-        draw_comparison(folder, found, forward.sampling.pixel_nm, _conditions(found))
+        against = {"skipped": skipped} if off is None else off.to_json()
+        figures = found.to_json() | {"against_mismatch": against} | facts
+        draw_comparison(folder, found, forward.sampling.pixel_nm, _title(found))
+        if off is not None:
+            draw_against_mismatch(folder / "error_vs_mismatch.png", off, _mismatch_title(off, noise))
         write_json(folder / "evaluation.json", figures | environment() | {"pictures": found.pictures_json()})
     if json:
         print_json(figures)
         return
     console = Console(highlight=False)
+    # As titles of tables they would be broken where a table is narrow.
+    console.print(_title(found), style="italic")
     console.print(_table(found))
-    if len(found.results) > 1 and found.outputs.modes is not None:
+    if set(found.results) != {Shown.NETWORK} and found.outputs.modes is not None:
         console.print("modes: rms error; of the fits that ended below 10 mλ, of the bound the median")
+    if off is not None:
+        console.print(f"\nagainst mismatch, {_mismatch_title(off, noise)}", style="italic")
+        console.print(_mismatch_table(off))
+    elif mismatch:
+        console.print(f"against mismatch: skipped, {skipped}")
     print(f"pictures and numbers  {folder}")
 
 
@@ -89,11 +129,6 @@ def _beside(weights: Path | None) -> Path:
     if weights.is_file() and not data.is_file():
         raise ValueError(f"no dataset.h5 lies beside {weights}: name the dataset with --data")
     return data
-
-
-def _working(title: str):  # type: ignore[no-untyped-def]
-    """A spinner on standard error while something takes its seconds."""
-    return Console(stderr=True).status(title)
 
 
 @contextmanager
@@ -113,10 +148,18 @@ def _progress() -> Iterator[Track]:
         yield track
 
 
-def _conditions(found: Comparison) -> str:
-    noise, count = found.noise, len(found.results["network"].correlations)
+def _title(found: Comparison) -> str:
+    count = max(len(result.correlations) for result in found.results.values())
+    return f"{count} SIMULATED pictures, {_light(found.noise)}"
+
+
+def _mismatch_title(off: AgainstMismatch, noise: NoiseSpec) -> str:
+    return f"{off.pictures} SIMULATED pictures at each step, {_light(noise)}"
+
+
+def _light(noise: NoiseSpec) -> str:
     light = f"{noise.photons:g} photons" if noise.photons else "no photon noise"
-    return f"{count} SIMULATED pictures, {light}, {100 * noise.background_fraction:.3g} % background"
+    return f"{light}, {100 * noise.background_fraction:.3g} % background"
 
 
 def _table(found: Comparison) -> Table:
@@ -126,9 +169,7 @@ def _table(found: Comparison) -> Table:
     from stedalign.imaging.sections import PLANES
 
     results, bounds = found.results.values(), found.bounds.values()
-    table = Table(
-        title=_conditions(found), title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True
-    )
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("rms error (mλ)" if found.outputs.modes else "rms error", no_wrap=True)
     for title in (*(TITLES[name] for name in found.results), *found.bounds):
         # Words below each other, so that six columns fit a terminal.
@@ -151,7 +192,10 @@ def _table(found: Comparison) -> Table:
         estimated, least = [result.quantities[quantity] for result in results], [bound[quantity] for bound in bounds]
         # One fit that ended elsewhere would drown what the others reach.
         limit = MISSED_WAVES if is_wavefront else inf
-        each = [estimated[0].rms, *(fitted.rms_within(limit) for fitted in estimated[1:])]
+        each = [
+            values.rms if name == NETWORK else values.rms_within(limit)
+            for name, values in zip(found.results, estimated, strict=True)
+        ]
         each += [bound.median for bound in least]
         for row, name in enumerate(found.names(quantity)):
             title = name if is_wavefront else f"{name} ({unit})"
@@ -171,4 +215,24 @@ def _table(found: Comparison) -> Table:
     if found.planes != PLANES:
         title = f"correlation of {' '.join(found.planes)}, mean"
         add(title, *(result.input_correlations.mean() for result in results), digits=".4f")
+    return table
+
+
+def _mismatch_table(off: AgainstMismatch) -> Table:
+    """Median errors without mismatch and with the highest level of each."""
+    from stedalign.evaluation.comparison import TITLES
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table.add_column("median total error (mλ)", no_wrap=True)
+    table.add_column("at", justify="right", no_wrap=True)
+    curves = list(off.curves.values())
+    for name in curves[0].medians:
+        table.add_column(TITLES[name], justify="right", no_wrap=True)
+
+    def add(title: str, level: str, curve: Curve, place: int) -> None:
+        table.add_row(title, level, *(f"{1e3 * medians[place]:.2f}" for medians in curve.medians.values()))
+
+    add("as the setup says", "", curves[0], curves[0].levels.index(curves[0].own))
+    for curve in curves:
+        add(curve.axis, f"{curve.levels[-1]:.3g}", curve, -1)
     return table

@@ -17,6 +17,7 @@ from stedalign.training.spec import NoiseSpec
 Floats = NDArray[np.float64]
 NETWORK, FIT, HYBRID, BOUND = "network", "fit", "hybrid", "bound"
 TITLES = {NETWORK: "network", FIT: "fit from zero", HYBRID: "network + fit"}
+ESTIMATORS = tuple(TITLES)
 SWEEP_PHOTONS = (30.0, 100.0, 350.0, 1000.0, 3000.0)
 BIN_PICTURES, BINS = 12, 10
 """Pictures in a bin at least, and bins at most."""
@@ -25,7 +26,7 @@ DECIMALS = 7
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """One picture, and the focus rebuilt from what the network says about it."""
+    """One picture, and the focus rebuilt from an estimate of it."""
 
     index: int
     counts: Floats
@@ -42,19 +43,26 @@ class Comparison:
     planes: tuple[str, ...]
     """The sections that the network sees; fits see all three."""
     noise: NoiseSpec
+    true: Mapping[str, Floats]
+    """By quantity that the network predicts, of all pictures: (n, modes) in rms waves, (n, 2) in pupil radii."""
     results: Mapping[str, OpenLoop]
-    """By ``NETWORK``, ``FIT`` and ``HYBRID``."""
+    """By ``NETWORK``, ``FIT`` and ``HYBRID``, in this order: those that were asked for, one at least."""
     bounds: Mapping[str, Mapping[str, Bound]]
     """By name (``BOUND`` for three sections, "bound xy" for fewer) and quantity; empty without photon noise."""
     photons: Mapping[str, Mapping[str, list[float]]]
     """Median total error at each of ``SWEEP_PHOTONS``, by quantity and estimator or bound."""
     examples: Mapping[str, Example]
-    """The best, the median and the worst picture of the network."""
+    """The best, the median and the worst picture of the first estimator."""
 
     @property
     def asked(self) -> tuple[str, ...]:
         """The quantities that the network predicts."""
-        return tuple(self.results[NETWORK].quantities)
+        return tuple(self.true)
+
+    @property
+    def first(self) -> str:
+        """The estimator whose examples and single estimates are drawn: the network, where it was asked for."""
+        return next(iter(self.results))
 
     def names(self, quantity: str) -> list[str]:
         """Of the modes or axes."""
@@ -67,19 +75,20 @@ class Comparison:
         """Median and 68 % band of the total error by true strength, by estimator or bound."""
         totals = {name: result.quantities[quantity].totals for name, result in self.results.items()}
         totals |= {name: found[quantity].totals for name, found in self.bounds.items()}
-        strengths = self.results[NETWORK].quantities[quantity].strengths
+        strengths = np.linalg.norm(self.true[quantity], axis=1)
         return {name: binned(strengths[: len(values)], values) for name, values in totals.items()}
 
     def to_json(self) -> dict[str, Any]:
         """The figures; ``pictures_json`` has what they are made of."""
-        strength = {name: self.results[NETWORK].quantities[name].strengths for name in self.asked}
         return {
             "simulated": True,
             "modes": [] if self.outputs.modes is None else self.outputs.modes.pairs,
             "mask_offset": MASK_OFFSET in self.asked,
             "sections": list(self.planes),
             "noise": self.noise.model_dump(),
-            "rms_true": {name: float(np.sqrt(np.square(values).mean())) for name, values in strength.items()},
+            "rms_true": {
+                name: float(np.linalg.norm(values) / len(values) ** 0.5) for name, values in self.true.items()
+            },
             "estimators": {name: result.to_json() for name, result in self.results.items()},
             "bounds": {
                 name: {quantity: bound.to_json() for quantity, bound in found.items()}
@@ -96,8 +105,8 @@ class Comparison:
             tables[name] = {"correlation": result.correlations.round(DECIMALS).tolist()}
             for quantity, values in result.quantities.items():
                 tables[name][quantity] = values.estimated.round(DECIMALS).tolist()
-        for quantity, values in self.results[NETWORK].quantities.items():
-            tables[f"true_{quantity}"] = values.true.round(DECIMALS).tolist()
+        for quantity, true in self.true.items():
+            tables[f"true_{quantity}"] = true.round(DECIMALS).tolist()
         return tables
 
 

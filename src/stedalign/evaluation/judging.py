@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from torch import Tensor
 
 from stedalign.evaluation.bounds import Bound, Linearized
-from stedalign.evaluation.comparison import BOUND, FIT, HYBRID, NETWORK, SWEEP_PHOTONS, TITLES, Comparison, Example
+from stedalign.evaluation.comparison import (
+    BOUND,
+    ESTIMATORS,
+    FIT,
+    HYBRID,
+    NETWORK,
+    SWEEP_PHOTONS,
+    TITLES,
+    Comparison,
+    Example,
+)
 from stedalign.evaluation.estimators import Estimator, fit_from, joined
-from stedalign.evaluation.known_pictures import KnownPictures, uneven_counts
+from stedalign.evaluation.known_pictures import Floats, KnownPictures, uneven_counts
 from stedalign.evaluation.open_loop import (
     MASK_OFFSET,
     WAVEFRONT,
@@ -45,15 +55,21 @@ def judge(
     *,
     seed: int = 0,
     fits: int = 100,
+    names: Sequence[str] = ESTIMATORS,
     track: Track = untracked,
 ) -> Comparison:
     """Judge ``network`` on all known pictures, the fits on the first ``fits`` (0 = none), and compute the bound.
 
-    Without photon noise there are neither fits nor a bound. What the data do not vary, fits and bound take as known.
+    Of these estimators only ``names`` are run. Without photon noise there are neither fits nor a bound; raises
+    ``ValueError`` where that leaves no estimator. What the data do not vary, fits and bound take as known.
     """
-    judging = _Judging(network, known, track)
+    judging = _Judging(network, known, names, track)
     counts = known.counts(noise, seed)
-    results = judging.results(noise, counts, fits if noise.photons else 0)
+    chosen = judging.estimators(noise, counts, fits if noise.photons else 0)
+    if not chosen:
+        raise ValueError("nothing is left to judge: a fit needs photon noise and pictures to fit")
+    results = judging.results(chosen)
+    first, (estimator, _) = next(iter(chosen.items()))
     linearized = Linearized(known, BOUND_PICTURES, noise.background_fraction, track)
     photons: dict[str, dict[str, list[float]]] = {quantity: {} for quantity in judging.asked}
     for value in SWEEP_PHOTONS:
@@ -70,22 +86,27 @@ def judge(
         network.outputs,
         judging.planes,
         noise,
+        judging.true,
         results,
         judging.bounds(noise, linearized) if noise.photons else {},
         photons,
-        judging.examples(counts, results[NETWORK]),
+        judging.examples(counts, estimator, results[first]),
     )
 
 
 class _Judging:
-    """One network, what it is asked for, and the pictures."""
+    """One network, what it is asked for, the pictures, and the estimators that are run."""
 
-    def __init__(self, network: Network, known: KnownPictures, track: Track) -> None:
-        self.known, self.track = known, track
+    def __init__(self, network: Network, known: KnownPictures, names: Sequence[str], track: Track) -> None:
+        self.known, self.names, self.track = known, names, track
         self.alone: Estimator = network.predict_all
         self.planes: tuple[str, ...] = tuple(getattr(network.module, "planes", PLANES))
-        offset = network.outputs.mask_offset and known.mask_offset is not None
-        self.asked = (WAVEFRONT,) * (network.outputs.modes is not None) + (MASK_OFFSET,) * offset
+        self.true: dict[str, Floats] = {}
+        if network.outputs.modes is not None:
+            self.true[WAVEFRONT] = known.waves
+        if network.outputs.mask_offset and known.mask_offset is not None:
+            self.true[MASK_OFFSET] = known.mask_offset
+        self.asked = tuple(self.true)
 
     def estimators(self, noise: NoiseSpec, counts: Tensor, fits: int) -> dict[str, tuple[Estimator, Tensor]]:
         """Each with the pictures that it gets: the fits only the first ``fits``."""
@@ -94,14 +115,14 @@ class _Judging:
             read_noise = uneven_counts(noise)
             found[FIT] = fit_from(self.known, read_noise=read_noise), counts[:fits]
             found[HYBRID] = fit_from(self.known, self.alone, read_noise=read_noise), counts[:fits]
-        return found
+        return {name: each for name, each in found.items() if name in self.names}
 
-    def results(self, noise: NoiseSpec, counts: Tensor, fits: int) -> dict[str, OpenLoop]:
+    def results(self, estimators: Mapping[str, tuple[Estimator, Tensor]]) -> dict[str, OpenLoop]:
         return {
             name: open_loop(
                 estimator, self.known, some, self.asked, planes=self.planes, track=self.track, title=TITLES[name]
             )
-            for name, (estimator, some) in self.estimators(noise, counts, fits).items()
+            for name, (estimator, some) in estimators.items()
         }
 
     def medians(self, noise: NoiseSpec, counts: Tensor, fits: int) -> dict[str, dict[str, float]]:
@@ -121,12 +142,12 @@ class _Judging:
         found = {name: linearized.bounds(noise, seen) for name, seen in sections.items()}
         return {name: {quantity: each[quantity] for quantity in self.asked} for name, each in found.items()}
 
-    def examples(self, counts: Tensor, result: OpenLoop) -> dict[str, Example]:
-        """The best, the median and the worst picture by what the network is asked for first."""
+    def examples(self, counts: Tensor, estimator: Estimator, result: OpenLoop) -> dict[str, Example]:
+        """The best, the median and the worst picture of one estimator, by the first quantity that is asked for."""
         order = np.argsort(result.quantities[self.asked[0]].totals, kind="stable")
         examples = {}
         for name, index in (("best", order[0]), ("median", order[len(order) // 2]), ("worst", order[-1])):
             picture = counts[index : index + 1]
-            again = rebuilt(self.known, picture, self.alone(picture))
+            again = rebuilt(self.known, picture, estimator(picture))
             examples[name] = Example(int(index), *(values[0].double().numpy() for values in (picture, again)))
         return examples

@@ -1,4 +1,4 @@
-"""Pictures of a comparison: examples, predicted against true, errors against strength and against photons."""
+"""Pictures of a comparison: examples, estimated against true, errors against strength, photons and mismatch."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogFormatter
 from numpy.typing import NDArray
 
+from stedalign.evaluation.against_mismatch import AgainstMismatch
 from stedalign.evaluation.comparison import BOUND, FIT, HYBRID, NETWORK, SWEEP_PHOTONS, TITLES, Comparison, Example
 from stedalign.evaluation.open_loop import MASK_OFFSET, MISSED_WAVES, WAVEFRONT, Compared
 from stedalign.evaluation.report import by_name, draw_planes, save
@@ -20,8 +21,23 @@ UNITS = {WAVEFRONT: ("mλ", 1e3), MASK_OFFSET: ("pupil radii", 1.0)}
 NAMES = {WAVEFRONT: "wavefront", MASK_OFFSET: "mask offset"}
 MARKERS = {NETWORK: ("o", 4), FIT: ("s", 6), HYBRID: ("^", 4)}
 """Shapes and sizes: the fits often agree, and the second must not hide the first."""
-COLUMNS, BINS = 4, 8
+MISMATCH_TITLES = {
+    NETWORK: "network",
+    FIT: "fit from zero, which knows no mismatch",
+    HYBRID: "network + fit, with [nuisances]",
+}
+COLUMNS, MISMATCH_COLUMNS, BINS = 4, 3, 8
 PLAIN = FuncFormatter(lambda value, _: f"{value:g}")
+
+
+class PlainBetween(LogFormatter):
+    """Labels the ticks that matplotlib would, by plain numbers instead of powers of ten."""
+
+    def __init__(self) -> None:
+        super().__init__(labelOnlyBase=False)
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return f"{x:g}" if super().__call__(x, pos) else ""
 
 
 def draw_comparison(folder: Path, found: Comparison, pixel_nm: tuple[float, float, float], title: str) -> None:
@@ -33,7 +49,7 @@ def draw_comparison(folder: Path, found: Comparison, pixel_nm: tuple[float, floa
 
 
 def draw_examples(path: Path, found: Comparison, pixel_nm: tuple[float, float, float], title: str) -> None:
-    """Input, focus rebuilt from the network's prediction, and their difference, for the best to the worst picture."""
+    """Input, focus rebuilt from the first estimator's word, and their difference, for its best to worst picture."""
     figure = Figure(figsize=(19, 7))
     # Nine pictures in a row, a gap after every three, two scales; fixed places, since a layout engine takes seconds.
     widths = [1, 1, 1, 0.05, 1, 1, 1, 0.08, 0.4, 1, 1, 1, 0.08]
@@ -41,7 +57,7 @@ def draw_examples(path: Path, found: Comparison, pixel_nm: tuple[float, float, f
     grid = figure.add_gridspec(
         rows, len(widths), width_ratios=widths, left=0.035, right=0.965, bottom=0.07, top=0.86, wspace=0.75, hspace=0.55
     )
-    network = found.results[NETWORK]
+    result = found.results[found.first]
     noisy = found.noise.photons > 0
     for row, (name, example) in enumerate(found.examples.items()):
         model = _in_counts(example)
@@ -51,7 +67,7 @@ def draw_examples(path: Path, found: Comparison, pixel_nm: tuple[float, float, f
         light = draw_planes(axes[:3], by_name(example.counts), pixel_nm, high=high)
         draw_planes(axes[3:6], by_name(model), pixel_nm, high=high)
         difference = draw_planes(axes[6:], by_name((example.counts - model) / spread), pixel_nm, diverging=True)
-        for panel, word in zip(axes[::3], ("input", "rebuilt from the prediction", "difference"), strict=True):
+        for panel, word in zip(axes[::3], ("input", "rebuilt from the estimate", "difference"), strict=True):
             panel.set_title(word, fontsize=9, loc="left")
         scales = (light, 7, "counts" if noisy else "of the crest"), (difference, 12, "sigma" if noisy else "%")
         for image, column, unit in scales:
@@ -60,33 +76,33 @@ def draw_examples(path: Path, found: Comparison, pixel_nm: tuple[float, float, f
             bar.ax.tick_params(labelsize=7)
         said = ", ".join(
             f"{NAMES[quantity]} {_figure(quantity, values.strengths[example.index])}, "
-            f"predicted within {_figure(quantity, values.totals[example.index])}"
-            for quantity, values in network.quantities.items()
+            f"estimated within {_figure(quantity, values.totals[example.index])}"
+            for quantity, values in result.quantities.items()
         )
-        words = f"{name}: {said}, r = {network.correlations[example.index]:.3f}"
+        words = f"{name}: {said}, r = {result.correlations[example.index]:.3f}"
         axes[0].text(0, 1.25, words, transform=axes[0].transAxes, fontsize=10, weight="bold")
-    figure.suptitle(title)
+    figure.suptitle(f"{title}: {TITLES[found.first]}")
     save(figure, path)
 
 
 def draw_predicted(path: Path, found: Comparison, title: str) -> None:
-    """Predicted against true values, mean and rms error in bins, of each mode and axis; then all rms errors."""
-    network = found.results[NETWORK]
-    panels = [(name, column) for name, values in network.quantities.items() for column in range(len(values.rms))]
-    rows = -(-(len(panels) + len(network.quantities)) // COLUMNS)
+    """What the first estimator says against true values, of each mode and axis; then all rms errors."""
+    quantities = found.results[found.first].quantities
+    panels = [(name, column) for name, values in quantities.items() for column in range(len(values.rms))]
+    rows = -(-(len(panels) + len(quantities)) // COLUMNS)
     height = 3.3 * rows + 0.9
     figure = Figure(figsize=(13, height))
     figure.subplots_adjust(0.05, 0.55 / height, 0.985, 1 - 1.1 / height, wspace=0.3, hspace=0.4)
     axes = figure.subplots(rows, COLUMNS, squeeze=False).ravel()
     for panel, (quantity, column) in zip(axes, panels, strict=False):
-        _draw_column(panel, network.quantities[quantity], column, quantity)
-        error = _figure(quantity, network.quantities[quantity].rms[column])
+        _draw_column(panel, quantities[quantity], column, quantity)
+        error = _figure(quantity, quantities[quantity].rms[column])
         panel.set_title(f"{found.names(quantity)[column]}\nrms error {error}", fontsize=9)
-    for panel, quantity in zip(axes[len(panels) :], network.quantities, strict=False):
+    for panel, quantity in zip(axes[len(panels) :], quantities, strict=False):
         _draw_errors(panel, found, quantity)
-    for panel in axes[len(panels) + len(network.quantities) :]:
+    for panel in axes[len(panels) + len(quantities) :]:
         panel.set_axis_off()
-    figure.suptitle(f"{title}\nred: mean and rms error of an eighth of the pictures")
+    figure.suptitle(f"{title}: {TITLES[found.first]}\nred: mean and rms error of an eighth of the pictures")
     save(figure, path)
 
 
@@ -100,7 +116,7 @@ def draw_against_strength(path: Path, found: Comparison, title: str) -> None:
             (drawn,) = axes.plot(at, median, **_style(name))
             axes.fill_between(at, low, high, color=drawn.get_color(), alpha=0.15, linewidth=0)
         axes.set_xlabel(f"true {NAMES[quantity]}{', rms' if quantity == WAVEFRONT else ''} ({unit})")
-        _finish(axes, quantity, "median and 68 % band")
+        _finish(axes, quantity, f"{NAMES[quantity]}: median and 68 % band")
     figure.suptitle(title)
     save(figure, path)
 
@@ -117,7 +133,30 @@ def draw_against_photons(path: Path, found: Comparison, title: str) -> None:
         if found.noise.photons:
             axes.axvline(found.noise.photons, color="gray", linewidth=0.8, linestyle=":")
         axes.set_xlabel("photons at the unaberrated crest")
-        _finish(axes, quantity, "median")
+        _finish(axes, quantity, f"{NAMES[quantity]}: median")
+    figure.suptitle(title)
+    save(figure, path)
+
+
+def draw_against_mismatch(path: Path, found: AgainstMismatch, title: str) -> None:
+    """Median total error of the same wavefronts, a panel for each thing that the setup does not tell."""
+    rows = -(-len(found.curves) // MISMATCH_COLUMNS)
+    figure = Figure(figsize=(4.4 * MISMATCH_COLUMNS, 3.6 * rows + 0.8), layout="constrained")
+    panels = figure.subplots(rows, MISMATCH_COLUMNS, sharey=True, squeeze=False)
+    for axes in panels.ravel()[len(found.curves) :]:
+        axes.set_axis_off()
+    for axes, (name, curve) in zip(panels.ravel(), found.curves.items(), strict=False):
+        for estimator, medians in curve.medians.items():
+            style = _style(estimator) | {"label": MISMATCH_TITLES[estimator]}
+            axes.plot(curve.levels, 1e3 * np.array(medians), **style)
+        axes.axhline(1e3 * found.bound, **_style(BOUND) | {"label": "bound without mismatch"})
+        axes.axvline(curve.own, color="gray", linewidth=0.8, linestyle=":")
+        axes.set_xlabel(curve.axis)
+        _finish(axes, WAVEFRONT, f"wavefront against {name}: median")
+        axes.get_legend().remove()
+    for axes in panels[:, 1:].ravel():
+        axes.set_ylabel("")
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=9)
     figure.suptitle(title)
     save(figure, path)
 
@@ -153,7 +192,7 @@ def _draw_column(axes: Axes, values: Compared, column: int, quantity: str) -> No
     axes.set_ylim(-limit, limit)
     axes.set_aspect("equal")
     axes.set_xlabel(f"true ({unit})", fontsize=8)
-    axes.set_ylabel(f"predicted ({unit})", fontsize=8)
+    axes.set_ylabel(f"estimated ({unit})", fontsize=8)
     axes.tick_params(labelsize=7)
 
 
@@ -169,7 +208,7 @@ def _draw_errors(axes: Axes, found: Comparison, quantity: str) -> None:
     for name, bounds in found.bounds.items():
         axes.plot(names, factor * bounds[quantity].median, **_style(name))
     axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(PLAIN)
+    _plain_numbers(axes)
     axes.set_title(f"rms error ({unit})", fontsize=9)
     axes.tick_params(labelsize=7)
     if quantity == WAVEFRONT:
@@ -181,13 +220,20 @@ def _draw_errors(axes: Axes, found: Comparison, quantity: str) -> None:
     axes.grid(alpha=0.3)
 
 
-def _finish(axes: Axes, quantity: str, what: str) -> None:
-    axes.set_title(f"{NAMES[quantity]}: {what}", fontsize=10)
+def _finish(axes: Axes, quantity: str, title: str) -> None:
+    axes.set_title(title, fontsize=10)
     axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(PLAIN)
+    _plain_numbers(axes)
     axes.set_ylabel(f"total error ({UNITS[quantity][0]})")
     axes.grid(which="both", alpha=0.25)
     axes.legend(fontsize=8)
+
+
+def _plain_numbers(axes: Axes) -> None:
+    """Along the logarithmic y axis, between decades only where there are few of them."""
+    axes.yaxis.set_major_formatter(PLAIN)
+    axes.yaxis.set_minor_formatter(PlainBetween())
+    axes.tick_params(axis="y", which="minor", labelsize=7)
 
 
 def _style(name: str) -> dict[str, Any]:

@@ -1,0 +1,132 @@
+"""Estimators on pictures of instruments that are not as their setup says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from stedalign.config import Setup
+from stedalign.evaluation.against_mismatch import AgainstMismatch, against_mismatch, why_not
+from stedalign.evaluation.comparison import FIT, HYBRID, NETWORK
+from stedalign.evaluation.known_pictures import KnownPictures
+from stedalign.evaluation.mismatch import MISMATCHES, Directions, Mismatch
+from stedalign.evaluation.open_loop_report import draw_against_mismatch
+from stedalign.files import json_text
+from stedalign.imaging.nuisances import Nuisances
+from stedalign.imaging.sections import Sampling
+from stedalign.networks.network import Network
+from stedalign.networks.outputs import Outputs
+from stedalign.optics.beam import Beam
+from stedalign.training.spec import NoiseSpec
+
+from .conftest import ELEVEN, FORWARD
+
+Make = Callable[[KnownPictures], Network]
+# The mask offset alone is unsure: less to plan.
+UNSURE = Nuisances(drift_nm=0, taper=0, fill_center=0, ellipticity_deg=0, blur_nm=0, pixel_error=0)
+SETUP = Setup(bead=FORWARD.bead, sampling=FORWARD.sampling, nuisances=UNSURE)
+BRIGHT = NoiseSpec(photons=2000)
+
+
+@pytest.fixture(scope="module")
+def offset(eleven: KnownPictures) -> AgainstMismatch:
+    """Fit and whole estimate against the mask offset."""
+    silent = Network(Silent(), ELEVEN)
+    some = {"mask offset": MISMATCHES["mask offset"]}
+    return against_mismatch(SETUP, silent, eleven, BRIGHT, pictures=2, names=[HYBRID, FIT], mismatches=some)
+
+
+class Silent(torch.nn.Module):
+    """Sees no aberration anywhere."""
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        return torch.zeros(len(pictures), len(ELEVEN))
+
+
+def test_a_mask_offset_spoils_the_fit_of_modes_alone_but_not_the_estimate(offset: AgainstMismatch) -> None:
+    curve = offset.curves["mask offset"]
+    assert curve.levels == pytest.approx((0, 0.0375, 0.075, 0.1125, 0.15))
+    assert (np.diff(curve.medians[FIT]) > 0).all()
+    assert curve.medians[FIT][-1] > 10 * offset.bound
+    assert max(curve.medians[HYBRID]) < 2 * offset.bound
+
+
+def test_where_the_instrument_is_as_its_setup_says_both_reach_the_bound(offset: AgainstMismatch) -> None:
+    for medians in offset.curves["mask offset"].medians.values():
+        assert medians[0] < 1.5 * offset.bound
+
+
+def test_what_is_drawn_is_in_the_json(offset: AgainstMismatch, tmp_path: Path) -> None:
+    draw_against_mismatch(tmp_path / "drawn.png", offset, "two pictures")
+    assert (tmp_path / "drawn.png").stat().st_size > 0
+    told = json.loads(json_text(offset.to_json()))
+    assert (told["pictures"], told["bound_median_total_waves"]) == (2, offset.bound)
+    curve = told["mismatches"]["mask offset"]
+    assert {name: len(medians) for name, medians in curve["median_total_waves"].items()} == {FIT: 5, HYBRID: 5}
+    assert len(curve["levels"]) == 5
+
+
+def test_pictures_differ_by_the_mismatch_alone(eleven: KnownPictures, oracle: Make) -> None:
+    """Of a drift that is none, all levels give the same errors: wavefronts, places and noise are the same."""
+    some = {"drift": Mismatch("drift (nm)", 1e-6, MISMATCHES["drift"].hide)}
+    found = against_mismatch(
+        SETUP, oracle(eleven), eleven, BRIGHT, pictures=1, names=[NETWORK, FIT], mismatches=some
+    ).curves["drift"]
+    assert set(found.medians) == {NETWORK, FIT}
+    np.testing.assert_allclose(found.medians[FIT], found.medians[FIT][0], rtol=1e-3)
+    assert found.medians[NETWORK] == pytest.approx([0] * 5, abs=1e-6)
+
+
+def test_a_picture_that_nothing_can_be_told_from_counts_as_no_estimate(eleven: KnownPictures) -> None:
+    faint = NoiseSpec(photons=0.01, background_fraction=1)
+    still = {"drift": Mismatch("drift (nm)", 0, MISMATCHES["drift"].hide)}
+    found = against_mismatch(
+        SETUP, Network(Silent(), ELEVEN), eleven, faint, pictures=1, names=[HYBRID], mismatches=still
+    )
+    assert found.curves["drift"].medians[HYBRID] == pytest.approx([np.linalg.norm(eleven.waves[0])])
+
+
+def test_levels_go_from_none_to_the_most_and_hold_the_setups_own() -> None:
+    for name, mismatch in MISMATCHES.items():
+        levels = mismatch.levels(Beam(fill=1.25))
+        assert levels == tuple(sorted(levels))
+        assert (levels[0], levels[-1]) == (0, pytest.approx(mismatch.most))
+        assert (0.64 in levels) == (name == "fill")
+
+
+def test_a_mismatch_has_the_size_of_its_level() -> None:
+    way = Directions.draw(np.random.default_rng(3))
+    hidden = {name: mismatch.hide(mismatch.most, way) for name, mismatch in MISMATCHES.items()}
+    assert hidden["fill"] == {"fill": pytest.approx(0.9)}
+    assert np.hypot(*hidden["mask offset"]["mask_shift"]) == pytest.approx(0.15)
+    np.testing.assert_allclose(np.abs(hidden["pixel size"]["pixel_error"]), 0.03)
+    assert MISMATCHES["fill"].hide(0, way) == {"fill": np.inf}
+
+
+@pytest.mark.parametrize(
+    ("setup", "outputs", "planes", "photons", "reason"),
+    [
+        (SETUP, Outputs(None, mask_offset=True), ("xy", "xz", "yz"), 350, "predicts no modes"),
+        (SETUP, ELEVEN, ("xy",), 350, "sees xy alone"),
+        (SETUP, ELEVEN, ("xy", "xz", "yz"), 0, "no photon noise"),
+        (Setup(sampling=Sampling(integrate=True)), ELEVEN, ("xy", "xz", "yz"), 350, "pixels that integrate"),
+        (SETUP, ELEVEN, ("xy", "xz", "yz"), 350, ""),
+    ],
+)
+def test_what_cannot_be_told_against_mismatch_is_skipped_with_a_reason(
+    setup: Setup, outputs: Outputs, planes: tuple[str, ...], photons: float, reason: str, eleven: KnownPictures
+) -> None:
+    module = Silent()
+    module.planes = planes
+    network, noise = Network(module, outputs), NoiseSpec(photons=photons)
+    found = why_not(setup, network, noise)
+    assert reason in found
+    assert bool(found) == bool(reason)
+    if reason:
+        with pytest.raises(ValueError, match=reason):
+            against_mismatch(setup, network, eleven, noise, pictures=1)
