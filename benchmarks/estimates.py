@@ -187,9 +187,10 @@ def main() -> None:
                 f"{np.mean(alone < 0.01):.0%}" if given.from_zero else "",
                 f"{1e3 * np.median([case.seconds for case in cases]):.0f}",
             )
+            if given.out:
+                found = {kind: [asdict(case) for case in of_kind] for kind, of_kind in everything.items()}
+                given.out.write_text(json.dumps(found))
     Console(width=170).print(table)
-    if given.out:
-        given.out.write_text(json.dumps({name: [asdict(case) for case in cases] for name, cases in everything.items()}))
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from rich.table import Table
 import stedalign as sa
 from stedalign.estimation.checks import PictureError
 from stedalign.estimation.estimator import Estimator
+from stedalign.imaging.forward import ForwardModel
 from stedalign.imaging.sections import Sampling
 
 SAMPLES, PIXEL_NM = 16, (125.0, 125.0, 125.0)
@@ -35,7 +36,8 @@ def estimator() -> Estimator:
 
 @cache
 def donut() -> np.ndarray:
-    model = estimator()._own.model
+    one = estimator()
+    model = ForwardModel(one.spec, one.modes)
     parameters = torch.zeros(1, len(model.names))
     parameters[:, : model.free.stop] = model.focus.rest
     parameters[:, model.scale] = 1.0

@@ -28,7 +28,7 @@ def bead(samples, pixel_nm, center_nm, width_nm=200.0):
 
 def shown(sections):
     recorder = Recorder()
-    assert propose(Network(recorder, Outputs(MODES)), sections, SAMPLING) is not None
+    assert propose(Network(recorder, Outputs(MODES)), [sections], SAMPLING)[0] is not None
     return recorder.seen[0].numpy()
 
 
@@ -47,7 +47,7 @@ def test_counts_stay_counts_where_the_sampling_is_the_networks():
 
 
 def test_a_network_without_shifts_leaves_them_to_the_center_of_mass():
-    proposal = propose(Network(Recorder(), Outputs(MODES)), bead(32, 60.0, (100, -80, 50)), SAMPLING)
+    proposal = propose(Network(Recorder(), Outputs(MODES)), [bead(32, 60.0, (100, -80, 50))], SAMPLING)[0]
     np.testing.assert_allclose(proposal.shift_nm, (100, -80, 50), atol=3)
 
 
@@ -56,7 +56,7 @@ def test_the_shift_that_the_network_sees_adds_to_the_pixels_moved():
         def forward(self, pictures):
             return torch.cat([super().forward(pictures), torch.tensor([[7.0, 8.0, 9.0]])], dim=1)
 
-    proposal = propose(Network(Shifted(), Outputs(MODES, shift=True)), bead(32, 60.0, (100, -80, 50)), SAMPLING)
+    proposal = propose(Network(Shifted(), Outputs(MODES, shift=True)), [bead(32, 60.0, (100, -80, 50))], SAMPLING)[0]
     np.testing.assert_allclose(proposal.shift_nm, (120 + 7, -60 + 8, 60 + 9))
 
 
@@ -67,4 +67,4 @@ def test_the_network_sees_its_own_pixel_size():
 
 
 def test_a_field_much_smaller_than_the_networks_gives_no_proposal():
-    assert propose(Network(Recorder(), Outputs(MODES)), bead(20, 60.0, (0, 0, 0)), SAMPLING) is None
+    assert propose(Network(Recorder(), Outputs(MODES)), [bead(20, 60.0, (0, 0, 0))], SAMPLING)[0] is None

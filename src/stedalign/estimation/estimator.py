@@ -8,6 +8,7 @@ from itertools import groupby
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from stedalign.estimation.centering import displacement_nm
@@ -18,14 +19,15 @@ from stedalign.estimation.models import Models, models_of
 from stedalign.estimation.propose import Proposal, propose
 from stedalign.estimation.search import PROMISING_CHI2, likely_starts
 from stedalign.estimation.two_beads import shows_two_beads
-from stedalign.imaging.forward import ForwardSpec
-from stedalign.imaging.nuisances import Nuisances
+from stedalign.imaging.forward import ForwardModel, ForwardSpec
+from stedalign.imaging.nuisances import Nuisances, Prior
 from stedalign.imaging.pictures import Picture, Volume
 from stedalign.imaging.volumes import sections_through_bead
 from stedalign.networks.network import Network
 from stedalign.optics.moving_beam import OFFSETS
 from stedalign.optics.wavefront import ModeSet
 
+Floats = NDArray[np.float64]
 STEPS, MORE_STEPS = 40, 80
 """Of a fit at most, and of one that is not done by then but near."""
 PIXELS_AT_ONCE = 100_000
@@ -41,8 +43,9 @@ class Begun:
     picture: Picture
     counts: Tensor
     """(parts, ...)."""
-    proposal: Proposal
-    start: str
+    start: Proposal
+    source: str
+    """``NETWORK`` or ``ZERO``."""
 
 
 class Estimator:
@@ -98,40 +101,45 @@ class Estimator:
 
     def _some(self, models: Models, pictures: Sequence[Picture]) -> list[Estimate | PictureError]:
         found: dict[int, Estimate | PictureError] = {}
-        begun: dict[int, Begun] = {}
         for index, picture in enumerate(pictures):
             try:
-                begun[index] = self._begin(picture)
+                check_picture(picture, self.saturation, self.read_noise)
             except PictureError as error:
                 found[index] = error
-        if begun:
-            counts = torch.stack([each.counts for each in begun.values()])
-            solutions = self._fit(models, counts, [each.proposal for each in begun.values()])
-            for row, (index, each) in enumerate(begun.items()):
-                found[index] = self._finish(models, each, solutions.item(row))
+        fine = [index for index in range(len(pictures)) if index not in found]
+        if fine:
+            begun = self._begin([pictures[index] for index in fine])
+            solutions = self._fit(models, torch.stack([each.counts for each in begun]), [each.start for each in begun])
+            for row, index in enumerate(fine):
+                found[index] = self._finish(models, begun[row], solutions.item(row))
         return [found[index] for index in range(len(pictures))]
 
-    def _begin(self, picture: Picture) -> Begun:
-        """Raises ``PictureError`` where there is nothing to estimate."""
-        check_picture(picture, self.saturation, self.read_noise)
-        counts = torch.from_numpy(np.array(picture.counts))
-        proposal = None if self.network is None else propose(self.network, picture, self.spec.sampling)
-        if proposal is None:
-            return Begun(picture, counts, self._zero(picture), ZERO)
-        return Begun(picture, counts, proposal, NETWORK)
+    def _begin(self, pictures: Sequence[Picture]) -> list[Begun]:
+        proposals: Sequence[Proposal | None] = [None] * len(pictures)
+        if self.network is not None:
+            proposals = propose(self.network, pictures, self.spec.sampling)
+        return [
+            Begun(
+                picture,
+                torch.from_numpy(np.array(picture.counts)),
+                self._zero(picture) if proposal is None else proposal,
+                ZERO if proposal is None else NETWORK,
+            )
+            for picture, proposal in zip(pictures, proposals, strict=True)
+        ]
 
     def _zero(self, picture: Picture) -> Proposal:
         return Proposal(np.zeros(len(self.modes)), np.array(displacement_nm(picture)))
 
     def _finish(self, models: Models, begun: Begun, solution: FitResult) -> Estimate:
         """The estimate of one picture from its first ``solution``, after a search where that does not explain it."""
-        picture, counts, start, twin = begun.picture, begun.counts[None], begun.start, None
+        picture, counts, start, twin = begun.picture, begun.counts[None], begun.source, None
         if not _explains(solution):
             other = self._searched(models, begun, solution)
             if other is not None:
                 solution, start = other, SEARCH
         if "z" not in models.view.axes:
-            twin = self._fit(models, counts, [_twin(self.modes, solution, models)])
+            twin = self._fit(models, counts, [_twin(self.modes, solution)])
             if float(twin.loss) < float(solution.loss):
                 solution, twin, start = twin, solution, TWIN
         blind = blind_modes(self.modes, solution, twin)
@@ -141,9 +149,11 @@ class Estimator:
             place = torch.tensor(displacement_nm(picture))
             return shows_two_beads(rough, rough.binned(counts), flat, place, solution, self.read_noise)
 
-        edge = cut_off(picture, solution.parameters[0, models.model.shift].tolist() if _explains(solution) else None)
+        waves, shift = _found(self.modes, solution)
+        edge = cut_off(picture, shift.tolist() if _explains(solution) else None)
         reason = edge or refusal(self.modes, solution, blind, models.view, self.limits, two_beads)
-        return tell(models.model, picture, solution, blind=blind, start=start, reason=reason)
+        model = models.strong if models.is_strong(float(np.linalg.norm(waves))) else models.ordinary
+        return tell(model, picture, solution, blind=blind, start=start, reason=reason)
 
     def _searched(self, models: Models, begun: Begun, solution: FitResult) -> FitResult | None:
         """The first fit from another start that explains the picture, else the likeliest; None where none is likelier.
@@ -156,7 +166,7 @@ class Estimator:
             starts = self._from_sections(picture)
         else:
             rough = models.rough
-            starts = likely_starts(rough, rough.binned(counts), begun.proposal, self._zero(picture), self.read_noise)
+            starts = likely_starts(rough, rough.binned(counts), begun.start, self._zero(picture), self.read_noise)
         least = float(solution.loss)
         for start in starts:
             found = self._fit(models, counts, [start])
@@ -182,29 +192,52 @@ class Estimator:
         return [Proposal(found.wavefront.array, shift, mask_offset=np.array(offset) if offset else None)]
 
     def _fit(self, models: Models, counts: Tensor, starts: Sequence[Proposal]) -> FitResult:
-        """The fits to ``counts`` (B, parts, ...), each from its start."""
-        model, prior = models.model, models.prior(self.read_noise)
-        waves, shift = (torch.from_numpy(np.stack([getattr(at, name) for at in starts])) for name in STARTING)
-        free = model.focus.rest[model.free].double().repeat(len(starts), 1)
-        columns = [model.focus.free.index(name) for name in OFFSETS if name in model.focus.free]
-        for row, at in zip(free, starts, strict=True):
-            if at.mask_offset is not None and columns:
-                row[columns] = torch.from_numpy(at.mask_offset)
-        binned = model.binned(counts)
-        begin = start_parameters(model, binned, waves, shift, free)
+        """The fits to ``counts`` (B, parts, ...), each from its start with the model for its strength.
+
+        One that turns out stronger than its model is for is finished by the other.
+        """
+        strong = [models.is_strong(float(np.linalg.norm(start.waves))) for start in starts]
+        order: list[int] = []
+        parts = []
+        for tier in sorted(set(strong)):
+            rows = [row for row, own in enumerate(strong) if own == tier]
+            model = models.strong if tier else models.ordinary
+            some = counts[rows]
+            begin = _start_parameters(model, model.binned(some), [starts[row] for row in rows])
+            parts.append(self._fit_with(model, some, begin))
+            order += rows
+        found = FitResult.joined(parts).rows(np.argsort(order).tolist())
+        outgrown = [
+            row
+            for row, rms in enumerate(found.parameters[:, : len(self.modes)].norm(dim=1).tolist())
+            if models.is_strong(rms) and not strong[row]
+        ]
+        if outgrown:
+            again = self._fit_with(models.strong, counts[outgrown], found.parameters[outgrown])
+            found = found.with_rows(outgrown, again)
+        return found
+
+    def _fit_with(self, model: ForwardModel, counts: Tensor, begin: Tensor) -> FitResult:
+        """The fits from parameters ``begin`` (B, P); those that are near their end after many steps get some more."""
+        binned, prior = model.binned(counts), Prior.of(model, self.nuisances, self.read_noise)
         found = fit(model, binned, begin, prior=prior, read_noise=self.read_noise, iterations=STEPS)
-        late = ~found.converged & (found.reduced_chi2 < PROMISING_CHI2)
-        if late.any():
-            more = fit(
-                model,
-                binned[late],
-                found.parameters[late],
-                prior=prior,
-                read_noise=self.read_noise,
-                iterations=MORE_STEPS,
-            )
+        late = (~found.converged & (found.reduced_chi2 < PROMISING_CHI2)).nonzero()[:, 0].tolist()
+        if late:
+            begin = found.parameters[late]
+            more = fit(model, binned[late], begin, prior=prior, read_noise=self.read_noise, iterations=MORE_STEPS)
             found = found.with_rows(late, more)
         return found
+
+
+def _start_parameters(model: ForwardModel, binned: Tensor, starts: Sequence[Proposal]) -> Tensor:
+    """Parameters (B, P) of fits to ``binned`` counts: what each start says, the rest as the setup says."""
+    waves, shift = (torch.from_numpy(np.stack([getattr(at, name) for at in starts])) for name in STARTING)
+    free = model.focus.rest[model.free].double().repeat(len(starts), 1)
+    columns = [model.focus.free.index(name) for name in OFFSETS if name in model.focus.free]
+    for row, at in zip(free, starts, strict=True):
+        if at.mask_offset is not None and columns:
+            row[columns] = torch.from_numpy(at.mask_offset)
+    return start_parameters(model, binned, waves, shift, free)
 
 
 def _explains(solution: FitResult) -> bool:
@@ -212,8 +245,14 @@ def _explains(solution: FitResult) -> bool:
     return bool(solution.converged) and excess < LARGEST_EXCESS
 
 
-def _twin(modes: ModeSet, solution: FitResult, models: Models) -> Proposal:
+def _twin(modes: ModeSet, solution: FitResult) -> Proposal:
     """The wavefront that looks alike in focus: of a scalar flat beam, W(-x, -y) with the opposite sign does."""
-    parameters = solution.parameters[0].numpy()
     signs = np.array([1.0 if mode.m % 2 else -1.0 for mode in modes])
-    return Proposal(parameters[: len(modes)] * signs, parameters[models.model.shift] * [1.0, 1.0, -1.0])
+    waves, shift = _found(modes, solution)
+    return Proposal(waves * signs, shift * [1.0, 1.0, -1.0])
+
+
+def _found(modes: ModeSet, solution: FitResult) -> tuple[Floats, Floats]:
+    """Coefficients (modes,) and shift (3,) of one fit."""
+    parameters, count = solution.parameters[0].numpy(), len(modes)
+    return parameters[:count], parameters[count : count + 3]

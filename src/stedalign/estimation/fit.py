@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Protocol
 
@@ -59,16 +60,25 @@ class FitResult:
     determined: Tensor
     """(B,), bool: whether the picture tells all parameters apart."""
 
+    def rows(self, rows: Sequence[int]) -> FitResult:
+        """Some of them, in this order."""
+        return FitResult(*(getattr(self, part.name)[rows] for part in fields(self)))
+
     def item(self, row: int) -> FitResult:
         """One of them, as a batch of one."""
-        return FitResult(*(getattr(self, part.name)[row : row + 1] for part in fields(self)))
+        return self.rows([row])
 
-    def with_rows(self, rows: Tensor, others: FitResult) -> FitResult:
-        """The batch with ``others`` in the place of ``rows`` (B,), bool."""
+    def with_rows(self, rows: Sequence[int], others: FitResult) -> FitResult:
+        """The batch with ``others`` in the place of ``rows``."""
         parts = [(getattr(self, part.name).clone(), getattr(others, part.name)) for part in fields(self)]
         for own, other in parts:
             own[rows] = other
         return FitResult(*(own for own, _ in parts))
+
+    @classmethod
+    def joined(cls, parts: Sequence[FitResult]) -> FitResult:
+        """Several batches as one."""
+        return cls(*(torch.cat([getattr(part, each.name) for part in parts]) for each in fields(cls)))
 
 
 def start_parameters(
@@ -128,9 +138,9 @@ def fit(
     size, count = best.shape
     known = torch.zeros(count, dtype=torch.bool, device=device) if held is None else held.to(device)
     damping = torch.full((size,), FIRST_DAMPING, dtype=torch.float64, device=device)
-    running, moved, derive = (torch.ones(size, dtype=torch.bool, device=device) for _ in range(3))
+    running = torch.ones(size, dtype=torch.bool, device=device)
     # Derivatives are old once an item has moved, and have to be derived again where they mislead.
-    converged, old = (torch.zeros(size, dtype=torch.bool, device=device) for _ in range(2))
+    converged, old, moved, derive = (torch.zeros(size, dtype=torch.bool, device=device) for _ in range(4))
     slopes = torch.zeros(size, count, data.shape[1], dtype=dtype, device=device)
     information = torch.zeros(size, count, count, dtype=torch.float64, device=device)
     gradient = torch.zeros_like(best)
@@ -141,16 +151,21 @@ def fit(
     def loss(rows: Tensor, parameters: Tensor, light: Tensor) -> Tensor:
         return _deviance(data[rows], light) + (precision * (parameters - believed) ** 2).sum(-1)
 
-    def take_derivatives(rows: Tensor) -> None:
-        if len(rows):
-            slopes[rows] = model.linearize(best[rows].to(dtype))[1].flatten(2)
-            derive[rows], old[rows], moved[rows] = False, False, True
+    def take_derivatives(rows: Tensor) -> Tensor:
+        """Expected counts (rows, pixels), which come with the derivatives."""
+        values, found = model.linearize(best[rows].to(dtype))
+        slopes[rows] = found.flatten(2)
+        derive[rows], old[rows], moved[rows] = False, False, True
+        return (values.flatten(1).double() + extra).clamp_min(FLOOR)
 
     with torch.no_grad():
-        light = expected(best)
-        lost = loss(torch.arange(size, device=device), best, light)
+        everything = torch.arange(size, device=device)
+        light = take_derivatives(everything)
+        lost = loss(everything, best, light)
         for _ in range(iterations):
-            take_derivatives((derive & running).nonzero()[:, 0])
+            rows = (derive & running).nonzero()[:, 0]
+            if len(rows):
+                take_derivatives(rows)
             rows = (moved & running).nonzero()[:, 0]
             if len(rows):
                 own = slopes[rows].double()
@@ -188,7 +203,8 @@ def fit(
             moved[rows], old[rows] = True, True
             running &= (damping <= HIGHEST_DAMPING) & ~converged
 
-        take_derivatives(old.nonzero()[:, 0])
+        if old.any():
+            take_derivatives(old.nonzero()[:, 0])
         final, _ = _freeze(fisher_information(slopes, light) + torch.diag(precision), best, known.expand_as(best))
         degrees = data.shape[1] - int((~known).sum())
         return FitResult(

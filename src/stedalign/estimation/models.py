@@ -7,14 +7,16 @@ from functools import cached_property, lru_cache
 import numpy as np
 
 from stedalign.imaging.forward import ForwardModel, ForwardSpec
-from stedalign.imaging.nuisances import Nuisances, Prior
+from stedalign.imaging.nuisances import Nuisances
 from stedalign.imaging.pictures import View
 from stedalign.optics.target_samples import bandwidth
 from stedalign.optics.targets import AXES
 from stedalign.optics.wavefront import ModeSet
 
-TOLERANCE, ROUGH_TOLERANCE = 3e-3, 3e-2
-"""Of the models for wavefronts of 0.35 waves; ordinary ones of 0.12 are good to 1e-4."""
+TOLERANCE, ROUGH_TOLERANCE = 1e-2, 3e-2
+"""Of the models, for the strongest wavefronts that they are for; those of half that strength are good to 1e-4."""
+ORDINARY_WAVES, STRONG_WAVES = 0.2, 0.35
+"""Strength of the wavefronts that the models are for: the stronger ones take twice the plane waves, and time."""
 KEPT = 6
 """How many kinds of pictures, over all instruments, are kept at hand."""
 
@@ -25,9 +27,22 @@ class Models:
     def __init__(self, spec: ForwardSpec, view: View, modes: ModeSet, nuisances: Nuisances) -> None:
         self.spec, self.view, self.modes, self.nuisances = spec, view, modes, nuisances
 
+    @staticmethod
+    def is_strong(rms_waves: float) -> bool:
+        """Whether a wavefront takes the strong model."""
+        return rms_waves > ORDINARY_WAVES
+
     @cached_property
-    def model(self) -> ForwardModel:
+    def ordinary(self) -> ForwardModel:
         """With all that the setup does not know for sure."""
+        return self._with_nuisances(ORDINARY_WAVES)
+
+    @cached_property
+    def strong(self) -> ForwardModel:
+        """The same for strong wavefronts."""
+        return self._with_nuisances(STRONG_WAVES)
+
+    def _with_nuisances(self, strength_waves: float) -> ForwardModel:
         nuisances = self.nuisances
         return ForwardModel(
             self.spec,
@@ -37,13 +52,19 @@ class Models:
             drifting=nuisances.drift_nm > 0 and len(self.view.parts) > 1,
             binning=self.binning,
             tolerance=TOLERANCE,
+            strength_waves=strength_waves,
         )
 
     @cached_property
     def rough(self) -> ForwardModel:
         """Of wavefront and shift alone, on as few pixels as show them."""
         return ForwardModel(
-            self.spec, self.modes, view=self.view, binning=self._binning(1.0), tolerance=ROUGH_TOLERANCE
+            self.spec,
+            self.modes,
+            view=self.view,
+            binning=self._binning(1.0),
+            tolerance=ROUGH_TOLERANCE,
+            strength_waves=STRONG_WAVES,
         )
 
     @property
@@ -61,9 +82,6 @@ class Models:
         ]
         fitting = [step for step in (2, 4, 8) if step <= min(widths) and not any(n % step for n in view.shape)]
         return max(fitting, default=1)
-
-    def prior(self, read_noise: float) -> Prior:
-        return Prior.of(self.model, self.nuisances, read_noise)
 
 
 @lru_cache(maxsize=KEPT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,11 +36,38 @@ class Proposal:
     """Where the mask lies on the pupil (2,), in pupil radii."""
 
 
-def propose(network: Network, picture: Picture, sampling: Sampling) -> Proposal | None:
+def propose(network: Network, pictures: Sequence[Picture], sampling: Sampling) -> list[Proposal | None]:
     """What the network sees in three sections, or in an xy section if it needs no more; None where that is too little.
 
     A picture is moved to its center of mass within each section and brought to the network's ``sampling``; where it
     has that already, by whole pixels, so that counts stay counts. Of a volume the network sees the planes through it.
+    """
+    shown = [_shown(network, picture, sampling) for picture in pictures]
+    seen = [each for each in shown if each is not None]
+    if not seen:
+        return [None] * len(pictures)
+    found = network.predict_all(torch.from_numpy(np.stack([planes for planes, *_ in seen])).float())
+    if found.waves is None:
+        raise ValueError("this network predicts the mask offset alone, no modes")
+    waves = found.waves.double().numpy()
+    shifts, offsets = (None if part is None else part.double().numpy() for part in (found.shift_nm, found.mask_offset))
+    sigmas = None if found.sigma is None or found.sigma.waves is None else found.sigma.waves.double().numpy()
+    proposals = (
+        Proposal(
+            waves[row],
+            displacement if shifts is None else moved + shifts[row],
+            None if sigmas is None else sigmas[row],
+            None if offsets is None else offsets[row],
+        )
+        for row, (_, moved, displacement) in enumerate(seen)
+    )
+    return [None if each is None else next(proposals) for each in shown]
+
+
+def _shown(network: Network, picture: Picture, sampling: Sampling) -> tuple[Floats, Floats, Floats] | None:
+    """The planes (3, N, N) that the network is shown, by how much (3,) they were moved, and the center of mass (3,).
+
+    None where it needs others.
     """
     displacement = np.array(displacement_nm(picture))
     sections = _sections(picture, displacement)
@@ -51,14 +79,7 @@ def propose(network: Network, picture: Picture, sampling: Sampling) -> Proposal 
         return None
     planes, moved = centered
     # What a network does not look at may hold anything.
-    shown = np.stack([planes.get(name, planes[sees[0]]) for name in PLANES])
-    found = network.predict_all(torch.from_numpy(shown).float()[None])
-    if found.waves is None:
-        raise ValueError("this network predicts the mask offset alone, no modes")
-    shift = displacement if found.shift_nm is None else moved + found.shift_nm[0].double().numpy()
-    sigma = None if found.sigma is None or found.sigma.waves is None else found.sigma.waves[0].double().numpy()
-    offset = None if found.mask_offset is None else found.mask_offset[0].double().numpy()
-    return Proposal(found.waves[0].double().numpy(), shift, sigma, offset)
+    return np.stack([planes.get(name, planes[sees[0]]) for name in PLANES]), moved, displacement
 
 
 def _sections(picture: Picture, displacement_nm: Floats) -> dict[str, Floats]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -16,8 +16,8 @@ from stedalign.imaging.forward import ForwardModel
 from stedalign.imaging.nuisances import Prior
 
 Floats = NDArray[np.float64]
-GENERATIONS = 16
-"""At most; nine of ten searches that succeed need no more than four."""
+GENERATIONS, LIFETIME = 32, 8
+"""At most, and after how many all begins anew: what succeeds seldom takes longer, and what is lost stays so."""
 STARTS, STEPS = 16, 20
 """Fits in each generation, and steps of each."""
 PARENTS, NEWCOMERS = 6, 4
@@ -29,6 +29,11 @@ NEAREST_WAVES, FARTHEST_WAVES = 0.02, 0.15
 FIRST_SHARE, LATER_SHARE, UNSURE_WAVES = 0.5, 1.5, 0.08
 """How far from the proposal, in its own standard deviations: first and later; and what these are where it tells none.
 """
+BLIND_GUESS_WAVES = 0.1
+"""Standard deviation of each mode where the proposal led nowhere, and every other life begins around zero instead."""
+SAME_WAVES, AGREED = 0.03, 6
+"""How near ends are one, and how many starts that know nothing of each other must find the likeliest one to end the
+search: where nothing explains the picture they all do, where the aberration is strong hardly two agree."""
 PROMISING_CHI2 = 5.0
 """Reduced chi-squared of an end that is worth finishing; others lie above ten."""
 
@@ -36,10 +41,11 @@ PROMISING_CHI2 = 5.0
 def likely_starts(
     model: ForwardModel, counts: Tensor, proposal: Proposal, zero: Proposal, read_noise: float = 0.0
 ) -> Iterator[Proposal]:
-    """Ends of rough fits to ``counts`` (1, parts, ...) that nearly explain them, the likeliest of each generation.
+    """Ends of rough fits to ``counts`` (1, parts, ...) that are worth finishing, while more are asked for.
 
     An evolution strategy: fits from starts around the ``proposal`` and from ``zero``, then around the likeliest ends
-    that are no neighbors. ``model`` is one of wavefront and shift alone, on as few pixels as tell them.
+    that are no neighbors; no longer than independent starts disagree. ``model`` is one of wavefront and shift alone, on
+    as few pixels as tell them.
     """
     generator = np.random.default_rng(0)
     modes = len(model.modes)
@@ -48,19 +54,47 @@ def likely_starts(
     def around(center: Floats, deviation: Floats, count: int) -> list[Proposal]:
         return [replace(proposal, waves=center + generator.normal(size=modes) * deviation) for _ in range(count)]
 
-    starts = [zero, proposal, *around(proposal.waves, FIRST_SHARE * sigma, STARTS)]
-    ends: list[tuple[float, Proposal]] = []
-    for _ in range(GENERATIONS):
-        found = _fits(model, counts, starts, read_noise)
-        best, place = found.reduced_chi2.nan_to_num(torch.inf).min(0)
-        ends = _apart([*ends, *_ends(model, found)])[:PARENTS]
-        if float(best) < PROMISING_CHI2:
-            yield _ends(model, found.item(int(place)))[0][1]
-        starts = around(proposal.waves, LATER_SHARE * sigma, NEWCOMERS)
-        for index in range(STARTS - NEWCOMERS):
-            _, parent = ends[index % len(ends)]
+    newcomers = [zero, proposal, *around(proposal.waves, FIRST_SHARE * sigma, STARTS)]
+    offspring: list[Proposal] = []
+    ends: list[End] = []
+    independent: list[End] = []
+    for generation in range(1, GENERATIONS + 1):
+        found = _ends(model, _fits(model, counts, [*newcomers, *offspring], read_noise))
+        ends = _apart([*ends, *found])[:PARENTS]
+        independent += found[: len(newcomers)]
+        agreed = sum(end.near(ends[0], SAME_WAVES) for end in independent) >= AGREED
+        dying = generation % LIFETIME == 0
+        best = min(found, key=lambda end: end.loss)
+        if best.reduced_chi2 < PROMISING_CHI2:
+            yield best.place
+        elif agreed or dying:
+            # What the rough model does not explain, the whole one may.
+            yield ends[0].place
+        if agreed:
+            return
+        if dying:
+            ends = []
+        center, spread = proposal.waves, LATER_SHARE * sigma
+        if generation // LIFETIME % 2:
+            center, spread = np.zeros(modes), np.full(modes, BLIND_GUESS_WAVES)
+        newcomers = around(center, spread, NEWCOMERS if ends else STARTS)
+        offspring = []
+        for index in range(STARTS - len(newcomers)):
+            parent = ends[index % len(ends)].place
             far = np.exp(generator.uniform(np.log(NEAREST_WAVES), np.log(FARTHEST_WAVES)))
-            starts.append(replace(parent, waves=parent.waves + generator.normal(size=modes) * far))
+            offspring.append(replace(parent, waves=parent.waves + generator.normal(size=modes) * far))
+
+
+@dataclass(frozen=True, eq=False)
+class End:
+    """Where one of the rough fits ended."""
+
+    place: Proposal
+    loss: float
+    reduced_chi2: float
+
+    def near(self, other: End, waves: float) -> bool:
+        return float(np.linalg.norm(self.place.waves - other.place.waves)) < waves
 
 
 def _fits(model: ForwardModel, counts: Tensor, starts: Sequence[Proposal], read_noise: float) -> FitResult:
@@ -73,18 +107,16 @@ def _fits(model: ForwardModel, counts: Tensor, starts: Sequence[Proposal], read_
     return fit(model, several, begin, prior=prior, read_noise=read_noise, iterations=STEPS)
 
 
-def _ends(model: ForwardModel, found: FitResult) -> list[tuple[float, Proposal]]:
-    """Each end with its loss."""
-    return [
-        (loss, Proposal(parameters[: len(model.modes)], parameters[model.shift]))
-        for loss, parameters in zip(found.loss.nan_to_num(torch.inf).tolist(), found.parameters.numpy(), strict=True)
-    ]
+def _ends(model: ForwardModel, found: FitResult) -> list[End]:
+    losses, chi2s = (part.nan_to_num(torch.inf).tolist() for part in (found.loss, found.reduced_chi2))
+    places = [Proposal(row[: len(model.modes)], row[model.shift]) for row in found.parameters.numpy()]
+    return [End(*each) for each in zip(places, losses, chi2s, strict=True)]
 
 
-def _apart(ends: Sequence[tuple[float, Proposal]]) -> list[tuple[float, Proposal]]:
+def _apart(ends: Sequence[End]) -> list[End]:
     """Those that are no neighbors of likelier ones, the likeliest first."""
-    kept: list[tuple[float, Proposal]] = []
-    for loss, end in sorted(ends, key=lambda each: each[0]):
-        if all(np.linalg.norm(end.waves - other.waves) > NICHE_WAVES for _, other in kept):
-            kept.append((loss, end))
+    kept: list[End] = []
+    for end in sorted(ends, key=lambda each: each.loss):
+        if not any(end.near(other, NICHE_WAVES) for other in kept):
+            kept.append(end)
     return kept
