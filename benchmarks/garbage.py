@@ -2,7 +2,7 @@
 
     python benchmarks/garbage.py --count 10000 --workers 2
 
-On sections of 16 pixels of 125 nm, so that the search that precedes most refusals is quick.
+On sections of 16 pixels of 125 nm and with a search of one generation, so that refusals are quick.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from rich.progress import track
 from rich.table import Table
 
 import stedalign as sa
-from stedalign.estimation.checks import PictureError
+from stedalign.estimation.checks import Limits, PictureError
 from stedalign.estimation.estimator import Estimator
 from stedalign.imaging.forward import ForwardModel
 from stedalign.imaging.sections import Sampling
@@ -31,7 +31,7 @@ SAMPLES, PIXEL_NM = 16, (125.0, 125.0, 125.0)
 @cache
 def estimator() -> Estimator:
     spec = sa.Setup().forward.model_copy(update={"sampling": Sampling(samples=SAMPLES, pixel_nm=PIXEL_NM)})
-    return Estimator(spec, sa.ModeSet.default())
+    return Estimator(spec, sa.ModeSet.default(), limits=Limits(search_generations=1))
 
 
 @cache

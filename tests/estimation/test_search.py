@@ -18,7 +18,7 @@ def rough(spec):
 
 
 def search(model, counts, proposal=NOTHING):
-    return likely_starts(model, model.binned(counts), proposal, NOTHING)
+    return likely_starts(model, model.binned(counts), proposal, NOTHING, generations=16)
 
 
 def test_a_strong_aberration_is_found_without_a_hint(rough, draw):

@@ -42,6 +42,8 @@ class Limits(Spec):
     """Above this the wavefront is beyond what the model was built for, and the estimate is refused."""
     max_sigma_waves: float = Field(0.03, gt=0)
     """Above this the picture is too dim to tell the wavefront."""
+    search_generations: int = Field(32, ge=0)
+    """How long a picture is searched that no fit explains yet: of sixteen rough fits each, some tenths of a second."""
 
 
 def check_picture(picture: Picture, saturation: float | None = None, read_noise: float = 0.0) -> None:

@@ -166,7 +166,14 @@ class Estimator:
             starts = self._from_sections(picture)
         else:
             rough = models.rough
-            starts = likely_starts(rough, rough.binned(counts), begun.start, self._zero(picture), self.read_noise)
+            starts = likely_starts(
+                rough,
+                rough.binned(counts),
+                begun.start,
+                self._zero(picture),
+                generations=self.limits.search_generations,
+                read_noise=self.read_noise,
+            )
         least = float(solution.loss)
         for start in starts:
             found = self._fit(models, counts, [start])

@@ -16,8 +16,8 @@ from stedalign.imaging.forward import ForwardModel
 from stedalign.imaging.nuisances import Prior
 
 Floats = NDArray[np.float64]
-GENERATIONS, LIFETIME = 32, 8
-"""At most, and after how many all begins anew: what succeeds seldom takes longer, and what is lost stays so."""
+LIFETIME = 8
+"""Generations after which all begins anew: what succeeds seldom takes longer, and what is lost stays so."""
 STARTS, STEPS = 16, 20
 """Fits in each generation, and steps of each."""
 PARENTS, NEWCOMERS = 6, 4
@@ -39,7 +39,13 @@ PROMISING_CHI2 = 5.0
 
 
 def likely_starts(
-    model: ForwardModel, counts: Tensor, proposal: Proposal, zero: Proposal, read_noise: float = 0.0
+    model: ForwardModel,
+    counts: Tensor,
+    proposal: Proposal,
+    zero: Proposal,
+    *,
+    generations: int,
+    read_noise: float = 0.0,
 ) -> Iterator[Proposal]:
     """Ends of rough fits to ``counts`` (1, parts, ...) that are worth finishing, while more are asked for.
 
@@ -58,12 +64,12 @@ def likely_starts(
     offspring: list[Proposal] = []
     ends: list[End] = []
     independent: list[End] = []
-    for generation in range(1, GENERATIONS + 1):
+    for generation in range(1, generations + 1):
         found = _ends(model, _fits(model, counts, [*newcomers, *offspring], read_noise))
         ends = _apart([*ends, *found])[:PARENTS]
         independent += found[: len(newcomers)]
         agreed = sum(end.near(ends[0], SAME_WAVES) for end in independent) >= AGREED
-        dying = generation % LIFETIME == 0
+        dying = generation % LIFETIME == 0 or generation == generations
         best = min(found, key=lambda end: end.loss)
         if best.reduced_chi2 < PROMISING_CHI2:
             yield best.place
