@@ -108,9 +108,9 @@ def main() -> None:
                 f"{np.mean(right):.1%}" if REASONS[kind] else "",
                 "\n".join(f"{times} {reason}" for reason, times in others.most_common(3)),
             )
+            if given.out:
+                given.out.write_text(json.dumps(everything))
     Console(width=130).print(table)
-    if given.out:
-        given.out.write_text(json.dumps(everything))
 
 
 if __name__ == "__main__":

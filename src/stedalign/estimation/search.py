@@ -26,12 +26,14 @@ NICHE_WAVES = 0.1
 """Ends nearer to a likelier one than this have no offspring: the search would stay where it is."""
 NEAREST_WAVES, FARTHEST_WAVES = 0.02, 0.15
 """How far from its parent a start lies along each mode."""
-FIRST_SHARE, LATER_SHARE, UNSURE_WAVES = 0.5, 1.5, 0.08
-"""How far from the proposal, in its own standard deviations: first and later; and what these are where it tells none.
-"""
-BLIND_GUESS_WAVES = 0.1
-"""Standard deviation of each mode where the proposal led nowhere, and every other life begins around zero instead."""
-SAME_WAVES, AGREED = 0.03, 6
+SHARE, UNSURE_WAVES = 1.5, 0.04
+"""How far newcomers lie from the proposal, in its own standard deviations, and what these are where it tells none."""
+LARGEST_WAVES, LARGEST_RMS_WAVES = 0.4, 0.7
+"""Of any mode, and of an end with offspring: far from every instrument there are many minima, and some are deep."""
+WEAK_WAVES, BLIND_WAVES = 0.06, 0.1
+"""Standard deviation of each mode of guesses around zero: of the first generation, and of the lives that begin there,
+every other one, where the proposal led nowhere."""
+SAME_WAVES, AGREED = 0.03, 12
 """How near ends are one, and how many starts that know nothing of each other must find the likeliest one to end the
 search: where nothing explains the picture they all do, where the aberration is strong hardly two agree."""
 PROMISING_CHI2 = 5.0
@@ -60,7 +62,13 @@ def likely_starts(
     def around(center: Floats, deviation: Floats, count: int) -> list[Proposal]:
         return [replace(proposal, waves=center + generator.normal(size=modes) * deviation) for _ in range(count)]
 
-    newcomers = [zero, proposal, *around(proposal.waves, FIRST_SHARE * sigma, STARTS)]
+    def near_proposal(count: int) -> list[Proposal]:
+        return around(proposal.waves, SHARE * sigma, count)
+
+    def near_zero(count: int, deviation: float) -> list[Proposal]:
+        return around(np.zeros(modes), np.full(modes, deviation), count)
+
+    newcomers = [zero, proposal, *near_proposal(STARTS // 2), *near_zero(STARTS // 2, WEAK_WAVES)]
     offspring: list[Proposal] = []
     ends: list[End] = []
     independent: list[End] = []
@@ -80,10 +88,8 @@ def likely_starts(
             return
         if dying:
             ends = []
-        center, spread = proposal.waves, LATER_SHARE * sigma
-        if generation // LIFETIME % 2:
-            center, spread = np.zeros(modes), np.full(modes, BLIND_GUESS_WAVES)
-        newcomers = around(center, spread, NEWCOMERS if ends else STARTS)
+        count = NEWCOMERS if ends else STARTS
+        newcomers = near_zero(count, BLIND_WAVES) if generation // LIFETIME % 2 else near_proposal(count)
         offspring = []
         for index in range(STARTS - len(newcomers)):
             parent = ends[index % len(ends)].place
@@ -99,6 +105,10 @@ class End:
     loss: float
     reduced_chi2: float
 
+    @property
+    def rms_waves(self) -> float:
+        return float(np.linalg.norm(self.place.waves))
+
     def near(self, other: End, waves: float) -> bool:
         return float(np.linalg.norm(self.place.waves - other.place.waves)) < waves
 
@@ -109,7 +119,8 @@ def _fits(model: ForwardModel, counts: Tensor, starts: Sequence[Proposal], read_
         torch.from_numpy(np.stack([getattr(start, name) for start in starts])) for name in ("waves", "shift_nm")
     )
     begin = start_parameters(model, several, waves, shifts)
-    prior = Prior.of(model, None, read_noise)
+    prior, count = Prior.of(model, None, read_noise), len(model.modes)
+    prior.lowest[:count], prior.highest[:count] = -LARGEST_WAVES, LARGEST_WAVES
     return fit(model, several, begin, prior=prior, read_noise=read_noise, iterations=STEPS)
 
 
@@ -120,9 +131,11 @@ def _ends(model: ForwardModel, found: FitResult) -> list[End]:
 
 
 def _apart(ends: Sequence[End]) -> list[End]:
-    """Those that are no neighbors of likelier ones, the likeliest first."""
+    """Those that are no neighbors of likelier ones, the likeliest first; at least one."""
     kept: list[End] = []
-    for end in sorted(ends, key=lambda each: each.loss):
-        if not any(end.near(other, NICHE_WAVES) for other in kept):
+    # Those too strong come last, for the case that there are no others.
+    for end in sorted(ends, key=lambda each: (each.rms_waves > LARGEST_RMS_WAVES, each.loss)):
+        strange = end.rms_waves > LARGEST_RMS_WAVES and bool(kept)
+        if not strange and not any(end.near(other, NICHE_WAVES) for other in kept):
             kept.append(end)
     return kept
