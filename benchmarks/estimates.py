@@ -3,10 +3,11 @@
     python benchmarks/estimates.py --cases 500 --workers 2
 
 Pictures come from the independent Cartesian simulator through the 8-bit mask, the bead off center by 20 nm along each
-axis (standard deviation), estimated by the packaged network and the fit. The bound is that of a known instrument:
-modes, shift, light and background of each section. "unknown instrument" hides, together: a fill of 0.9 to 1.5 where the
-setup says uniform, 10 to 30 nm of drift after each section, up to 40 nm of blur, up to 8 degrees of ellipticity at any
-azimuth, a mask offset of up to 0.15 pupil radii, and pixels of up to 3 % another size along each axis.
+axis (standard deviation), estimated by the packaged network and the fit; with --picture xy the xy section alone, by the
+fit from zero, with --picture volume all planes. The bound is that of a known instrument: modes, shift, light and
+background of each section. "unknown instrument" hides, together: a fill of 0.9 to 1.5 where the setup says uniform, 10
+to 30 nm of drift after each section, up to 40 nm of blur, up to 8 degrees of ellipticity at any azimuth, a mask offset
+of up to 0.15 pupil radii, and pixels of up to 3 % another size along each axis.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from stedalign.devices.hidden import HiddenWorld
 from stedalign.devices.simulated import build_simulated
 from stedalign.estimation.bound import cramer_rao
 from stedalign.imaging.forward import ForwardModel
+from stedalign.imaging.pictures import FocalSection, View, Volume
 
 BACKGROUND = 0.02
 
@@ -64,6 +66,7 @@ class Case:
     error: float
     sigma: float
     bound: float
+    """Of this picture of a known instrument."""
     offset_error: float
     scores: list[float]
     """Errors of the modes over their sigmas."""
@@ -95,14 +98,21 @@ def hidden_world(kind: Kind, draw: np.random.Generator, modes: sa.ModeSet) -> Hi
     return HiddenWorld(**facts)
 
 
-def picture(setup: sa.Setup, hidden: HiddenWorld, photons: float, seed: int) -> sa.OrthoSections:
+def picture(
+    setup: sa.Setup, hidden: HiddenWorld, photons: float, seed: int, what: str = "sections"
+) -> sa.OrthoSections | FocalSection | Volume:
     detector = setup.detector.model_copy(update={"photons": photons, "background": BACKGROUND})
     microscope = build_simulated(
         setup.objective, setup.depletion, setup.bead, setup.sampling, detector, setup.slm, setup.stage, setup.modes,
         seed, hidden=hidden,
     )  # fmt: skip
     microscope.shutter.open()
-    return microscope.source.acquire()
+    pixel_nm = setup.sampling.pixel_nm
+    if what == "volume":
+        counts = np.random.default_rng([17, seed]).poisson(detector.expected(microscope.world.volume()))
+        return Volume(counts, pixel_nm, origin="SIMULATED")
+    sections = microscope.source.acquire()
+    return FocalSection(sections.data[0], pixel_nm, origin="SIMULATED") if what == "xy" else sections
 
 
 @cache
@@ -112,22 +122,23 @@ def estimator(with_network: bool) -> Any:
 
 
 @cache
-def known_instrument() -> ForwardModel:
+def known_instrument(view: View) -> ForwardModel:
     setup = sa.Setup()
-    return ForwardModel(setup.forward, setup.modes)
+    return ForwardModel(setup.forward, setup.modes, view=view)
 
 
-def run(kind_name: str, from_zero: bool, seed: int) -> Case:
+def run(kind_name: str, what: str, from_zero: bool, seed: int) -> Case:
     torch.set_num_threads(1)
     kind, setup = KINDS[kind_name], sa.Setup()
     hidden = hidden_world(kind, np.random.default_rng([7, seed]), setup.modes)
-    sections = picture(setup, hidden, kind.photons, seed)
+    sections = picture(setup, hidden, kind.photons, seed, what)
     begin = time.perf_counter()
     found = estimator(True)(sections)
     seconds = time.perf_counter() - begin
-    truth, model = hidden.aberration.array, known_instrument()
+    truth, model = hidden.aberration.array, known_instrument(sections.view)
     parameters = torch.zeros(1, len(model.names))
     parameters[0, : len(truth)] = torch.from_numpy(truth)
+    parameters[0, model.shift] = torch.tensor(hidden.bead_nm).float()
     parameters[0, model.scale], parameters[0, model.background] = kind.photons, kind.photons * BACKGROUND
     error = found.wavefront.array - truth
     offset = [found.nuisances[f"mask_offset_{axis}"][0] for axis in "xy"]
@@ -152,17 +163,24 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=500)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--kinds", nargs="*", choices=list(KINDS), default=list(KINDS))
+    parser.add_argument("--picture", choices=["sections", "xy", "volume"], default="sections")
     parser.add_argument("--from-zero", action="store_true", help="run the fit from zero alone, too")
     parser.add_argument("--out", type=Path, help="write every case there, as JSON")
     given = parser.parse_args()
     names = "pictures", "median", "95 %", "bound", "ratio", "< 3 bounds", "< 10 mλ", "in 1 σ", "in 1.96 σ", "worst mode"
     table = Table(
-        *names, "offset", "chi2", "refused", "from zero < 10", "ms", title=f"{given.cases} SIMULATED cases each, mλ"
+        *names,
+        "offset",
+        "chi2",
+        "refused",
+        "from zero < 10",
+        "ms",
+        title=f"{given.cases} SIMULATED cases each ({given.picture}), mλ",
     )
     everything = {}
     with ProcessPoolExecutor(given.workers) as pool:
         for name in given.kinds:
-            work = pool.map(partial(run, name, given.from_zero), range(given.cases))
+            work = pool.map(partial(run, name, given.picture, given.from_zero), range(given.cases))
             shown = track(work, KINDS[name].name, given.cases, console=Console(stderr=True), transient=True)
             cases = everything[name] = list(shown)
             error, bound = (1e3 * np.array([getattr(case, key) for case in cases]) for key in ("error", "bound"))

@@ -38,7 +38,7 @@ def estimate(
     ] = None,
     whole_volume: Annotated[
         bool,
-        typer.Option("--whole-volume", help="Fit all planes of a volume, not the three sections through its bead."),
+        typer.Option("--whole-volume", help="Fit a volume evenly around its bead, not three sections of it."),
     ] = False,
     weights: Weights = None,
     no_network: NoNetwork = False,

@@ -23,7 +23,7 @@ SetupFile = Annotated[Path | None, typer.Option("--setup", help="Setup file; the
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on standard output.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
 Weights = Annotated[Path | None, typer.Option(help="Network weights (.safetensors); those of the package without it.")]
-NoNetwork = Annotated[bool, typer.Option("--no-network", help="Start the fit from zero alone.")]
+NoNetwork = Annotated[bool, typer.Option("--no-network", help="Start without a network, from zero.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a file that is already there.")]
 
 

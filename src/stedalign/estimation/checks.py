@@ -124,9 +124,11 @@ def refusal(
         return f"the aberration is beyond range: {rms:.3f} waves rms, {limits.max_rms_waves:g} can be trusted"
     # One plane is blind to some modes at any light; what it does tell is then judged by itself.
     judged = ["z" in view.axes or mode not in blind for mode in modes]
+    if not any(judged):
+        return "one xy section does not tell these modes: image xz and yz, too"
     variance = found.covariance[0].diagonal()[:count].clamp_min(0)
     sigma = float(variance[torch.tensor(judged)].sum().sqrt())
-    if sigma > limits.max_sigma_waves or not any(judged):
+    if sigma > limits.max_sigma_waves:
         return (
             f"the picture is too dim: the wavefront is uncertain by {1e3 * sigma:.0f} mλ, at most "
             f"{1e3 * limits.max_sigma_waves:g} can be trusted; image longer or with more light"

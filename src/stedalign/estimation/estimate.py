@@ -20,9 +20,9 @@ from stedalign.optics.wavefront import ModeSet, Wavefront
 from stedalign.optics.zernike import Mode
 
 Floats = NDArray[np.float64]
-LIKE_IT, APART = 9.0, 2.0
+LIKE_IT, APART, BEYOND_DOUBT = 9.0, 2.0, 3.0
 """A twin is as good as the estimate where it loses no more of twice the log-likelihood than this; modes that lie more
-standard deviations apart are then not told."""
+standard deviations apart are then not told, nor is a sign that is fewer from zero."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,19 +103,21 @@ def sigmas(found: FitResult) -> Floats:
     return np.asarray(found.covariance[0].diagonal().clamp_min(0).sqrt().numpy() * widened)
 
 
-def blind_modes(modes: ModeSet, found: FitResult, twin: FitResult | None) -> tuple[Mode, ...]:
-    """The modes that a picture does not tell: too unsure, or not what a ``twin`` that explains it as well says.
+def blind_modes(modes: ModeSet, found: FitResult, twins: Sequence[FitResult]) -> tuple[Mode, ...]:
+    """The modes that one plane does not tell: too unsure, or not what a twin that explains it as well says.
 
-    Rotationally symmetric modes have no other sign to go by than the twin's being excluded: in the focal plane they act
-    by their square.
+    Rotationally symmetric modes act there by their squares: they are told only where their sign is beyond doubt.
     """
     count = len(modes)
     sigma = sigmas(found)[:count]
-    blind = sigma > BLIND_WAVES
-    if twin is not None and float(twin.loss - found.loss) < LIKE_IT:
-        gap = (twin.parameters - found.parameters)[0, :count].abs().numpy()
-        blind |= gap > APART * np.hypot(sigma, sigmas(twin)[:count])
-        blind |= np.array([mode.m == 0 for mode in modes])
+    waves = found.parameters[0, :count].numpy()
+    symmetric = np.array([mode.m == 0 for mode in modes])
+    blind = (sigma > BLIND_WAVES) | symmetric & (np.abs(waves) < BEYOND_DOUBT * sigma)
+    for twin in twins:
+        if float(twin.loss - found.loss) < LIKE_IT:
+            other = twin.parameters[0, :count].numpy()
+            blind |= np.abs(other - waves) > APART * np.hypot(sigma, sigmas(twin)[:count])
+            blind |= symmetric & (other * waves <= 0)
     return tuple(mode for mode, unseen in zip(modes, blind, strict=True) if unseen)
 
 

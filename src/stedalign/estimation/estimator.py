@@ -51,7 +51,7 @@ class Begun:
 class Estimator:
     """Turns pictures of one instrument into estimates.
 
-    The forward models are built on first use and kept.
+    The forward models are built on first use; those of the last few instruments and views are kept.
     """
 
     def __init__(
@@ -81,8 +81,8 @@ class Estimator:
         """Estimate wavefront, shifts, scales, backgrounds and what else the setup does not know, from one picture.
 
         Three sections tell all of it. The xy section alone tells neither sign nor size of some modes, which the
-        estimate calls blind: the fit also starts from the opposite sign of its even modes, and the likelier end is
-        kept. Raises ``PictureError`` for a saturated or an empty picture.
+        estimate calls blind: the fit also starts from the opposite signs, and the likelier end is kept. Raises
+        ``PictureError`` for a saturated or an empty picture.
         """
         (found,) = self.all([picture])
         if isinstance(found, PictureError):
@@ -133,16 +133,23 @@ class Estimator:
 
     def _finish(self, models: Models, begun: Begun, solution: FitResult) -> Estimate:
         """The estimate of one picture from its first ``solution``, after a search where that does not explain it."""
-        picture, counts, start, twin = begun.picture, begun.counts[None], begun.source, None
-        if not _explains(solution):
-            other = self._searched(models, begun, solution)
+        picture, counts, start = begun.picture, begun.counts[None], begun.source
+        flat = "z" not in models.view.axes
+        if not _explains(solution) or flat:
+            # So few pixels fit false minima, too: one generation is searched in any case.
+            least = 1 if flat and _explains(solution) else self.limits.search_generations
+            other = self._searched(models, begun, solution, least)
             if other is not None:
                 solution, start = other, SEARCH
-        if "z" not in models.view.axes:
-            twin = self._fit(models, counts, [_twin(self.modes, solution)])
-            if float(twin.loss) < float(solution.loss):
-                solution, twin, start = twin, solution, TWIN
-        blind = blind_modes(self.modes, solution, twin)
+        twins: list[FitResult] = []
+        if flat:
+            ends = self._fit(models, counts.expand(2, *counts.shape[1:]), _twins(self.modes, solution))
+            twins = [ends.item(row) for row in range(2)]
+            likeliest = min(twins, key=lambda twin: float(twin.loss))
+            if float(likeliest.loss) < float(solution.loss):
+                twins = [solution, *(twin for twin in twins if twin is not likeliest)]
+                solution, start = likeliest, TWIN
+        blind = blind_modes(self.modes, solution, twins) if flat else ()
 
         def two_beads() -> bool:
             rough, flat = models.rough, torch.zeros(len(self.modes), dtype=torch.float64)
@@ -155,7 +162,7 @@ class Estimator:
         model = models.strong if models.is_strong(float(np.linalg.norm(waves))) else models.ordinary
         return tell(model, picture, solution, blind=blind, start=start, reason=reason)
 
-    def _searched(self, models: Models, begun: Begun, solution: FitResult) -> FitResult | None:
+    def _searched(self, models: Models, begun: Begun, solution: FitResult, generations: int) -> FitResult | None:
         """The first fit from another start that explains the picture, else the likeliest; None where none is likelier.
 
         Of a volume the search is among its sections, which are far fewer pixels.
@@ -171,7 +178,7 @@ class Estimator:
                 rough.binned(counts),
                 begun.start,
                 self._zero(picture),
-                generations=self.limits.search_generations,
+                generations=generations,
                 read_noise=self.read_noise,
             )
         least = float(solution.loss)
@@ -252,11 +259,15 @@ def _explains(solution: FitResult) -> bool:
     return bool(solution.converged) and excess < LARGEST_EXCESS
 
 
-def _twin(modes: ModeSet, solution: FitResult) -> Proposal:
-    """The wavefront that looks alike in focus: of a scalar flat beam, W(-x, -y) with the opposite sign does."""
-    signs = np.array([1.0 if mode.m % 2 else -1.0 for mode in modes])
+def _twins(modes: ModeSet, solution: FitResult) -> list[Proposal]:
+    """Wavefronts that look alike in the focal plane, or nearly so.
+
+    With the opposite sign of its rotationally symmetric modes, which act there by their squares; and with that of all
+    even ones, as W(-x, -y) of the opposite sign does for a scalar beam without a vortex.
+    """
     waves, shift = _found(modes, solution)
-    return Proposal(waves * signs, shift * [1.0, 1.0, -1.0])
+    symmetric, even = ([mode.m == 0 for mode in modes], [mode.m % 2 == 0 for mode in modes])
+    return [Proposal(np.where(flipped, -waves, waves), shift * [1.0, 1.0, -1.0]) for flipped in (symmetric, even)]
 
 
 def _found(modes: ModeSet, solution: FitResult) -> tuple[Floats, Floats]:

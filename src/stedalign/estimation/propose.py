@@ -95,7 +95,9 @@ def _centered(
     """Each section (N, N) as the network wants it, and by how much (3,) all were moved; None if they are too small."""
     wanted_nm, samples = np.array(sampling.pixel_nm), sampling.samples
     axes = {name: tuple("xyz".index(axis) for axis in AXES_OF[name]) for name in sections}
-    if all(plane.shape == (samples, samples) for plane in sections.values()) and (own_nm == wanted_nm).all():
+    seen = sorted({axis for pair in axes.values() for axis in pair})
+    sampled_alike = (own_nm == wanted_nm)[seen].all()
+    if sampled_alike and all(plane.shape == (samples, samples) for plane in sections.values()):
         steps = np.rint(displacement_nm / own_nm)
         found = {
             name: ndimage.shift(plane, [-steps[axis] for axis in axes[name]], order=0, mode="nearest")

@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 LIFETIME = 8
 """Generations after which all begins anew: what succeeds seldom takes longer, and what is lost stays so."""
 STARTS, STEPS = 16, 20
-"""Fits in each generation, and steps of each."""
+"""Fits in each generation, two more in the first one, and steps of each."""
 PARENTS, NEWCOMERS = 6, 4
 """Ends that the next generation starts around, and its starts around the proposal instead."""
 NICHE_WAVES = 0.1
@@ -30,14 +30,15 @@ SHARE, UNSURE_WAVES = 1.5, 0.04
 """How far newcomers lie from the proposal, in its own standard deviations, and what these are where it tells none."""
 LARGEST_WAVES, LARGEST_RMS_WAVES = 0.4, 0.7
 """Of any mode, and of an end with offspring: far from every instrument there are many minima, and some are deep."""
-WEAK_WAVES, BLIND_WAVES = 0.06, 0.1
+WEAK_WAVES, LATER_WAVES = 0.06, 0.1
 """Standard deviation of each mode of guesses around zero: of the first generation, and of the lives that begin there,
 every other one, where the proposal led nowhere."""
 SAME_WAVES, AGREED = 0.03, 12
 """How near ends are one, and how many starts that know nothing of each other must find the likeliest one to end the
 search: where nothing explains the picture they all do, where the aberration is strong hardly two agree."""
-PROMISING_CHI2 = 5.0
-"""Reduced chi-squared of an end that is worth finishing; others lie above ten."""
+PROMISING_CHI2, PROMISING_SHARE = 5.0, 0.2
+"""Reduced chi-squared of an end that is worth finishing; or its loss over the median one, where there is so much light
+that the rough model explains no picture to its noise."""
 
 
 def likely_starts(
@@ -72,6 +73,7 @@ def likely_starts(
     offspring: list[Proposal] = []
     ends: list[End] = []
     independent: list[End] = []
+    told: list[End] = []
     for generation in range(1, generations + 1):
         found = _ends(model, _fits(model, counts, [*newcomers, *offspring], read_noise))
         ends = _apart([*ends, *found])[:PARENTS]
@@ -79,17 +81,19 @@ def likely_starts(
         agreed = sum(end.near(ends[0], SAME_WAVES) for end in independent) >= AGREED
         dying = generation % LIFETIME == 0 or generation == generations
         best = min(found, key=lambda end: end.loss)
-        if best.reduced_chi2 < PROMISING_CHI2:
-            yield best.place
-        elif agreed or dying:
-            # What the rough model does not explain, the whole one may.
-            yield ends[0].place
+        usual = float(np.median([end.loss for end in independent]))
+        promising = best.reduced_chi2 < PROMISING_CHI2 or best.loss < PROMISING_SHARE * usual
+        # What the rough model does not explain, the whole one may.
+        for end in [best] * promising + [ends[0]] * (agreed or dying):
+            if not any(end.near(other, SAME_WAVES) for other in told):
+                told.append(end)
+                yield end.place
         if agreed:
             return
         if dying:
             ends = []
         count = NEWCOMERS if ends else STARTS
-        newcomers = near_zero(count, BLIND_WAVES) if generation // LIFETIME % 2 else near_proposal(count)
+        newcomers = near_zero(count, LATER_WAVES) if generation // LIFETIME % 2 else near_proposal(count)
         offspring = []
         for index in range(STARTS - len(newcomers)):
             parent = ends[index % len(ends)].place

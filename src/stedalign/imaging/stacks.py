@@ -36,7 +36,7 @@ def load_stack(
 
     From a volume the sections are cut through the bead, or, where the ``whole`` volume is wanted, what lies around it.
     Pixel sizes come from the OME metadata or, where given, from ``pixel_nm`` (x, y, z). ``samples`` limits the pixels
-    along each axis that are taken from a volume. Raises ``StackError``, one line, for anything that is not such a
+    along each axis of the sections cut from a volume. Raises ``StackError``, one line, for anything that is not such a
     picture.
     """
     path = Path(path)
@@ -58,6 +58,8 @@ def load_stack(
         raise StackError(f"{path}: real numbers are expected, got {data.dtype}")
     if not np.isfinite(data).all():
         raise StackError(f"{path}: the picture holds NaN or infinite values")
+    if whole and (data.ndim == 2 or data.shape[0] == 3):
+        raise StackError(f"{path}: no volume, whose planes could all be taken: its shape is {data.shape}")
     facts: dict[str, Any] = {
         "saturation": float(np.iinfo(data.dtype).max) if data.dtype.kind in "ui" else None,
         "origin": origin,
@@ -68,7 +70,7 @@ def load_stack(
         if data.shape[0] == 3:
             return OrthoSections(data, pixel, **facts)
         volume = Volume(data, pixel, **facts)
-        return around_bead(volume, samples) if whole else sections_through_bead(volume, samples)[0]
+        return around_bead(volume) if whole else sections_through_bead(volume, samples)[0]
     except ValueError as error:
         raise StackError(f"{path}: {error}") from error
 

@@ -17,6 +17,8 @@ JOINED_NM = 300.0, 300.0, 900.0
 """Bright pieces with a gap of at most this along x, y, z belong to one focus, which is longer than wide."""
 WHOLE = 4
 """Planes, rows and columns come in multiples of this, so that pixels can be added up."""
+MOST = 128
+"""Voxels along each axis, as far as the memory goes."""
 
 
 def sections_through_bead(volume: Volume, samples: int | None = None) -> tuple[OrthoSections, Voxel]:
@@ -34,13 +36,13 @@ def sections_through_bead(volume: Volume, samples: int | None = None) -> tuple[O
     return OrthoSections(planes, volume.pixel_nm, saturation=volume.saturation, origin=volume.origin), center
 
 
-def around_bead(volume: Volume, samples: int | None = None) -> Volume:
-    """The part of a volume that lies evenly around its brightest bead, with ``samples`` along each axis at most.
+def around_bead(volume: Volume) -> Volume:
+    """The part of a volume that lies evenly around its brightest bead, with ``MOST`` voxels along each axis at most.
 
     Raises ``ValueError`` as ``sections_through_bead`` does.
     """
     center, room = _bead(volume)
-    limits = [min(2 * space, samples or 2 * space) // WHOLE * WHOLE for space in room]
+    limits = [min(2 * space, MOST) // WHOLE * WHOLE for space in room]
     _check_room(min(limits) + 1, center, volume)
     box = tuple(slice(at - count // 2, at - count // 2 + count) for at, count in zip(center, limits, strict=True))
     return Volume(volume.data[box], volume.pixel_nm, saturation=volume.saturation, origin=volume.origin)
