@@ -121,7 +121,7 @@ def default_network(setup: Setup) -> Network | None:
 
 
 def make_estimator(setup: Setup, network: Network | None) -> Estimator:
-    """An estimator for pictures of ``setup``; keep it, since it keeps its forward model."""
+    """An estimator for pictures of ``setup``."""
     return Estimator(
         setup.forward,
         setup.modes,

@@ -188,3 +188,12 @@ def test_pictures_together_give_what_each_gives_alone(estimator, draw, as_sectio
         alone = estimator(picture)
         np.testing.assert_allclose(found.wavefront.array, alone.wavefront.array, atol=2e-4)
         assert found.accepted
+
+
+def test_weak_and_strong_wavefronts_can_be_estimated_together(estimator, draw, as_sections):
+    """Each by the model for its strength, in the order in which they came."""
+    pictures = [as_sections(draw(1, strength=strength, seed=4)[1][0]) for strength in (0.3, 0.05, 0.25)]
+    together = estimator.all(pictures)
+    assert [found.rms_waves > 0.2 for found in together] == [True, False, True]
+    for found, picture in zip(together, pictures, strict=True):
+        np.testing.assert_allclose(found.wavefront.array, estimator(picture).wavefront.array, atol=2e-4)

@@ -118,3 +118,37 @@ def test_many_pictures_together_are_estimated_as_each_alone(estimator, photograp
     pictures = [photograph(plane, drawn(seed), seed=seed) for seed in range(2)]
     for together, picture in zip(estimator.all(pictures), pictures, strict=True):
         np.testing.assert_allclose(together.wavefront.array, estimator(picture).wavefront.array, atol=2e-4)
+
+
+def test_a_section_need_not_be_square(spec, estimator, photograph):
+    empty = FocalSection(np.zeros((28, 36)), spec.sampling.pixel_nm)
+    truth = drawn(1)
+    found = estimator(photograph(empty, truth, shift_nm=(40.0, -30.0, 0.0)))
+    assert found.accepted, found.reason
+    assert found.reconstruction.shape == (1, 28, 36)
+    np.testing.assert_allclose(found.shift_nm[:2], (40.0, -30.0), atol=6)
+    assert np.linalg.norm(found.wavefront.array - truth) < 0.02
+
+
+def test_the_xy_section_alone_tells_the_wavefront_of_an_instrument_not_fully_known(spec, photograph, plane):
+    truth = drawn(2)
+    found = Estimator(spec, MODES)(photograph(plane, truth, seed=2))
+    assert found.accepted, found.reason
+    told = [index for index, mode in enumerate(MODES) if mode not in found.blind]
+    assert len(told) >= 6
+    assert np.abs((found.wavefront.array - truth)[told] / np.array(found.sigma_waves)[told]).max() < 4.5
+
+
+class Misleading(torch.nn.Module):
+    """Says the same of every picture, and it is wrong."""
+
+    def forward(self, pictures):
+        return torch.full((len(pictures), len(MODES)), 0.5)
+
+
+def test_a_volume_that_no_fit_explains_is_begun_again_from_its_sections(spec, photograph):
+    empty, truth = Volume(np.zeros((33, 33, 33)), spec.sampling.pixel_nm), drawn(3, 0.08)
+    misled = Estimator(spec, MODES, nuisances=KNOWN, network=Network(Misleading(), Outputs(MODES)))
+    found = misled(photograph(empty, truth))
+    assert found.start == "search"
+    assert np.abs((found.wavefront.array - truth) / found.sigma_waves).max() < 4.5

@@ -56,7 +56,7 @@ def test_two_beads_are_told_from_one(model, pair, apart):
     zero, middle = torch.zeros(1, MODES).double(), torch.zeros(1, 3).double()
     alone = fit(model, counts, start_parameters(model, counts, zero, middle), prior=Prior.of(model), iterations=30)
     assert float(alone.reduced_chi2) > 1.2
-    assert shows_two_beads(model, counts, zero[0], middle[0], alone)
+    assert shows_two_beads(model, counts, middle[0], alone)
 
 
 def test_one_bead_of_another_handedness_is_not_two(spec, model, draw):
@@ -65,4 +65,4 @@ def test_one_bead_of_another_handedness_is_not_two(spec, model, draw):
     other = counts.flip(2).transpose(2, 3)
     zero, middle = torch.zeros(1, MODES).double(), torch.zeros(1, 3).double()
     alone = fit(model, other, start_parameters(model, other, zero, middle), prior=Prior.of(model), iterations=30)
-    assert not shows_two_beads(model, other, zero[0], middle[0], alone)
+    assert not shows_two_beads(model, other, middle[0], alone)

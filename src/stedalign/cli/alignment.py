@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -131,9 +132,14 @@ def align(
     console.print(f"{verdict}: {escape(done.finished.reason)}")
     console.print(
         f"wavefront ({words}) {1e3 * result['rms_before_waves']:.1f} -> {1e3 * result['rms_after_waves']:.1f} mλ rms, "
-        f"null ratio {result['null_ratio_before']:.2%} -> {result['null_ratio_after']:.2%}"
+        f"null ratio {_share(result['null_ratio_before'])} -> {_share(result['null_ratio_after'])}"
     )
     print(f"log and result  {done.run_folder}\nmask            {done.mask}\npicture         {done.picture}")
+
+
+def _share(value: float | None) -> str:
+    """In percent; a dash for what a pattern without a zero does not have."""
+    return "-" if value is None or isnan(value) else f"{value:.2%}"
 
 
 class _Progress:
@@ -159,7 +165,7 @@ class _Progress:
                 str(event.number),
                 f"{self.moves} moves",
                 f"{1e3 * found.rms_waves:.1f} ± {1e3 * found.rms_sigma_waves:.1f}",
-                f"{found.null_ratio:.2%}",
+                _share(found.null_ratio),
                 f"{event.correlation:.4f}",
                 f"{found.reduced_chi2:.2f}",
                 "found" if event.correction is None else "kept" if event.kept else "[yellow]restored[/yellow]",
@@ -181,5 +187,6 @@ def _print_estimate(found: Estimate, folder: Path) -> None:
     if found.blind:
         names = ", ".join(mode.name for mode in found.blind)
         console.print(f"blind to {names}: image xz and yz, too; the mask leaves them as they are")
-    console.print(f"null ratio {found.null_ratio:.2%}, reduced chi2 {found.reduced_chi2:.3f}, began at {found.start}")
+    null = _share(found.null_ratio)
+    console.print(f"null ratio {null}, reduced chi2 {found.reduced_chi2:.3f}, began at {found.start}")
     print(f"mask, picture and numbers  {folder}")

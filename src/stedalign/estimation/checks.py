@@ -39,7 +39,7 @@ class Limits(Spec):
     max_reduced_chi2: float = Field(1.15, gt=1)
     """Above this, and what noise explains, the model does not explain the picture."""
     max_rms_waves: float = Field(0.5, gt=0)
-    """Above this the wavefront is beyond what the model was built for, and the estimate is refused."""
+    """Above this the wavefront is beyond what the model and the search were measured for, and the estimate refused."""
     max_sigma_waves: float = Field(0.03, gt=0)
     """Above this the picture is too dim to tell the wavefront."""
     search_generations: int = Field(32, ge=0)

@@ -152,9 +152,8 @@ class Estimator:
         blind = blind_modes(self.modes, solution, twins) if flat else ()
 
         def two_beads() -> bool:
-            rough, flat = models.rough, torch.zeros(len(self.modes), dtype=torch.float64)
-            place = torch.tensor(displacement_nm(picture))
-            return shows_two_beads(rough, rough.binned(counts), flat, place, solution, self.read_noise)
+            rough, middle = models.rough, torch.tensor(displacement_nm(picture))
+            return shows_two_beads(rough, rough.binned(counts), middle, solution, self.read_noise)
 
         waves, shift = _found(self.modes, solution)
         edge = cut_off(picture, shift.tolist() if _explains(solution) else None)
@@ -194,8 +193,10 @@ class Estimator:
         """What the sections of a volume say, if they say anything."""
         try:
             sections, middle = sections_through_bead(volume)
-            found = self(sections)
         except ValueError:
+            return []
+        (found,) = self.all([sections])
+        if isinstance(found, PictureError):
             return []
         z, y, x = (
             (at - (count - 1) / 2) * pixel

@@ -142,7 +142,7 @@ def fit(
     # Derivatives are old once an item has moved, and have to be derived again where they mislead.
     converged, old, moved, derive = (torch.zeros(size, dtype=torch.bool, device=device) for _ in range(4))
     slopes = torch.zeros(size, count, data.shape[1], dtype=dtype, device=device)
-    information = torch.zeros(size, count, count, dtype=torch.float64, device=device)
+    fisher, information = torch.zeros(2, size, count, count, dtype=torch.float64, device=device)
     gradient = torch.zeros_like(best)
 
     def expected(parameters: Tensor) -> Tensor:
@@ -154,9 +154,10 @@ def fit(
     def take_derivatives(rows: Tensor) -> Tensor:
         """Expected counts (rows, pixels), which come with the derivatives."""
         values, found = model.linearize(best[rows].to(dtype))
-        slopes[rows] = found.flatten(2)
+        seen = (values.flatten(1).double() + extra).clamp_min(FLOOR)
+        slopes[rows], fisher[rows] = found.flatten(2), fisher_information(found, seen)
         derive[rows], old[rows], moved[rows] = False, False, True
-        return (values.flatten(1).double() + extra).clamp_min(FLOOR)
+        return seen
 
     with torch.no_grad():
         everything = torch.arange(size, device=device)
@@ -168,12 +169,11 @@ def fit(
                 take_derivatives(rows)
             rows = (moved & running).nonzero()[:, 0]
             if len(rows):
-                own = slopes[rows].double()
-                pull = (own @ ((data[rows] - light[rows]) / light[rows])[:, :, None])[..., 0]
+                missing = ((data[rows] - light[rows]) / light[rows]).to(dtype)
+                pull = torch.bmm(slopes[rows], missing[:, :, None])[..., 0].double()
                 pull = pull - precision * (best[rows] - believed)
                 resting = (best[rows] <= lowest) & (pull < 0) | (best[rows] >= highest) & (pull > 0) | known
-                fisher = fisher_information(own, light[rows]) + torch.diag(precision)
-                information[rows], gradient[rows] = _freeze(fisher, pull, resting)
+                information[rows], gradient[rows] = _freeze(fisher[rows] + torch.diag(precision), pull, resting)
                 moved[rows] = False
                 full_step = _damped_step(information[rows], gradient[rows], torch.full_like(damping[rows], 1e-9))
                 done = (gradient[rows] * full_step).sum(-1) < SMALLEST_GAIN
@@ -205,7 +205,7 @@ def fit(
 
         if old.any():
             take_derivatives(old.nonzero()[:, 0])
-        final, _ = _freeze(fisher_information(slopes, light) + torch.diag(precision), best, known.expand_as(best))
+        final, _ = _freeze(fisher + torch.diag(precision), best, known.expand_as(best))
         degrees = data.shape[1] - int((~known).sum())
         return FitResult(
             parameters=best.cpu(),

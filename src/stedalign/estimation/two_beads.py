@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stedalign.estimation.fit import FitResult, fit, with_light
+from stedalign.estimation.fit import FitResult, fit, start_parameters, with_light
 from stedalign.imaging.forward import ForwardModel
 from stedalign.imaging.nuisances import LEAST_COUNTS, Prior
 
@@ -75,7 +75,8 @@ class TwoBeads(torch.nn.Module):
 
     def prior(self) -> Prior:
         mean, precision = torch.zeros(2, len(self.names), dtype=torch.float64)
-        lowest = torch.full_like(mean, -torch.inf)
+        lowest, known, own = torch.full_like(mean, -torch.inf), Prior.of(self.one), slice(self.shift.stop)
+        mean[own], precision[own] = known.mean[own], known.precision[own]
         mean[self.brightness], precision[self.brightness] = BRIGHTNESS[0], BRIGHTNESS[1] ** -2
         lowest[self.brightness], lowest[self.scale], lowest[self.background] = 0.0, LEAST_COUNTS, 0.0
         return Prior(mean, precision, lowest, torch.full_like(mean, torch.inf))
@@ -89,27 +90,30 @@ class TwoBeads(torch.nn.Module):
 
 
 def shows_two_beads(
-    rough: ForwardModel, counts: Tensor, waves: Tensor, shift_nm: Tensor, alone: FitResult, read_noise: float = 0.0
+    rough: ForwardModel, counts: Tensor, middle_nm: Tensor, alone: FitResult, read_noise: float = 0.0
 ) -> bool:
-    """Whether two beads explain ``counts`` (1, parts, ...) that one does not, as the fit ``alone`` found.
+    """Whether two beads explain ``counts`` (1, parts, ...) much better than one does, which lies where ``alone`` says.
 
-    ``waves`` (modes,) and the center of mass ``shift_nm`` (3,) are where the search begins. ``rough`` is a model of
-    wavefront and shift.
+    The search begins around the center of mass ``middle_nm`` (3,). ``rough`` is a model of wavefront and shift, and
+    both explain the picture as well as it can, whatever other model ``alone`` is of.
     """
     model = TwoBeads(rough)
+    phase = alone.parameters[:, : rough.shift.stop]
+    start = start_parameters(rough, counts, phase[:, : len(rough.modes)], phase[:, rough.shift])
+    one = fit(rough, counts, start, prior=Prior.of(rough), read_noise=read_noise, iterations=STEPS)
     directions = [np.array(way, dtype=float) for way in product((-1, 0, 1), repeat=3) if way > (0, 0, 0)]
     ways = [length * way / np.linalg.norm(way) for length in DISTANCES_NM for way in directions]
     apart = torch.from_numpy(np.stack(ways))
     phase = torch.zeros(len(apart), model.scale.start, dtype=torch.float64)
-    phase[:, : len(waves)], phase[:, model.apart], phase[:, model.brightness] = waves, apart, 1.0
-    phase[:, model.shift] = shift_nm - apart / 2
+    phase[:, model.apart], phase[:, model.brightness] = apart, 1.0
+    phase[:, model.shift] = middle_nm - apart / 2
     some = counts.expand(len(phase), *counts.shape[1:])
     start = with_light(model, some, phase)
     first = fit(model, some, start, prior=model.prior(), read_noise=read_noise, iterations=FIRST_STEPS)
     likeliest = first.parameters[first.loss.argsort()[:FINISHED]]
     some = counts.expand(len(likeliest), *counts.shape[1:])
     found = fit(model, some, likeliest, prior=model.prior(), read_noise=read_noise, iterations=STEPS)
-    excess, left = float(alone.reduced_chi2) - 1, float(found.reduced_chi2[found.loss.argmin()]) - 1
+    excess, left = float(one.reduced_chi2) - 1, float(found.reduced_chi2[found.loss.argmin()]) - 1
     return left < (1 - SHARE_EXPLAINED) * excess
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from stedalign.devices.hidden import HiddenWorld
 from stedalign.devices.simulated import SimulatedSetup, build_simulated
-from stedalign.estimation.checks import PictureError
+from stedalign.estimation.checks import Limits, PictureError
 from stedalign.estimation.estimator import Estimator as FullEstimator
 from stedalign.evaluation.bounds import Linearized
 from stedalign.evaluation.comparison import ESTIMATORS, FIT, HYBRID, NETWORK
@@ -47,6 +47,8 @@ class MismatchedSetup(SimulatedSetup, Protocol):
     def forward(self) -> ForwardSpec: ...
     @property
     def nuisances(self) -> Nuisances: ...
+    @property
+    def limits(self) -> Limits: ...
 
 
 @dataclass(frozen=True)
@@ -185,7 +187,9 @@ def _estimators(
     setup: MismatchedSetup, network: Network, known: KnownPictures, noise: NoiseSpec
 ) -> dict[str, Estimation]:
     read_noise, modes = uneven_counts(noise), known.model.modes
-    whole = FullEstimator(setup.forward, modes, nuisances=setup.nuisances, network=network, read_noise=read_noise)
+    whole = FullEstimator(
+        setup.forward, modes, nuisances=setup.nuisances, network=network, read_noise=read_noise, limits=setup.limits
+    )
 
     def of_counts(estimator: Estimator) -> Estimation:
         def estimate(sections: Sequence[OrthoSections]) -> Floats:

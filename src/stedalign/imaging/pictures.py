@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,7 +58,7 @@ class View(Spec):
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
+class Picture(ABC):
     """Counts with the size of their pixels.
 
     Raises ``ValueError`` for the wrong shape, for pixel sizes that are not positive, or for values that are not finite
