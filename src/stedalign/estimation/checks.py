@@ -42,7 +42,7 @@ class Limits(Spec):
     """Above this the wavefront is beyond what the model and the search were measured for, and the estimate refused."""
     max_sigma_waves: float = Field(0.03, gt=0)
     """Above this the picture is too dim to tell the wavefront."""
-    search_generations: int = Field(32, ge=0)
+    search_generations: int = Field(48, ge=0)
     """How long a picture is searched that no fit explains yet: of sixteen rough fits each, some tenths of a second."""
 
 
