@@ -168,7 +168,9 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--kinds", nargs="*", choices=list(KINDS), default=list(KINDS))
     parser.add_argument("--picture", choices=["sections", "xy", "volume"], default="sections")
-    parser.add_argument("--from-zero", action="store_true", help="run one fit from zero, too, without network and search")
+    parser.add_argument(
+        "--from-zero", action="store_true", help="run one fit from zero, too, without network and search"
+    )
     parser.add_argument("--out", type=Path, help="write every case there, as JSON")
     given = parser.parse_args()
     names = "pictures", "median", "95 %", "bound", "ratio", "< 3 bounds", "< 10 mλ", "in 1 σ", "in 1.96 σ", "worst mode"

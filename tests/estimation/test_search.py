@@ -2,10 +2,12 @@ import numpy as np
 import pytest
 import torch
 
+from stedalign.estimation import search as search_module
 from stedalign.estimation.propose import Proposal
-from stedalign.estimation.search import likely_starts
+from stedalign.estimation.search import LIFETIME, likely_starts
 from stedalign.imaging.forward import ForwardModel
 from stedalign.optics.beam import Polarization
+from stedalign.optics.patterns import Pattern
 from stedalign.optics.wavefront import ModeSet
 
 MODES = ModeSet.default()
@@ -33,6 +35,19 @@ def test_the_search_ends_at_once_where_all_starts_agree_that_nothing_fits(spec, 
     beam = spec.beam.model_copy(update={"polarization": Polarization(ellipticity_deg=-45)})
     wrong = ForwardModel(spec.model_copy(update={"beam": beam}), MODES, binning=2, tolerance=3e-2)
     assert len(list(search(wrong, counts))) == 1
+
+
+def test_the_search_ends_after_one_life_where_most_starts_explain_a_part_and_none_all(spec, rough, monkeypatch):
+    top_hat = spec.beam.model_copy(update={"pattern": Pattern(kind="top_hat")})
+    other = ForwardModel(spec.model_copy(update={"beam": top_hat}), MODES)
+    parameters = torch.zeros(1, len(other.names))
+    parameters[:, :3], parameters[:, other.scale], parameters[:, other.background] = 0.04, 350.0, 7.0
+    counts = torch.poisson(other(parameters), torch.Generator().manual_seed(0)).double()
+    generations = []
+    fits = search_module._fits
+    monkeypatch.setattr(search_module, "_fits", lambda *given: generations.append(1) or fits(*given))
+    list(search(rough, counts))
+    assert 1 < len(generations) <= LIFETIME
 
 
 def test_the_same_picture_is_searched_the_same_way(rough, draw):

@@ -149,7 +149,7 @@ def fit(
         return (model(parameters.to(dtype)).flatten(1).double() + extra).clamp_min(FLOOR)
 
     def loss(rows: Tensor, parameters: Tensor, light: Tensor) -> Tensor:
-        return _deviance(data[rows], light) + (precision * (parameters - believed) ** 2).sum(-1)
+        return deviance(data[rows], light) + (precision * (parameters - believed) ** 2).sum(-1)
 
     def take_derivatives(rows: Tensor) -> Tensor:
         """Expected counts (rows, pixels), which come with the derivatives."""
@@ -210,7 +210,7 @@ def fit(
         return FitResult(
             parameters=best.cpu(),
             covariance=(covariance(final) * ~known[:, None] * ~known).cpu(),
-            deviance=_deviance(data, light).cpu(),
+            deviance=deviance(data, light).cpu(),
             loss=lost.cpu(),
             reduced_chi2=((data - light).square() / light).sum(-1).div(degrees).cpu(),
             chi2_sigma=(2 + 1 / light).sum(-1).sqrt().div(degrees).cpu(),
@@ -226,8 +226,11 @@ def _freeze(information: Tensor, gradient: Tensor, resting: Tensor) -> tuple[Ten
     return information * free[:, :, None] * free[:, None, :] + frozen, gradient * free
 
 
-def _deviance(data: Tensor, mean: Tensor) -> Tensor:
-    """Poisson deviance (B,) of counts (B, pixels); infinite where the model left the numbers."""
+def deviance(data: Tensor, mean: Tensor) -> Tensor:
+    """Poisson deviance (B,) of counts (B, pixels): twice the log-likelihood lost against a perfect model.
+
+    Infinite where the model left the numbers.
+    """
     terms = mean - data + torch.xlogy(data, data / mean)
     return 2 * terms.sum(-1).nan_to_num(torch.inf)
 
