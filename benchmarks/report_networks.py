@@ -12,6 +12,7 @@ import contextlib
 import io
 import json
 import sys
+import tempfile
 from pathlib import Path
 
 from stedalign.cli.main import main as stedalign
@@ -37,9 +38,8 @@ def evaluated(folder: Path) -> dict[str, dict[str, float | None]]:
     if not (folder / "dataset.h5").exists():
         return {"rms_total_waves": json.loads((folder / "results.json").read_text())["test_error_waves"]}
     output = io.StringIO()
-    with contextlib.redirect_stdout(output):
-        weights = str(folder / "weights.safetensors")
-        run("evaluate", "--weights", weights, "--fit", "0", "--out", str(folder / "evaluation"), "--json")
+    with contextlib.redirect_stdout(output), tempfile.TemporaryDirectory() as pictures:
+        run("evaluate", "--weights", str(folder / "weights.safetensors"), "--fit", "0", "--out", pictures, "--json")
     return json.loads(output.getvalue())["estimators"]["network"]
 
 
