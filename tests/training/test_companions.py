@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from functools import partial
+from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
 
 import pytest
@@ -81,7 +82,7 @@ def test_a_lost_connection_is_told_by_its_reason(failing: partial[object], reaso
     def run() -> None:
         with companions(failing, {}, 2):
             for other in multiprocessing.active_children():
-                other.join()
+                wait([other.sentinel])
             raise RuntimeError("connection closed")
 
     with pytest.raises(RuntimeError, match=f"another process of the training failed: {reason}") as caught:

@@ -58,6 +58,10 @@ def companions(again: Callable[[], object], variables: Mapping[str, str], count:
         listener.over.set()
         for other in others.values():
             other.kill()
+        # Of two threads that ask the system for the same exit code, one is told that there is no such process.
+        if listener.ident is not None:
+            listener.join(SECONDS_TO_END)
+        for other in others.values():
             other.join()
         os.environ.clear()
         os.environ.update(before)
@@ -99,7 +103,7 @@ def _words(error: BaseException) -> str:
 
 def _wait_for(others: Iterable[BaseProcess]) -> None:
     for other in others:
-        other.join(SECONDS_TO_END)
+        wait([other.sentinel], SECONDS_TO_END)
 
 
 class _Listener(threading.Thread):
