@@ -13,7 +13,16 @@ from stedalign.imaging.forward import ForwardSpec
 from stedalign.imaging.sections import PLANES
 from stedalign.networks.outputs import Outputs
 from stedalign.networks.picture_network import SectionNetwork
-from stedalign.networks.turning import TURNS, TurningLinear, looks_the_same_turned, turned_outputs, turned_sections
+from stedalign.networks.symmetry import (
+    TURNS,
+    TurningLinear,
+    looks_the_same_mirrored,
+    looks_the_same_turned,
+    mirrored_outputs,
+    mirrored_sections,
+    turned_outputs,
+    turned_sections,
+)
 from stedalign.optics.target_samples import bandwidth
 from stedalign.optics.targets import AXES
 
@@ -27,7 +36,8 @@ class BandNet(SectionNetwork):
     A focus has no detail beyond the band limit, so its picture is a few hundred numbers and noise; a donut lies in the
     middle, so that nothing is gained by looking for it everywhere, as convolutions do. At equal time of training on
     two cores this learns several times more than residual convolutions (docs/results.md). Where a quarter turn of the
-    instrument changes nothing, the network turns its answer with the picture: it learns from each picture as from four.
+    instrument changes nothing, the network turns its answer with the picture, and likewise where the mirror changes
+    nothing: it learns from each picture as from eight.
     """
 
     back: Tensor
@@ -60,9 +70,12 @@ class BandNet(SectionNetwork):
         self.outputs = outputs
         self.turns = TURNS if planes == PLANES and looks_the_same_turned(forward, outputs.modes) else 1
         """Turns of the picture that the network knows to be the same to it."""
+        self.sides = 2 if looks_the_same_mirrored(forward) else 1
+        """The picture alone, or its mirror image too."""
         turn_back = turned_outputs(outputs).T if self.turns > 1 else torch.eye(outputs.labels)
         back = torch.stack([torch.linalg.matrix_power(turn_back, turn) for turn in range(self.turns)])
-        self.register_buffer("back", back, persistent=False)
+        mirror_back = torch.stack([torch.eye(outputs.labels), mirrored_outputs(outputs)])[: self.sides]
+        self.register_buffer("back", mirror_back[:, None] @ back, persistent=False)
         sizes = {axis: len(self.get_buffer(f"cosines_{axis}")) for axis in AXES}
         inputs = sum(sizes[plane[0]] * sizes[plane[1]] + 1 for plane in self.planes)
         width = width if self.turns > 1 else 3 * width
@@ -80,18 +93,27 @@ class BandNet(SectionNetwork):
     def forward(self, pictures: Tensor) -> Tensor:
         """Outputs (B, len(outputs)) for normalized pictures (B, 3, N, N), as they are or binned already."""
         sections, noise = self._coefficients(self.standardized(self.binned(pictures)))
+        views = [self._turned(sections, noise)]
+        if self.sides == 2:
+            views.append(self._turned(mirrored_sections(self.planes, sections), noise))
+        answers = self.head(self.norm(self.blocks(self.stem(torch.cat(views))))).unflatten(0, (self.sides, -1))
+        # What is said about the turned or mirrored picture, turned or mirrored back.
+        average = "sbtl,stkl->bk"
+        values, logs = answers.split([self.outputs.labels, answers.shape[-1] - self.outputs.labels], dim=-1)
+        values = torch.einsum(average, values, self.back) / (self.sides * self.turns)
+        if not self.outputs.sigma:
+            return self.outputs.scaled(values)
+        logs = torch.einsum(average, logs, self.back.abs()) / (self.sides * self.turns)
+        return self.outputs.scaled(torch.cat([values, logs], dim=1))
+
+    def _turned(self, sections: Sequence[Tensor], noise: Sequence[Tensor]) -> Tensor:
+        """One row of numbers for each turn of the picture, (B, turns, inputs)."""
         rows = []
         for turn in range(self.turns):
             rows.append(torch.cat([*(section.flatten(1) for section in sections), *noise], dim=1))
             if turn + 1 < self.turns:
-                sections, noise = [*turned_sections(*sections)], [noise[0], noise[2], noise[1]]
-        answers = self.head(self.norm(self.blocks(self.stem(torch.stack(rows, dim=1)))))
-        # What the rows say about the turned picture, turned back.
-        values = torch.einsum("btl,tkl->bk", answers[..., : self.outputs.labels], self.back) / self.turns
-        if not self.outputs.sigma:
-            return self.outputs.scaled(values)
-        logs = torch.einsum("btl,tkl->bk", answers[..., self.outputs.labels :], self.back.abs()) / self.turns
-        return self.outputs.scaled(torch.cat([values, logs], dim=1))
+                sections, noise = turned_sections(*sections), (noise[0], noise[2], noise[1])
+        return torch.stack(rows, dim=1)
 
     def _coefficients(self, sections: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Of each section (B, planes, n, n), and how much of it lies outside the band: the noise, (B, 1) each."""

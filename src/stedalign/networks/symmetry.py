@@ -1,6 +1,13 @@
-"""Quarter turns about the optical axis: what they do to sections, to outputs, and layers that respect them."""
+"""Quarter turns about the optical axis, and the mirror: what they do to sections and outputs, and layers that turn.
+
+The mirror: with the conjugate pupil function, light goes backwards, E*(-r) in the place of E(r). That inverts the focus
+and undoes handedness of vortex and polarization, and a reflection at the plane x = 0 of the pupil brings both back. So
+the wavefront -W(-x, y) has the focus I(x, -y, -z).
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -9,6 +16,7 @@ from torch.nn import functional
 
 from stedalign.imaging.forward import ForwardSpec
 from stedalign.networks.outputs import Outputs
+from stedalign.optics.beam import Beam
 from stedalign.optics.wavefront import ModeSet
 from stedalign.optics.zernike import Mode
 
@@ -21,11 +29,26 @@ def looks_the_same_turned(forward: ForwardSpec, modes: ModeSet | None) -> bool:
     It is for a centered mask of whole symmetry in circularly polarized light, since a turn of vortex or polarization is
     no more than a phase.
     """
-    beam, (x, y, _) = forward.beam, forward.sampling.pixel_nm
+    x, y, _ = forward.sampling.pixel_nm
+    paired = modes is None or all(Mode(mode.n, -mode.m) in modes for mode in modes)
+    return _is_round(forward.beam) and paired and x == y
+
+
+def looks_the_same_mirrored(forward: ForwardSpec) -> bool:
+    """Whether the mirrored instrument is the same instrument with other coefficients of the same modes.
+
+    It is for a mask as above of which the conjugate is no more than its reflection, and where the sample has no phase
+    of its own.
+    """
+    pattern = forward.beam.pattern
+    halves = pattern.kind != "top_hat" or abs(pattern.step_waves) == 0.5
+    return _is_round(forward.beam) and halves and not forward.objective.sample_depth_nm
+
+
+def _is_round(beam: Beam) -> bool:
     round_mask = beam.pattern.kind in ("vortex", "top_hat", "flat") and not any(beam.pattern.mask_offset)
     circular = beam.polarization.kind == "uniform" and abs(beam.polarization.ellipticity_deg) == 45
-    paired = modes is None or all(Mode(mode.n, -mode.m) in modes for mode in modes)
-    return round_mask and circular and paired and x == y and beam.overlay is None and not any(beam.fill_center)
+    return round_mask and circular and beam.overlay is None and not any(beam.fill_center)
 
 
 def turned_sections(xy: Tensor, xz: Tensor, yz: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -33,11 +56,20 @@ def turned_sections(xy: Tensor, xz: Tensor, yz: Tensor) -> tuple[Tensor, Tensor,
 
     A cosine of odd order changes its sign where its axis is mirrored.
     """
-    return _mirrored(xy.mT), _mirrored(yz), xz
+    return _flipped(xy.mT), _flipped(yz), xz
 
 
-def _mirrored(coefficients: Tensor) -> Tensor:
-    """With the axis of the columns mirrored."""
+def mirrored_sections(planes: Sequence[str], sections: Sequence[Tensor]) -> list[Tensor]:
+    """Cosine coefficients (..., rows, columns) of the sections ``planes`` of a mirrored focus, in which x is kept."""
+    found = []
+    for plane, section in zip(planes, sections, strict=True):
+        across = section if plane[0] == "x" else _flipped(section)
+        found.append(across if plane[1] == "x" else _flipped(across.mT).mT)
+    return found
+
+
+def _flipped(coefficients: Tensor) -> Tensor:
+    """With the axis of the columns reversed."""
     sign = (-1.0) ** torch.arange(coefficients.shape[-1], dtype=coefficients.dtype, device=coefficients.device)
     return coefficients * sign
 
@@ -62,6 +94,19 @@ def turned_outputs(outputs: Outputs) -> Tensor:
     if outputs.shift:
         blocks += [turn, np.ones((1, 1))]
     return torch.block_diag(*(torch.from_numpy(block) for block in blocks)).float()
+
+
+def mirrored_outputs(outputs: Outputs) -> Tensor:
+    """The matrix (labels, labels), diagonal, that takes the labels of a focus to those of the mirrored one."""
+    signs: list[float] = []
+    if outputs.modes is not None:
+        # m phi -> m (180 degrees - phi), and the sign of the whole.
+        signs += [-((-1.0) ** mode.m) * (1 if mode.m >= 0 else -1) for mode in outputs.modes]
+    if outputs.mask_offset:
+        signs += [-1.0, 1.0]
+    if outputs.shift:
+        signs += [1.0, -1.0, -1.0]
+    return torch.diag(torch.tensor(signs))
 
 
 class TurningLinear(nn.Module):
