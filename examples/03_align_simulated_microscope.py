@@ -1,4 +1,6 @@
-"""Align a microscope in a closed loop; a real one differs only in the name given to load_microscope."""
+"""Align a simulated microscope in a closed loop.
+
+For a real one, name its factory in the place of "simulated", without a seed; it cannot tell the true wavefront."""
 
 import sys
 from pathlib import Path

@@ -23,7 +23,7 @@ app = typer.Typer(name="benchmark", help="What is possible: how well any estimat
 def bound(
     setup: SetupFile = None,
     photons: Annotated[
-        float | None, typer.Option(min=0, help="Counts per pixel at the crest; the setup's without it.")
+        float | None, typer.Option(min=0, help="Counts per pixel at the crest, more than 0; the setup's without it.")
     ] = None,
     background: Annotated[
         float | None, typer.Option(min=0, help="Background as a fraction of the crest; the setup's without it.")

@@ -34,15 +34,19 @@ class Shown(StrEnum):
 
 def evaluate(
     data: Annotated[
-        Path | None, typer.Option(help="Dataset whose test split is taken; dataset.h5 beside the weights without it.")
+        Path | None, typer.Option(help="Dataset whose test split is taken; without it, dataset.h5 beside --weights.")
     ] = None,
     weights: Weights = None,
     setup: SetupFile = None,
     photons: Annotated[
-        float | None, typer.Option(min=0, help="Counts at the crest, 0 = no noise; as in the training without it.")
+        float | None,
+        typer.Option(min=0, help="Counts at the crest, 0 = no noise; as in the [noise] of the training without it."),
     ] = None,
     background: Annotated[
-        float | None, typer.Option(min=0, help="Background as a fraction of the crest; as in the training without it.")
+        float | None,
+        typer.Option(
+            min=0, help="Background as a fraction of the crest; as in the [noise] of the training without it."
+        ),
     ] = None,
     estimator: Annotated[
         list[Shown] | None,

@@ -42,7 +42,9 @@ def simulate(
     out: Annotated[Path, typer.Option(help="OME-TIFF to write.")],
     setup: SetupFile = None,
     seed: Seed = 0,
-    photons: Annotated[float | None, typer.Option(min=0, help="Counts at the crest of the ideal donut.")] = None,
+    photons: Annotated[
+        float | None, typer.Option(min=0, help="Counts at the crest of the ideal donut, more than 0.")
+    ] = None,
     peak_waves: Annotated[
         float, typer.Option(min=0, max=1, help="Standard deviation of each mode, un-normalized, in waves.")
     ] = 0.1,

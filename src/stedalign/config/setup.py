@@ -30,8 +30,8 @@ from stedalign.optics.wavefront import ModeSet
 SetupError = SpecError
 
 HEADER = """\
-One microscope. Every key may be left out: the value shown is the default. Unknown keys are errors.
-Lengths and times carry their unit in the name; pupil radii, turns and fractions have none."""
+One microscope. A key that is left out has the default instrument's value, which `stedalign init` writes. Unknown keys
+are errors. Lengths and times carry their unit in the name; pupil radii, turns and fractions have none."""
 
 
 def _as_modes(value: Any) -> ModeSet:
