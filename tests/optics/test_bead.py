@@ -45,6 +45,28 @@ def test_a_blur_is_the_average_over_displaced_pictures(blurring: Focus, sigma_nm
     assert torch.linalg.norm(found - reference) < 3e-5 * torch.linalg.norm(reference)
 
 
+@pytest.mark.parametrize("diameter_nm", [0.0, 40.0, 60.0, 80.0])
+def test_a_rough_blur_meets_its_tolerance_for_beads_of_any_size(diameter_nm: float) -> None:
+    rough, exact = (
+        Focus(
+            Objective(), Beam(), MODES, TARGETS, bead_diameter_nm=diameter_nm, free={BLUR: 50.0**2}, tolerance=tolerance
+        )
+        for tolerance in (1e-2, 1e-6)
+    )
+    for variance in (0.0, 20.0**2, 50.0**2):
+        found, expected = (intensities(focus, np.zeros((1, 3)), (variance,)) for focus in (rough, exact))
+        assert torch.linalg.norm(found - expected) < 1e-2 * torch.linalg.norm(expected)
+
+
+@pytest.mark.parametrize("diameter_nm", [20.0, 40.0, 80.0, 150.0])
+@pytest.mark.parametrize("tolerance", [1e-2, 3e-3, 1e-3, 1e-4])
+def test_a_round_bead_keeps_a_focus_round(diameter_nm: float, tolerance: float) -> None:
+    cube = Sampling(samples=16, pixel_nm=(70.0, 70.0, 90.0)).targets()
+    focus = Focus(Objective(), Beam(), MODES, cube, bead_diameter_nm=diameter_nm, tolerance=tolerance)
+    _, xz, yz = focus(torch.zeros(1, 6, dtype=torch.float64))
+    assert torch.allclose(xz, yz, atol=2e-6)
+
+
 def test_pictures_of_one_batch_have_their_own_blurs(blurring: Focus) -> None:
     rows = torch.tensor([[*WAVES, 0.0, 0.0, 0.0, variance] for variance in (0.0, 400.0, 1600.0)], dtype=torch.float64)
     together, alone = blurring(rows)[0], torch.cat([blurring(row[None])[0] for row in rows])

@@ -14,7 +14,7 @@ from stedalign.optics.targets import AXES
 from stedalign.optics.wavefront import ModeSet
 
 TOLERANCE, ROUGH_TOLERANCE = 1e-2, 3e-2
-"""Of the models, for the strongest wavefronts that they are for; those of half that strength are good to 1e-4."""
+"""Of the models, for the strongest wavefronts and blurs that they are for; at half of both they are good to 1e-3."""
 ORDINARY_WAVES, STRONG_WAVES = 0.2, 0.35
 """Strength of the wavefronts that the models are for: the stronger ones take twice the plane waves, and time."""
 KEPT = 6
