@@ -4,7 +4,8 @@ import torch
 
 from stedalign.estimation.bound import covariance, cramer_rao, fisher_information
 from stedalign.estimation.fit import fit, start_parameters
-from stedalign.imaging.nuisances import Prior
+from stedalign.imaging.forward import ForwardModel
+from stedalign.imaging.nuisances import Nuisances, Prior
 
 MODES = 11
 
@@ -135,6 +136,17 @@ def test_parameters_that_do_the_same_are_noticed(spec, model, draw):
     assert not fit(with_tilt, counts, start, prior=Prior.of(with_tilt), iterations=5).determined.any()
     start = start_parameters(model, counts, torch.zeros(1, MODES).double(), torch.zeros(1, 3).double())
     assert fit(model, counts, start, prior=Prior.of(model), iterations=5).determined.all()
+
+
+def test_light_does_not_make_a_drift_undetermined(spec, model):
+    nuisances = Nuisances()
+    drifting = ForwardModel(spec, model.modes, drifting=True, tolerance=1e-2)
+    truth = torch.zeros(1, len(drifting.names), dtype=torch.float64)
+    truth[:, drifting.scale], truth[:, drifting.background] = 1e5, 1e3
+    counts = drifting(truth.float()).double()
+    found = fit(drifting, counts, truth, prior=Prior.of(drifting, nuisances), iterations=5)
+    assert found.determined.all()
+    assert not fit(drifting, counts, truth, prior=Prior.of(drifting), iterations=5).determined.any()
 
 
 def test_what_is_held_stays_and_has_no_variance(model, draw):

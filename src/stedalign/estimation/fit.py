@@ -58,7 +58,7 @@ class FitResult:
     converged: Tensor
     """(B,), bool."""
     determined: Tensor
-    """(B,), bool: whether the picture tells all parameters apart."""
+    """(B,), bool: whether the picture tells all parameters apart of which nothing is known before."""
 
     def rows(self, rows: Sequence[int]) -> FitResult:
         """Some of them, in this order."""
@@ -206,6 +206,8 @@ def fit(
         if old.any():
             take_derivatives(old.nonzero()[:, 0])
         final, _ = _freeze(fisher + torch.diag(precision), best, known.expand_as(best))
+        # The prior tells the others apart, however much light there is.
+        unheard = (precision == 0) & ~known
         degrees = data.shape[1] - int((~known).sum())
         return FitResult(
             parameters=best.cpu(),
@@ -215,7 +217,7 @@ def fit(
             reduced_chi2=((data - light).square() / light).sum(-1).div(degrees).cpu(),
             chi2_sigma=(2 + 1 / light).sum(-1).sqrt().div(degrees).cpu(),
             converged=converged.cpu(),
-            determined=(smallest_eigenvalue(final) > LEAST_DETERMINED).cpu(),
+            determined=(smallest_eigenvalue(final[:, unheard][:, :, unheard]) > LEAST_DETERMINED).cpu(),
         )
 
 
