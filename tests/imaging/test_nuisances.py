@@ -55,6 +55,26 @@ def test_blur_and_taper_are_never_negative():
     assert lowest["blur nm2"] == lowest["taper"] == 0
 
 
+@pytest.mark.parametrize("key", ["drift_nm", "fill_center", "ellipticity_deg"])
+def test_what_no_picture_tells_by_itself_cannot_be_quite_unknown(key):
+    with pytest.raises(ValidationError):
+        Nuisances(**{key: math.inf})
+
+
+@pytest.mark.parametrize("offset", [(0.0, 0.0), (0.1, -0.05)])
+def test_the_mask_of_an_annular_beam_moves_as_far_as_the_focus_follows(offset):
+    beam = Beam(stop_radius=0.3, pattern=Pattern(mask_offset=offset))
+    nuisances = KNOWN.model_copy(update={"mask_offset": 0.08})
+    x, y = (nuisances.free(beam)[f"mask_offset_{axis}"] for axis in "xy")
+    assert 0.25 < math.hypot(abs(offset[0]) + x, abs(offset[1]) + y) < 0.3
+    model(nuisances, beam)
+
+
+def test_a_mask_beyond_the_stop_is_not_free():
+    beam = Beam(stop_radius=0.3, pattern=Pattern(mask_offset=(0.4, 0.0)))
+    assert Nuisances(mask_offset=0.08).free(beam).keys().isdisjoint({"mask_offset_x", "mask_offset_y"})
+
+
 def test_a_beam_without_a_mask_has_no_mask_offset():
     free = Nuisances().free(Beam(pattern=Pattern(kind="flat")))
     assert not any(name.startswith("mask_offset") for name in free)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from stedalign.api import DEFAULT_NETWORK
@@ -14,8 +15,9 @@ from stedalign.imaging.sections import Sampling
 from stedalign.networks.checkpoint import CheckpointError, Origin, load_network, packaged_weights, save_network
 from stedalign.networks.network import Network
 from stedalign.networks.outputs import Outputs
+from stedalign.networks.recorded import optics_disagreement
 from stedalign.networks.registry import NETWORKS, build
-from stedalign.optics.beam import Beam, Objective
+from stedalign.optics.beam import Beam, Objective, Overlay
 from stedalign.optics.wavefront import ModeSet
 
 SAMPLING = Sampling(samples=16, pixel_nm=(110.0, 110.0, 110.0))
@@ -99,6 +101,14 @@ def test_another_mode_set_is_refused_with_both_values(saved: tuple[Path, torch.n
     assert str(ModeSet.report12()) in message
 
 
+def test_an_overlay_that_only_one_side_has_is_told(tmp_path: Path) -> None:
+    both = FORWARD.model_copy(update={"beam": Beam(overlay=Overlay())})
+    for ours, theirs in ((FORWARD, both), (both, FORWARD)):
+        said = optics_disagreement(ours.model_dump(), MODES, theirs, MODES)
+        assert said is not None
+        assert "overlay" in said
+
+
 def test_laser_power_does_not_matter(saved: tuple[Path, torch.nn.Module]) -> None:
     load_network(saved[0], FORWARD.model_copy(update={"beam": Beam(power_w=0.1)}), MODES)
 
@@ -117,7 +127,11 @@ def test_a_flipped_bit_in_the_weights_is_refused(saved: tuple[Path, torch.nn.Mod
 
 
 def test_edited_metadata_are_refused(saved: tuple[Path, torch.nn.Module], tmp_path: Path) -> None:
-    forged = Origin("multinet11", FORWARD, Outputs(MODES), {"seed": 4}).metadata() | {"sha256": "0" * 64}
+    with safe_open(saved[0], "pt") as file:
+        metadata = dict(file.metadata())
+    training = json.loads(metadata["training"])
+    forged = metadata | {"training": json.dumps(training | {"seed": 4})}
+    assert forged != metadata
     save_file(load_file(saved[0]), tmp_path / "forged.safetensors", forged)
     assert "checksum" in refusal(tmp_path / "forged.safetensors")
 

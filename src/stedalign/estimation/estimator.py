@@ -135,12 +135,13 @@ class Estimator:
         """The estimate of one picture from its first ``solution``, after a search where that does not explain it."""
         picture, counts, start = begun.picture, begun.counts[None], begun.source
         flat = "z" not in models.view.axes
-        if not _explains(solution) or flat:
-            # So few pixels fit false minima, too: one generation is searched in any case.
-            least = 1 if flat and _explains(solution) else self.limits.search_generations
-            other = self._searched(models, begun, solution, least)
-            if other is not None:
-                solution, start = other, SEARCH
+        generations = self.limits.search_generations
+        if _explains(solution):
+            # So few pixels as one section has fit false minima, too.
+            generations = min(1, generations) if flat else 0
+        other = self._searched(models, begun, solution, generations) if generations else None
+        if other is not None:
+            solution, start = other, SEARCH
         twins: list[FitResult] = []
         if flat:
             ends = self._fit(models, counts.expand(2, *counts.shape[1:]), _twins(self.modes, solution))
@@ -162,7 +163,7 @@ class Estimator:
         return tell(model, picture, solution, blind=blind, start=start, reason=reason)
 
     def _searched(self, models: Models, begun: Begun, solution: FitResult, generations: int) -> FitResult | None:
-        """The first fit from another start that explains the picture, else the likeliest; None where none is likelier.
+        """The first fit from another start that explains the picture, else the likeliest; None where none is better.
 
         Of a volume the search is among its sections, which are far fewer pixels.
         """
@@ -183,10 +184,11 @@ class Estimator:
         least = float(solution.loss)
         for start in starts:
             found = self._fit(models, counts, [start])
-            if float(found.loss) < least:
-                best, least = found, float(found.loss)
+            likelier = float(found.loss) < least
             if _explains(found):
-                break
+                return found if likelier or not _explains(solution) else best
+            if likelier:
+                best, least = found, float(found.loss)
         return best
 
     def _from_sections(self, volume: Volume) -> list[Proposal]:

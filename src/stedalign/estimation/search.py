@@ -75,7 +75,7 @@ def likely_starts(
     def near_zero(count: int, deviation: float) -> list[Proposal]:
         return around(np.zeros(modes), np.full(modes, deviation), count)
 
-    pixels = counts.flatten(2).double()
+    pixels = (counts.flatten(2).double() + read_noise**2 * model.pooled).clamp_min(0)
     even, noise = pixels.mean(-1, keepdim=True).expand_as(pixels), pixels.numel()
     shown = max(1.0, float(deviance(pixels.flatten(1), even.flatten(1))) - noise)
     newcomers = [zero, proposal, *near_proposal(STARTS // 2), *near_zero(STARTS // 2, WEAK_WAVES)]

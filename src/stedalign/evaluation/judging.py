@@ -61,22 +61,26 @@ def judge(
     """Judge ``network`` on all known pictures, the fits on the first ``fits`` (0 = none), and compute the bound.
 
     Of these estimators only ``names`` are run. Without photon noise there are neither fits nor a bound; raises
-    ``ValueError`` where that leaves no estimator. What the data do not vary, fits and bound take as known.
+    ``ValueError`` where that leaves no estimator, and for a network of z-stacks, of which a dataset has none. What the
+    data do not vary, fits and bound take as known.
     """
+    if stack := getattr(network.module, "stack", 0):
+        raise ValueError(f"this network sees z-stacks of {stack} planes; a dataset holds three sections")
     judging = _Judging(network, known, names, track)
+    fits = fits if noise.photons else 0
     counts = known.counts(noise, seed)
-    chosen = judging.estimators(noise, counts, fits if noise.photons else 0)
+    chosen = judging.estimators(noise, counts, fits)
     if not chosen:
         raise ValueError("nothing is left to judge: a fit needs photon noise and pictures to fit")
     results = judging.results(chosen)
     first, (estimator, _) = next(iter(chosen.items()))
-    linearized = Linearized(known, BOUND_PICTURES, noise.background_fraction, track)
+    linearized = Linearized(known, BOUND_PICTURES, noise.background_fraction, track) if noise.photons else None
     photons: dict[str, dict[str, list[float]]] = {quantity: {} for quantity in judging.asked}
     for value in SWEEP_PHOTONS:
         at = noise.model_copy(update={"photons": value})
         some = known.counts(at, seed, SWEEP_PICTURES)
         medians = judging.medians(at, some, -(-fits // SWEEP_SHARE))
-        for name, bounds in judging.bounds(at, linearized).items():
+        for name, bounds in (judging.bounds(at, linearized) if linearized else {}).items():
             for quantity, bound in bounds.items():
                 medians[quantity][name] = bound.median_total
         for quantity, found in medians.items():
@@ -88,7 +92,7 @@ def judge(
         noise,
         judging.true,
         results,
-        judging.bounds(noise, linearized) if noise.photons else {},
+        judging.bounds(noise, linearized) if linearized else {},
         photons,
         judging.examples(counts, estimator, results[first]),
     )

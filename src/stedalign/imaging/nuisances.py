@@ -12,6 +12,8 @@ from torch import Tensor
 from stedalign.imaging.forward import ForwardModel
 from stedalign.optics.beam import Beam
 from stedalign.optics.focus import BLUR, PIXEL_ERRORS, SHIFT_AXES
+from stedalign.optics.moving_beam import OFFSETS
+from stedalign.optics.planning import room_for_offsets
 from stedalign.optics.pupil import beam_parameter
 from stedalign.optics.spec import Spec
 
@@ -26,18 +28,18 @@ FLAT_WAVES, FLAT_NM = 0.1, 100.0
 class Nuisances(Spec):
     """How well the setup knows the instrument: standard deviations of what an estimate finds beside the wavefront.
 
-    0 = exactly as the setup says, inf = nothing is known.
+    0 = exactly as the setup says; inf = nothing is known, where the picture tells it all the same.
     """
 
-    drift_nm: float = Field(20.0, ge=0)
+    drift_nm: float = Field(20.0, ge=0, allow_inf_nan=False)
     """Each section's own shift along each axis."""
     mask_offset: float = Field(0.08, ge=0)
     """Offset of the mask against the pupil along each axis, in pupil radii."""
     taper: float = Field(0.6, ge=0)
     """Of 1 / fill^2: 0.6 makes a uniform beam one of fill 1.3 or wider."""
-    fill_center: float = Field(0.03, ge=0)
+    fill_center: float = Field(0.03, ge=0, allow_inf_nan=False)
     """Offset of the beam's center against the pupil along each axis, in pupil radii."""
-    ellipticity_deg: float = Field(4.0, ge=0)
+    ellipticity_deg: float = Field(4.0, ge=0, lt=90)
     """Loss of ellipticity of the polarization."""
     blur_nm: float = Field(30.0, ge=0)
     """Of a Gaussian blur, as from vibration: its own standard deviation along each axis."""
@@ -55,20 +57,22 @@ class Nuisances(Spec):
             found |= {"taper": self.taper} | dict.fromkeys(("fill_center_x", "fill_center_y"), self.fill_center)
             found |= dict.fromkeys(("leak_real", "leak_imaginary"), math.tan(math.radians(self.ellipticity_deg)))
             if beam.pattern.kind != "flat":
-                found |= dict.fromkeys(("mask_offset_x", "mask_offset_y"), self.mask_offset)
+                found |= dict.fromkeys(OFFSETS, self.mask_offset if room_for_offsets(beam) > 0 else 0.0)
         return {name: sigma for name, sigma in found.items() if sigma > 0}
 
     def free(self, beam: Beam, axes: str = "xyz") -> dict[str, float]:
         """How far each of them may deviate, as ``Focus`` and ``ForwardModel`` want it."""
-        return {name: min(SIGMAS * sigma, _farthest(name)) for name, sigma in self.sigmas(beam, axes).items()}
+        return {name: min(SIGMAS * sigma, _farthest(name, beam)) for name, sigma in self.sigmas(beam, axes).items()}
 
 
-def _farthest(name: str) -> float:
-    """Beyond which no instrument is that anyone would align."""
+def _farthest(name: str, beam: Beam) -> float:
+    """Beyond which no instrument is that anyone would align, or that the focus could follow."""
     if name == BLUR:
         return 60.0**2
     if name in PIXEL_ERRORS:
         return 0.06
+    if name in OFFSETS:
+        return min(0.25, room_for_offsets(beam))
     return {"taper": 1.6, "fill_center_x": 0.2, "fill_center_y": 0.2}.get(name, 0.25)
 
 

@@ -35,8 +35,8 @@ class BandNet(SectionNetwork):
 
     A focus has no detail beyond the band limit, so its picture is a few hundred numbers and noise; a donut lies in the
     middle, so that nothing is gained by looking for it everywhere, as convolutions do. At equal time of training on
-    one core this learns several times more than residual convolutions (docs/decisions/0007). Where a quarter turn of the
-    instrument changes nothing, the network turns its answer with the picture, and likewise where the mirror changes
+    one core this learns several times more than residual convolutions (docs/decisions/0007). Where a quarter turn of
+    the instrument changes nothing, the network turns its answer with the picture, and likewise where the mirror changes
     nothing: it learns from each picture as from eight.
     """
 

@@ -17,10 +17,14 @@ LABEL_UNIT = "peak_waves"
 def differences(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> tuple[str, str] | None:
     """What two descriptions (nested tables) disagree in, as "key = value, ..." for each, or None."""
     then, now = (_leaves(json.loads(json.dumps(table))) for table in (recorded, asked))
-    names = [name for name in now if then.get(name) != now[name]]
+    # A table on one side may be nothing on the other.
+    both = then | now
+    names = [name for name in both if name not in then or name not in now or then[name] != now[name]]
     if not names:
         return None
-    first, second = (", ".join(f"{_short(name, now)} = {values.get(name)}" for name in names) for values in (then, now))
+    first, second = (
+        ", ".join(f"{_short(name, both)} = {values.get(name)}" for name in names) for values in (then, now)
+    )
     return first, second
 
 

@@ -59,13 +59,24 @@ def check_free(beam: Beam, free: Mapping[str, float]) -> None:
         raise ValueError("free beam parameters are not supported for a beam with an overlay")
     if any(not 0 < most < np.inf for most in free.values()):
         raise ValueError("the largest deviation of a free beam parameter must be a positive number")
-    offsets = "mask_offset_x", "mask_offset_y"
-    farthest = math.hypot(*(abs(beam_parameter(beam, name)) + free.get(name, 0.0) for name in offsets))
-    limit = beam.stop_radius or FARTHEST_CORE
-    if any(name in free for name in offsets) and farthest >= limit:
+    farthest = math.hypot(*(abs(beam_parameter(beam, name)) + free.get(name, 0.0) for name in OFFSETS))
+    if any(name in free for name in OFFSETS) and farthest >= _farthest_offset(beam):
         raise ValueError(
-            f"a mask offset of up to {farthest:.2g} pupil radii is too far; it must stay below {limit:.2g}"
+            f"a mask offset of up to {farthest:.2g} pupil radii is too far; it must stay below "
+            f"{_farthest_offset(beam):.2g}"
         )
+
+
+def room_for_offsets(beam: Beam) -> float:
+    """How far the offset of a beam's mask may deviate along x and y alike, in pupil radii; 0 where it may not."""
+    x, y = (abs(beam_parameter(beam, name)) for name in OFFSETS)
+    # Of (x + room)^2 + (y + room)^2 = limit^2 the positive root, and a little less.
+    left = (0.99 * _farthest_offset(beam)) ** 2 - x**2 - y**2
+    return 0.0 if left <= 0 else (math.sqrt((x + y) ** 2 + 2 * left) - x - y) / 2
+
+
+def _farthest_offset(beam: Beam) -> float:
+    return beam.stop_radius or FARTHEST_CORE
 
 
 def plan_waves(
