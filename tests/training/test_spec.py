@@ -46,7 +46,7 @@ def test_a_recipe_draws_what_its_network_predicts(path: Path) -> None:
 
 def test_the_recipe_of_the_packaged_network_is_that_of_its_weights() -> None:
     recorded = load_network(packaged_weights(DEFAULT_NETWORK), ForwardSpec(), ModeSet.default()).training["train_spec"]
-    assert TrainSpec.parse(recorded) == load_train_spec(CONFIGS / "default_again.toml")
+    assert TrainSpec.parse(recorded) == load_train_spec(CONFIGS / "default_mirrored.toml")
 
 
 def test_z_stacks_do_not_drift_unless_that_is_asked_for() -> None:
