@@ -74,3 +74,7 @@ def test_the_detector_clips_and_counts_in_whole_numbers():
     counts = Detector(saturation=100).expose(np.full(1000, 150.0), np.random.default_rng(0))
     assert counts.max() == 100
     assert (counts == np.rint(counts)).all()
+
+
+def test_an_even_picture_has_no_crest() -> None:
+    assert crest_uniformity(np.full((16, 16), 7.0)) == 0

@@ -66,9 +66,11 @@ def null_ratio(model: ForwardModel, wavefront: Wavefront) -> float:
 def crest_uniformity(section: Floats) -> float:
     """Lowest over highest crest around the donut in an xy picture (N, N), background subtracted: 1 is a ring.
 
-    The crest in each of 72 directions is the maximum along a ray from the center of mass.
+    The crest in each of 72 directions is the maximum along a ray from the center of mass. 0 where nothing stands out.
     """
     signal = np.clip(section - np.quantile(section, 0.1), 0, None)
+    if not signal.any():
+        return 0.0
     center = ndimage.center_of_mass(np.where(signal > 0.2 * signal.max(), signal, 0))
     radius = np.arange(0, min(section.shape) / 2, 0.5)
     angle = np.linspace(0, 2 * np.pi, 72, endpoint=False)[:, None]
