@@ -1,3 +1,4 @@
+import os
 import sys
 from pathlib import Path
 
@@ -8,6 +9,8 @@ from hypothesis import settings
 mpl.use("Agg")
 # Small matrices: a second thread costs more than it brings, the more so beside another job.
 torch.set_num_threads(1)
+# The processes that run the tests side by side start with this environment.
+os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 # Shared machines stall now and then; a deadline would test the neighbors.
 settings.register_profile("stedalign", deadline=None, max_examples=50, derandomize=True)
 settings.load_profile("stedalign")
