@@ -169,7 +169,9 @@ def apart(what: str, count: int, tolerance: float) -> tuple[float | None, float 
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     child = context.Process(target=hold, args=(what, count, tolerance, theirs))
-    child.start()
+    # Ours to close, or a child that dies would be waited for without end.
+    with theirs:
+        child.start()
     found: tuple[float | None, float | None, float] = ours.recv()
     child.join()
     return found

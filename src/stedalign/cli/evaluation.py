@@ -68,7 +68,7 @@ def evaluate(
     wavefronts are seen by simulated microscopes that are not as the setup says, in one respect after the other; the fit
     from the network is then the whole estimate, with the setup's [nuisances].
     """
-    with working("reading"):
+    with working("reading, and planning the optics"):
         from stedalign.api import DEFAULT_NETWORK
         from stedalign.evaluation.against_mismatch import against_mismatch, why_not
         from stedalign.evaluation.judging import judge, trained_noise
