@@ -3,7 +3,7 @@
     python benchmarks/closed_loop.py --seeds 10
 
 Each seed hides another wavefront (normal, 0.1 peak waves on each of 11 modes, 120 mλ rms on average) and another place
-of the bead; the picture has 350 photons at the crest of the ideal donut. The rms shown is the truth of the simulator.
+of the bead; the image has 350 photons at the crest of the ideal donut. The rms shown is the truth of the simulator.
 """
 
 from __future__ import annotations

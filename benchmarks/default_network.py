@@ -2,7 +2,7 @@
 
     python benchmarks/default_network.py
 
-1,000 fresh pictures of the default instrument at 350 photons for each strength, centered by their center of mass and
+1,000 fresh images of the default instrument at 350 photons for each strength, centered by their center of mass and
 then shifted by 20 nm (standard deviation along each axis).
 """
 
@@ -21,7 +21,7 @@ from stedalign.api import DEFAULT_NETWORK
 from stedalign.dataset.generate import Simulator
 from stedalign.dataset.spec import DatasetSpec
 from stedalign.networks.checkpoint import load_network, packaged_weights
-from stedalign.training.data import add_noise
+from stedalign.training.batches import add_noise
 from stedalign.training.spec import NoiseSpec
 
 STRENGTHS = {
@@ -42,7 +42,7 @@ def main() -> None:
     setup = Setup()
     network = load_network(given.weights or packaged_weights(DEFAULT_NETWORK), setup.forward, setup.modes)
     names = "to be found", "median", "90 %", "rms", "mask offset", "in 1 sigma", "in 1.96 sigma"
-    table = Table("pictures", *names, title=f"errors in mλ and pupil radii at {given.photons:g} photons")
+    table = Table("images", *names, title=f"errors in mλ and pupil radii at {given.photons:g} photons")
     for name, (distribution, strength) in STRENGTHS.items():
         spec = DatasetSpec(
             samples=given.samples, distribution=distribution, range_peak_waves=strength, shift_nm=(20, 20, 20), seed=99
@@ -52,8 +52,8 @@ def main() -> None:
         waves, offsets, shares = [], [], []
         for first in track(range(0, given.samples, BATCH), name, console=Console(stderr=True), transient=True):
             count = min(BATCH, given.samples - first)
-            pictures = torch.from_numpy(simulator.images(first // 32 * 32, count + first % 32)[first % 32 :])
-            found = network.predict_all(add_noise(pictures, NoiseSpec(photons=given.photons), generator))
+            images = torch.from_numpy(simulator.images(first // 32 * 32, count + first % 32)[first % 32 :])
+            found = network.predict_all(add_noise(images, NoiseSpec(photons=given.photons), generator))
             waves.append(found.waves - truth[first : first + count])
             if found.mask_offset is not None:
                 offsets.append(found.mask_offset)
@@ -68,11 +68,11 @@ def main() -> None:
         table.add_row(name, *cells)
     Console().print(table)
 
-    picture = pictures[:1]
+    image = images[:1]
     seconds = []
     for _ in range(50):
         start = time.perf_counter()
-        network.predict_all(picture)
+        network.predict_all(image)
         seconds.append(time.perf_counter() - start)
     print(f"one estimate: {1e3 * np.median(seconds):.2f} ms (median of 50, {torch.get_num_threads()} threads)")
 

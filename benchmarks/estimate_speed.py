@@ -1,8 +1,8 @@
 """What one estimate costs, network and fit together, and what it costs in a batch.
 
-    python benchmarks/estimate_speed.py --pictures 256 --threads 2
+    python benchmarks/estimate_speed.py --images 256 --threads 2
 
-Pictures of 120 mλ and 350 photons from the independent simulator. Single estimates and batches take turns, so that what
+Images of 120 mλ and 350 photons from the independent simulator. Single estimates and batches take turns, so that what
 else the machine does slows both.
 """
 
@@ -13,7 +13,7 @@ import time
 
 import numpy as np
 import torch
-from estimates import KINDS, estimator, hidden_world, picture
+from estimates import KINDS, estimator, hidden_world, image
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -25,21 +25,21 @@ BATCH = 32
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pictures", type=int, default=256)
+    parser.add_argument("--images", type=int, default=256)
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     setup, kind, progress = sa.Setup(), KINDS["normal"], Console(stderr=True)
     draw = np.random.default_rng(3)
-    pictures = [
-        picture(setup, hidden_world(kind, draw, setup.modes), kind.photons, seed)
-        for seed in track(range(given.pictures), "simulating", console=progress, transient=True)
+    images = [
+        image(setup, hidden_world(kind, draw, setup.modes), kind.photons, seed)
+        for seed in track(range(given.images), "simulating", console=progress, transient=True)
     ]
     estimate = estimator(True)
-    estimate.all(pictures[:2])
+    estimate.all(images[:2])
     alone, together = [], []
-    for first in track(range(0, given.pictures, BATCH), "estimating", console=progress, transient=True):
-        some = pictures[first : first + BATCH]
+    for first in track(range(0, given.images, BATCH), "estimating", console=progress, transient=True):
+        some = images[first : first + BATCH]
         begin = time.perf_counter()
         estimate.all(some)
         together.append((time.perf_counter() - begin) / len(some))
@@ -48,7 +48,7 @@ def main() -> None:
             estimate(one)
             alone.append(time.perf_counter() - begin)
     single, each = np.median(alone), np.median(together)
-    table = Table("threads", "one estimate", f"each of {BATCH}", "ratio", title=f"{given.pictures} SIMULATED pictures")
+    table = Table("threads", "one estimate", f"each of {BATCH}", "ratio", title=f"{given.images} SIMULATED images")
     table.add_row(str(given.threads), f"{1e3 * single:.0f} ms", f"{1e3 * each:.0f} ms", f"{single / each:.1f}")
     Console().print(table)
 

@@ -2,9 +2,9 @@
 
     python benchmarks/estimates.py --cases 500 --workers 2
 
-Pictures come from the independent Cartesian simulator through the 8-bit mask, the bead off center by 20 nm along each
-axis (standard deviation), estimated by the packaged network and the fit; with --picture xy the xy section alone, by the
-fit from zero, with --picture volume all planes. The bound is that of a known instrument: modes, shift, light and
+Images come from the independent Cartesian simulator through the 8-bit mask, the bead off center by 20 nm along each
+axis (standard deviation), estimated by the packaged network and the fit; with --image xy the xy section alone, by the
+fit from zero, with --image volume all planes. The bound is that of a known instrument: modes, shift, light and
 background of each section. "unknown instrument" hides, together: a fill of 0.9 to 1.5 where the setup says uniform, 10
 to 30 nm of drift after each section, up to 40 nm of blur, up to 8 degrees of ellipticity at any azimuth, a mask offset
 of up to 0.15 pupil radii, and pixels of up to 3 % another size along each axis.
@@ -30,12 +30,12 @@ from rich.table import Table
 
 import stedalign as sa
 from stedalign.api import default_network, make_estimator
-from stedalign.devices.hidden import HiddenWorld
-from stedalign.devices.simulated import build_simulated
 from stedalign.estimation.bound import cramer_rao
 from stedalign.estimation.checks import Limits
 from stedalign.imaging.forward import ForwardModel
-from stedalign.imaging.pictures import FocalSection, View, Volume
+from stedalign.imaging.images import FocalSection, View, Volume
+from stedalign.simulator.hidden import HiddenWorld
+from stedalign.simulator.microscope import build_simulated
 
 BACKGROUND = 0.02
 
@@ -62,12 +62,12 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Case:
-    """What came of one picture; errors in rms waves and pupil radii."""
+    """What came of one image; errors in rms waves and pupil radii."""
 
     error: float
     sigma: float
     bound: float
-    """Of this picture of a known instrument."""
+    """Of this image of a known instrument."""
     offset_error: float
     scores: list[float]
     """Errors of the modes over their sigmas."""
@@ -99,7 +99,7 @@ def hidden_world(kind: Kind, draw: np.random.Generator, modes: sa.ModeSet) -> Hi
     return HiddenWorld(**facts)
 
 
-def picture(
+def image(
     setup: sa.Setup, hidden: HiddenWorld, photons: float, seed: int, what: str = "sections"
 ) -> sa.OrthoSections | FocalSection | Volume:
     detector = setup.detector.model_copy(update={"photons": photons, "background": BACKGROUND})
@@ -135,7 +135,7 @@ def run(kind_name: str, what: str, from_zero: bool, seed: int) -> Case:
     torch.set_num_threads(1)
     kind, setup = KINDS[kind_name], sa.Setup()
     hidden = hidden_world(kind, np.random.default_rng([7, seed]), setup.modes)
-    sections = picture(setup, hidden, kind.photons, seed, what)
+    sections = image(setup, hidden, kind.photons, seed, what)
     begin = time.perf_counter()
     found = estimator(True)(sections)
     seconds = time.perf_counter() - begin
@@ -167,13 +167,13 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=500)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--kinds", nargs="*", choices=list(KINDS), default=list(KINDS))
-    parser.add_argument("--picture", choices=["sections", "xy", "volume"], default="sections")
+    parser.add_argument("--image", choices=["sections", "xy", "volume"], default="sections")
     parser.add_argument(
         "--from-zero", action="store_true", help="run one fit from zero, too, without network and search"
     )
     parser.add_argument("--out", type=Path, help="write every case there, as JSON")
     given = parser.parse_args()
-    names = "pictures", "median", "95 %", "bound", "ratio", "< 3 bounds", "< 10 mλ", "in 1 σ", "in 1.96 σ", "worst mode"
+    names = "images", "median", "95 %", "bound", "ratio", "< 3 bounds", "< 10 mλ", "in 1 σ", "in 1.96 σ", "worst mode"
     table = Table(
         *names,
         "offset",
@@ -181,12 +181,12 @@ def main() -> None:
         "refused",
         "from zero < 10",
         "ms",
-        title=f"{given.cases} SIMULATED cases each ({given.picture}), mλ",
+        title=f"{given.cases} SIMULATED cases each ({given.image}), mλ",
     )
     everything = {}
     with ProcessPoolExecutor(given.workers) as pool:
         for name in given.kinds:
-            work = pool.map(partial(run, name, given.picture, given.from_zero), range(given.cases))
+            work = pool.map(partial(run, name, given.image, given.from_zero), range(given.cases))
             shown = track(work, KINDS[name].name, given.cases, console=Console(stderr=True), transient=True)
             cases = everything[name] = list(shown)
             error, bound = (1e3 * np.array([getattr(case, key) for case in cases]) for key in ("error", "bound"))

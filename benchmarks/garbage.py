@@ -1,4 +1,4 @@
-"""Ten thousand pictures of nothing: each has to end as an estimate of finite numbers, or as one clear refusal.
+"""Ten thousand images of nothing: each has to end as an estimate of finite numbers, or as one clear refusal.
 
     python benchmarks/garbage.py --count 10000 --workers 2
 
@@ -22,14 +22,14 @@ from rich.progress import Progress
 from rich.table import Table
 
 import stedalign as sa
-from stedalign.estimation.checks import Limits, PictureError
+from stedalign.estimation.checks import ImageError, Limits
 from stedalign.estimation.estimator import Estimator
 from stedalign.imaging.forward import ForwardModel
-from stedalign.imaging.sections import Sampling
+from stedalign.imaging.images import Sampling
 
 SAMPLES, PIXEL_NM = 16, (125.0, 125.0, 125.0)
 TOGETHER, ALONE = 49, 50
-"""Pictures that are estimated in one batch, and of how many one is estimated alone."""
+"""Images that are estimated in one batch, and of how many one is estimated alone."""
 
 
 @cache
@@ -50,7 +50,7 @@ def donut() -> np.ndarray:
 
 
 def garbage(draw: np.random.Generator) -> np.ndarray:
-    """A picture (3, n, n) of one of many kinds, of any size of numbers."""
+    """An image (3, n, n) of one of many kinds, of any size of numbers."""
     shape = (3, SAMPLES, SAMPLES)
     flat, size = draw.random(shape), 10.0 ** draw.uniform(-3, 8)
     ramp = np.add.outer(np.linspace(0, 1, SAMPLES), np.linspace(-1, 1, SAMPLES)) * draw.normal(size=(3, 1, 1))
@@ -73,28 +73,28 @@ def garbage(draw: np.random.Generator) -> np.ndarray:
         np.where(flat < 0.01, 1e3, donut()),
         donut() - draw.uniform(0, 0.5),
     )
-    picture = kinds[draw.integers(len(kinds))] * size
+    image = kinds[draw.integers(len(kinds))] * size
     if draw.random() < 0.5:
-        picture = draw.poisson(np.clip(picture, 0, 1e9)).astype(float)
-    return np.asarray(picture)
+        image = draw.poisson(np.clip(image, 0, 1e9)).astype(float)
+    return np.asarray(image)
 
 
 def outcomes(seeds: Sequence[int]) -> list[str]:
-    """What came of each picture."""
+    """What came of each image."""
     torch.set_num_threads(1)
     warnings.simplefilter("error")
-    pictures = [sa.OrthoSections(garbage(np.random.default_rng([13, seed])), PIXEL_NM) for seed in seeds]
+    images = [sa.OrthoSections(garbage(np.random.default_rng([13, seed])), PIXEL_NM) for seed in seeds]
     searching = len(seeds) == 1
     try:
-        return [outcome(found, seed) for found, seed in zip(estimator(searching).all(pictures), seeds, strict=True)]
+        return [outcome(found, seed) for found, seed in zip(estimator(searching).all(images), seeds, strict=True)]
     except Exception as error:
         if len(seeds) > 1:
             return [found for seed in seeds for found in outcomes([seed])]
         return [f"CRASH at seed {seeds[0]}: {type(error).__name__}: {str(error)[:60]}"]
 
 
-def outcome(found: sa.Estimate | PictureError, seed: int) -> str:
-    if isinstance(found, PictureError):
+def outcome(found: sa.Estimate | ImageError, seed: int) -> str:
+    if isinstance(found, ImageError):
         return f"refused before the fit: {str(found).split('(')[0].split(':')[0][:40]}"
     numbers = [*found.wavefront.waves, *found.sigma_waves, *found.shift_nm, *found.photons, found.reduced_chi2]
     numbers += [found.crest_uniformity, found.correlation, found.null_ratio, *found.reconstruction.ravel()]
@@ -119,7 +119,7 @@ def main() -> None:
         for some in pool.map(outcomes, [*groups, *alone]):
             found.update(some)
             bar.advance(task, len(some))
-    table = Table("outcome", "pictures", title=f"{given.count} pictures of nothing")
+    table = Table("outcome", "images", title=f"{given.count} images of nothing")
     for name, times in found.most_common():
         table.add_row(name, str(times))
     Console(width=100).print(table)

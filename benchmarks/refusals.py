@@ -1,8 +1,8 @@
-"""What is refused, and for which reason: pictures that no estimate should be made from, and good ones.
+"""What is refused, and for which reason: images that no estimate should be made from, and good ones.
 
     python benchmarks/refusals.py --cases 200 --good 500 --workers 2
 
-Pictures come from the independent Cartesian simulator at 350 photons, wavefronts of 120 mλ, the bead off center by 20
+Images come from the independent Cartesian simulator at 350 photons, wavefronts of 120 mλ, the bead off center by 20
 nm along each axis (standard deviation). Half of the good ones come from unknown instruments (see estimates.py).
 """
 
@@ -17,15 +17,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from estimates import KINDS, estimator, hidden_world, picture
+from estimates import KINDS, estimator, hidden_world, image
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
 import stedalign as sa
-from stedalign.estimation.checks import PictureError
-from stedalign.optics.beam import Polarization
+from stedalign.estimation.checks import ImageError
 from stedalign.optics.patterns import Pattern
+from stedalign.optics.polarization import Polarization
 
 PHOTONS = 350.0
 NOT_THIS_FOCUS = "does not look like this setup's focus"
@@ -66,7 +66,7 @@ def sections_of(kind: str, seed: int) -> sa.OrthoSections:
         )
     if kind.startswith("top-hat"):
         beam = beam.model_copy(update={"pattern": Pattern(kind="top_hat")})
-    seen = picture(setup.model_copy(update={"depletion": beam}), hidden, PHOTONS, seed)
+    seen = image(setup.model_copy(update={"depletion": beam}), hidden, PHOTONS, seed)
     if kind.startswith("empty"):
         return sa.OrthoSections(draw.poisson(0.02 * PHOTONS, size=seen.data.shape).astype(float), seen.pixel_nm)
     if kind.startswith("saturated"):
@@ -75,11 +75,11 @@ def sections_of(kind: str, seed: int) -> sa.OrthoSections:
 
 
 def verdict(kind: str, seed: int) -> str:
-    """Why the picture is refused; empty if it is not."""
+    """Why the image is refused; empty if it is not."""
     torch.set_num_threads(1)
     try:
         return str(estimator(True)(sections_of(kind, seed)).reason)
-    except PictureError as error:
+    except ImageError as error:
         return str(error)
 
 
@@ -91,7 +91,7 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="*", choices=list(REASONS), default=list(REASONS))
     parser.add_argument("--out", type=Path, help="write every reason there, as JSON")
     given = parser.parse_args()
-    table = Table("pictures", "cases", "refused", "for the right reason", "otherwise", title="SIMULATED")
+    table = Table("images", "cases", "refused", "for the right reason", "otherwise", title="SIMULATED")
     everything = {}
     with ProcessPoolExecutor(given.workers) as pool:
         for kind in given.kinds:

@@ -28,10 +28,11 @@ from peers.measure import RMS_WAVES, peak_mb
 from rich.console import Console
 from rich.table import Table
 
-from stedalign.optics.beam import Beam, Objective
-from stedalign.optics.focus import Focus
+from stedalign.focusing.focus import Focus
+from stedalign.focusing.pupil_quadrature import sample_pupil
+from stedalign.optics.beam import Beam
+from stedalign.optics.objective import Objective
 from stedalign.optics.patterns import Pattern
-from stedalign.optics.pupil import sample_pupil
 from stedalign.optics.targets import Target, section
 from stedalign.optics.wavefront import ModeSet
 from stedalign.optics.zernike import Mode
@@ -287,7 +288,7 @@ def scaling(console: Console) -> None:
 def memory(console: Console) -> None:
     peak, _, spent = apart("sections", TRIPLETS, 1e-5)
     console.print(
-        f"{TRIPLETS} triplets at once, all kept ({TRIPLETS * 3 * 64**2 * 4 / 1e6:.0f} MB of pictures): peak of the "
+        f"{TRIPLETS} triplets at once, all kept ({TRIPLETS * 3 * 64**2 * 4 / 1e6:.0f} MB of images): peak of the "
         f"whole process {_mb(peak)} MB, {spent:.1f} s."
     )
 

@@ -1,11 +1,11 @@
-"""Estimate the aberrations in a picture: here a simulated one, saved and read back as a file would be."""
+"""Estimate the aberrations in an image: here a simulated one, saved and read back as a file would be."""
 
 import sys
 from pathlib import Path
 
 import stedalign as sa
-from stedalign.devices.simulated import make_microscope
-from stedalign.imaging.stacks import save_sections
+from stedalign.formats.ome_tiff import save_sections
+from stedalign.simulator.microscope import make_microscope
 
 setup = sa.Setup()
 hidden = sa.Wavefront(sa.ModeSet.of([(2, 2), (3, -1)]), (0.05, -0.03)).on(setup.modes)

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import stedalign as sa
-from stedalign.imaging.sections import Sampling
+from stedalign.imaging.images import Sampling
 from stedalign.optics.beam import Overlay
 from stedalign.optics.patterns import Pattern
 

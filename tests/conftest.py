@@ -15,5 +15,5 @@ os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM
 settings.register_profile("stedalign", deadline=None, max_examples=50, derandomize=True)
 settings.load_profile("stedalign")
 
-# The slow references that tests compare with are modules beside the tests.
-sys.path.insert(0, str(Path(__file__).parent / "optics"))
+# The slow references and stand-ins that tests share are modules beside the tests.
+sys.path.insert(0, str(Path(__file__).parent / "support"))

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 import stedalign as sa
-from stedalign.imaging.sections import Sampling
+from stedalign.imaging.images import Sampling
 
 SETUP = sa.Setup(sampling=Sampling(samples=33, pixel_nm=(25.0, 25.0, 50.0)))
 

@@ -5,7 +5,7 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_every_link_and_picture_of_the_readme_is_there():
+def test_every_link_and_image_of_the_readme_is_there():
     targets = [link for link in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in link]
     assert targets
     assert [target for target in targets if not (ROOT / target).exists()] == []

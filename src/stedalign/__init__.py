@@ -10,7 +10,7 @@ _HOMES = {
     "ModeSet": "stedalign.optics.wavefront",
     "Wavefront": "stedalign.optics.wavefront",
     "OrthoSections": "stedalign.imaging.sections",
-    "load_stack": "stedalign.imaging.stacks",
+    "load_stack": "stedalign.formats.ome_tiff",
     "Setup": "stedalign.config",
     "Estimate": "stedalign.estimation.estimate",
     "focus": "stedalign.api",
@@ -21,7 +21,7 @@ _HOMES = {
     "estimate": "stedalign.api",
     "align": "stedalign.api",
     "Alignment": "stedalign.api",
-    "load_microscope": "stedalign.devices.loading",
+    "load_microscope": "stedalign.instrument.loading",
 }
 
 __all__ = [
@@ -46,11 +46,11 @@ __all__ = [
 if TYPE_CHECKING:
     from stedalign.api import Alignment, align, bound, effective_spot, estimate, focus, focus_on
     from stedalign.config import Setup
-    from stedalign.devices.loading import load_microscope
     from stedalign.estimation.acquisition import Bounds
     from stedalign.estimation.estimate import Estimate
-    from stedalign.imaging.sections import OrthoSections
-    from stedalign.imaging.stacks import load_stack
+    from stedalign.formats.ome_tiff import load_stack
+    from stedalign.imaging.images import OrthoSections
+    from stedalign.instrument.loading import load_microscope
     from stedalign.optics.wavefront import ModeSet, Wavefront
     from stedalign.optics.zernike import Mode
 

@@ -14,31 +14,30 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from stedalign.alignment.loop import Event, Finished, Measured
-from stedalign.alignment.loop import align as alignment_events
+from stedalign.alignment.model_based import Event, Finished, Measured
+from stedalign.alignment.model_based import align as alignment_events
 from stedalign.alignment.policy import Policy
 from stedalign.alignment.session import Session
 from stedalign.config.setup import Setup
-from stedalign.devices.mask_files import write_mask
-from stedalign.devices.protocols import Levels, Microscope
-from stedalign.devices.simulated import SimulatedMicroscope
-from stedalign.devices.slm_mask import mask_levels
 from stedalign.estimation.acquisition import Bounds, Progress, acquisition_bounds
 from stedalign.estimation.centering import centering_wavefront
 from stedalign.estimation.estimate import Estimate
 from stedalign.estimation.estimator import Estimator
-from stedalign.evaluation.report import draw_alignment, draw_estimate
 from stedalign.files import write_json
+from stedalign.focusing.focus import Focus
 from stedalign.imaging.detector import Detector
-from stedalign.imaging.forward import ForwardSpec
-from stedalign.imaging.pictures import Picture
-from stedalign.imaging.sections import OrthoSections
+from stedalign.imaging.forward_spec import ForwardSpec
+from stedalign.imaging.images import Image, OrthoSections
+from stedalign.instrument.mask_files import write_mask
+from stedalign.instrument.protocols import Levels, Microscope
+from stedalign.instrument.slm_mask import mask_levels
 from stedalign.networks.checkpoint import OtherSetupError, load_network, packaged_weights
 from stedalign.networks.network import Network
-from stedalign.optics.focus import Focus
-from stedalign.optics.saturation import watts_per_cm2
+from stedalign.optics.fluorophore import watts_per_cm2
 from stedalign.optics.targets import Target
 from stedalign.optics.wavefront import ModeSet, Wavefront
+from stedalign.reports.alignment import draw_alignment, draw_estimate
+from stedalign.simulator.microscope import SimulatedMicroscope
 
 DEFAULT_NETWORK = "bandnet"
 
@@ -121,7 +120,7 @@ def default_network(setup: Setup) -> Network | None:
 
 
 def make_estimator(setup: Setup, network: Network | None) -> Estimator:
-    """An estimator for pictures of ``setup``."""
+    """An estimator for images of ``setup``."""
     return Estimator(
         setup.forward,
         setup.modes,
@@ -133,11 +132,11 @@ def make_estimator(setup: Setup, network: Network | None) -> Estimator:
     )
 
 
-def estimate(sections: Picture, setup: Setup) -> Estimate:
-    """Estimate the wavefront in one picture, starting the fit from what the packaged network says.
+def estimate(sections: Image, setup: Setup) -> Estimate:
+    """Estimate the wavefront in one image, starting the fit from what the packaged network says.
 
     Three sections, a ``Volume``, or a ``FocalSection`` alone, which tells less (see ``Estimator``). Raises
-    ``PictureError`` for a saturated or an empty picture.
+    ``ImageError`` for a saturated or an empty image.
     """
     return make_estimator(setup, default_network(setup))(sections)
 
@@ -155,7 +154,7 @@ def bound(
 
     The Cramér-Rao bound (Kay 1993, section 3.7) of Poisson counts with the setup's read noise (Snyder et al. 1995), at
     one wavefront or, as the root mean square, over several; None = unaberrated. ``photons`` are the counts that the
-    crest of the unaberrated focus gives each pixel, in every kind of picture alike, and ``background`` is a fraction of
+    crest of the unaberrated focus gives each pixel, in every kind of image alike, and ``background`` is a fraction of
     them; the setup's without them. The result holds arrays (modes,) in rms waves, for a known instrument and for one
     known only as well as the setup's ``nuisances`` say; in a volume, which is one exposure, no section drifts. A mode
     that is not seen at all comes out as 1 wave. ``progress`` is told each step. Raises ``ValueError`` for values out of
@@ -200,7 +199,7 @@ def save_masks(setup: Setup, levels: Levels, correction: Wavefront | None, folde
     return save_mask(setup, levels, correction, folder / "mask.bmp")
 
 
-def save_estimate(setup: Setup, sections: Picture, found: Estimate, folder: Path) -> Path | None:
+def save_estimate(setup: Setup, sections: Image, found: Estimate, folder: Path) -> Path | None:
     """Write ``estimate.json``, ``estimate.png`` and, where the estimate was accepted, the correcting mask.
 
     The JSON also tells the tip, tilt and defocus that would bring the focus to the middle, which the mask leaves to the
@@ -237,7 +236,7 @@ class Alignment:
     simulated: bool
     run_folder: Path
     mask: Path
-    picture: Path
+    image: Path
     truth_before: Wavefront | None = None
     """The simulator's residual before and after; None on a real instrument."""
     truth_after: Wavefront | None = None
@@ -260,12 +259,12 @@ class Alignment:
             "correlation_after": self.after.correlation,
             "run_folder": str(self.run_folder),
             "mask": str(self.mask),
-            "picture": str(self.picture),
+            "image": str(self.image),
         }
 
 
 class NotAligned(RuntimeError):
-    """The loop ended without one usable picture, with the reason."""
+    """The loop ended without one usable image, with the reason."""
 
 
 def align(
@@ -279,10 +278,10 @@ def align(
     watch: Callable[[Event], None] = lambda event: None,
     **facts: Any,
 ) -> Alignment:
-    """Align a microscope, writing log, pictures, mask and result into ``run_folder``, which must be empty.
+    """Align a microscope, writing log, images, mask and result into ``run_folder``, which must be empty.
 
     ``network`` None starts every fit from zero alone. ``watch`` is called with each event as it happens; ``facts`` (a
-    seed, say) are noted in the folder. Raises ``AlignmentError`` or ``NotAligned`` where no picture was usable; the SLM
+    seed, say) are noted in the folder. Raises ``AlignmentError`` or ``NotAligned`` where no image was usable; the SLM
     then shows what it showed before. The microscope is closed in any case.
     """
     folder = Path(run_folder) if run_folder is not None else new_run_folder("align")

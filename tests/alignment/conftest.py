@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from stedalign.devices.protocols import Microscope
 from stedalign.estimation.estimate import Estimate
-from stedalign.imaging.sections import OrthoSections
+from stedalign.imaging.images import OrthoSections
+from stedalign.instrument.protocols import Microscope
 from stedalign.optics.wavefront import ModeSet, Wavefront
 
 MODES = ModeSet.from_ansi([3, 5])
@@ -100,7 +100,7 @@ def make_estimate(toy, waves, *, sigma=0.001, accepted=True, shift_nm=(0.0, 0.0,
         nuisances={},
         reduced_chi2=1.0 if accepted else 5.0,
         accepted=accepted,
-        reason="" if accepted else "the model does not explain the picture",
+        reason="" if accepted else "the model does not explain the image",
         null_ratio=0.01,
         crest_uniformity=0.9,
         correlation=0.99,

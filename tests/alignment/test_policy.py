@@ -19,7 +19,7 @@ def test_the_residual_is_freed_of_its_noise(toy, estimate_of):
     assert Policy().residual_waves(found) == pytest.approx(0.04)
 
 
-def test_better_needs_a_smaller_wavefront_and_no_worse_picture(toy, estimate_of):
+def test_better_needs_a_smaller_wavefront_and_no_worse_image(toy, estimate_of):
     def judged(waves, correlation, accepted=True):
         return SimpleNamespace(estimate=estimate_of(toy(), waves, accepted=accepted), correlation=correlation)
 

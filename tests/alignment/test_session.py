@@ -4,10 +4,10 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from stedalign.alignment.loop import align
+from stedalign.alignment.model_based import align
 from stedalign.alignment.policy import Policy
 from stedalign.alignment.session import Session
-from stedalign.imaging.stacks import load_stack
+from stedalign.formats.ome_tiff import load_stack
 
 
 def start(tmp_path):
@@ -26,11 +26,11 @@ def test_each_event_is_a_line_before_it_is_seen(tmp_path, toy, estimate_of, mask
     assert [line["event"] for line in lines(session)][-3:] == ["measured", "measured", "finished"]
 
 
-def test_every_picture_is_kept_and_named_in_the_log(tmp_path, toy, estimate_of, mask_of, zero):
+def test_every_image_is_kept_and_named_in_the_log(tmp_path, toy, estimate_of, mask_of, zero):
     world, session = toy(), start(tmp_path)
     list(session.record(align(world.microscope, lambda _: estimate_of(world, world.residual), mask_of, zero, Policy())))
-    names = [line["picture"] for line in lines(session) if line["event"] == "measured"]
-    assert names == ["picture-1.ome.tif", "picture-2.ome.tif", "picture-3.ome.tif"]
+    names = [line["image"] for line in lines(session) if line["event"] == "measured"]
+    assert names == ["image-1.ome.tif", "image-2.ome.tif", "image-3.ome.tif"]
     last = load_stack(session.folder / names[-1])
     np.testing.assert_allclose(last.data, session.finished.shown.sections.data, rtol=1e-6)
 

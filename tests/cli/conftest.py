@@ -107,7 +107,7 @@ def run(tmp_path: Path) -> Run:
 
 @pytest.fixture(scope="session")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a coarse, hence fast, setup, and pictures that are simulated once for all tests."""
+    """A folder with a coarse, hence fast, setup, and images that are simulated once for all tests."""
     folder = tmp_path_factory.mktemp("bench")
     (folder / "coarse.toml").write_text(COARSE)
     (folder / "wrong_hand.toml").write_text(COARSE + "[depletion.polarization]\nellipticity_deg = -45.0\n")
@@ -122,7 +122,7 @@ def on_bench(bench: Path) -> Run:
 
 @pytest.fixture(scope="session")
 def simulated(on_bench: Run) -> Outcome:
-    """``stedalign simulate --json``; the picture is ``bead.ome.tif`` on the bench."""
+    """``stedalign simulate --json``; the image is ``bead.ome.tif`` on the bench."""
     return on_bench("simulate", "--setup", "coarse.toml", "--photons", 500, "--out", "bead.ome.tif", "--json")
 
 
@@ -135,7 +135,7 @@ def vendor(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 @pytest.fixture
-def flat_picture(tmp_path: Path) -> Path:
+def flat_image(tmp_path: Path) -> Path:
     """A ``.npy`` with the right shape and nothing in it, for commands that must not get as far as its content."""
     np.save(tmp_path / "flat.npy", np.ones((3, 16, 16)))
     return tmp_path / "flat.npy"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from stedalign.config import Setup
-from stedalign.devices.protocols import Microscope
+from stedalign.instrument.protocols import Microscope
 from stedalign.networks.checkpoint import Origin, save_network
 from stedalign.networks.outputs import Outputs
 from stedalign.networks.registry import build
@@ -27,7 +27,7 @@ WITH_SETUP = [
 
 
 @pytest.mark.parametrize("command", WITH_SETUP, ids=lambda command: command[0])
-def test_every_command_refuses_a_bad_setup(run, tmp_path, flat_picture, command):
+def test_every_command_refuses_a_bad_setup(run, tmp_path, flat_image, command):
     (tmp_path / "my.toml").write_text("[objective]\nNAA = 1.4\n")
     run(*command, "--setup", "my.toml").assert_refused(
         "my.toml: unknown key 'NAA' in [objective]; the nearest known key is 'na'"
@@ -46,7 +46,7 @@ def sixteen() -> Setup:
 
 
 @pytest.fixture
-def with_weights(run, tmp_path, flat_picture, sixteen):
+def with_weights(run, tmp_path, flat_image, sixteen):
     """Estimate with a setup of 16 samples and ``weights.safetensors``."""
     (tmp_path / "sixteen.toml").write_text(sixteen.to_toml())
     arguments = ("estimate", "flat.npy", "--pixel-nm", 110, 110, 110, "--setup", "sixteen.toml")
@@ -208,7 +208,7 @@ RUNS = [
 
 
 @pytest.mark.parametrize("command", RUNS, ids=lambda command: command[0])
-def test_a_run_folder_that_is_not_empty_is_refused(run, tmp_path, flat_picture, command):
+def test_a_run_folder_that_is_not_empty_is_refused(run, tmp_path, flat_image, command):
     (tmp_path / "result").mkdir()
     (tmp_path / "result" / "estimate.json").write_text("precious")
     run(*command, "--out", "result").assert_refused("result is not empty", "--out")
@@ -216,7 +216,7 @@ def test_a_run_folder_that_is_not_empty_is_refused(run, tmp_path, flat_picture, 
 
 @pytest.mark.parametrize("out", ["file", "file/result"])
 @pytest.mark.parametrize("command", RUNS, ids=lambda command: command[0])
-def test_a_run_folder_that_cannot_be_made_is_refused(run, tmp_path, flat_picture, command, out):
+def test_a_run_folder_that_cannot_be_made_is_refused(run, tmp_path, flat_image, command, out):
     (tmp_path / "file").write_text("precious")
     run(*command, "--out", out).assert_refused("file is not a folder")
 

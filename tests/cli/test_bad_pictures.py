@@ -1,4 +1,4 @@
-"""Pictures that no estimate can be made from: one clear line, exit 2, nothing written."""
+"""Images that no estimate can be made from: one clear line, exit 2, nothing written."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from stedalign.imaging.stacks import save_volume
+from stedalign.formats.ome_tiff import save_volume
 
 PIXEL = ("--pixel-nm", 30, 30, 30)
 NOISE = np.random.default_rng(0).poisson(100, (3, 64, 64))
@@ -33,12 +33,12 @@ def test_a_missing_file_is_named(estimate, name):
 
 
 @pytest.mark.parametrize("name", ["folder", "folder.tif", "folder.npy"])
-def test_a_folder_is_no_picture(estimate, tmp_path, name):
+def test_a_folder_is_no_image(estimate, tmp_path, name):
     (tmp_path / name).mkdir()
     estimate(name, *PIXEL).assert_refused(name, "is a directory")
 
 
-@pytest.mark.parametrize("content", [b"", b"not a picture", b"\x89PNG\r\n\x1a\n"])
+@pytest.mark.parametrize("content", [b"", b"not an image", b"\x89PNG\r\n\x1a\n"])
 def test_what_is_no_tiff_is_refused(estimate, tmp_path, content):
     (tmp_path / "bead.tif").write_bytes(content)
     estimate("bead.tif", *PIXEL).assert_refused("bead.tif: not a readable TIFF file")
@@ -114,19 +114,19 @@ def test_values_that_are_no_counts_are_refused(estimate, tmp_path, kind):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_a_value_that_is_not_finite_is_refused(estimate, tmp_path, value):
-    picture = NOISE.astype(float)
-    picture[1, 5, 5] = value
-    np.save(tmp_path / "bead.npy", picture)
-    estimate("bead.npy", *PIXEL).assert_refused("bead.npy: the picture holds NaN or infinite values")
+    image = NOISE.astype(float)
+    image[1, 5, 5] = value
+    np.save(tmp_path / "bead.npy", image)
+    estimate("bead.npy", *PIXEL).assert_refused("bead.npy: the image holds NaN or infinite values")
 
 
 @pytest.mark.parametrize("value", [0, 7, -3])
-def test_a_constant_picture_is_called_empty(estimate, tmp_path, value):
+def test_a_constant_image_is_called_empty(estimate, tmp_path, value):
     np.save(tmp_path / "bead.npy", np.full((3, 32, 32), value))
-    estimate("bead.npy", *PIXEL).assert_refused("the picture is empty")
+    estimate("bead.npy", *PIXEL).assert_refused("the image is empty")
 
 
-def test_a_picture_of_pure_noise_is_called_empty(estimate, tmp_path):
+def test_a_image_of_pure_noise_is_called_empty(estimate, tmp_path):
     np.save(tmp_path / "bead.npy", NOISE)
     estimate("bead.npy", *PIXEL).assert_refused("section is empty", "find the bead first")
 
@@ -143,18 +143,18 @@ def test_a_bead_in_the_corner_of_a_volume_is_refused(estimate, tmp_path):
     estimate("bead.npy", *PIXEL).assert_refused("too close to the end of the volume", "nearer the middle")
 
 
-def test_a_picture_at_the_end_of_its_integers_is_called_saturated(estimate, tmp_path):
-    picture = NOISE.astype(np.uint8)
-    picture[:, 20:40, 20:40] = 255
-    np.save(tmp_path / "bead.npy", picture)
+def test_a_image_at_the_end_of_its_integers_is_called_saturated(estimate, tmp_path):
+    image = NOISE.astype(np.uint8)
+    image[:, 20:40, 20:40] = 255
+    np.save(tmp_path / "bead.npy", image)
     estimate("bead.npy", *PIXEL).assert_refused("saturated", "1200 pixels at 255 counts", "lower the laser power")
 
 
 def test_a_plateau_below_the_end_of_its_integers_is_called_saturated(estimate, tmp_path):
     """A 12-bit camera that saves 16 bits."""
-    picture = NOISE.astype(np.uint16)
-    picture[:, 20:40, 20:40] = 4095
-    np.save(tmp_path / "bead.npy", picture)
+    image = NOISE.astype(np.uint16)
+    image[:, 20:40, 20:40] = 4095
+    np.save(tmp_path / "bead.npy", image)
     estimate("bead.npy", *PIXEL).assert_refused("saturated", "4095")
 
 

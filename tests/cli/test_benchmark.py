@@ -34,19 +34,19 @@ def bound(desk: Path, *options: object) -> Outcome:
     return run_in(desk, "benchmark", "bound", "--setup", "setup.toml", *options)
 
 
-def test_json_tells_the_bound_of_each_picture_for_an_instrument_known_or_not(desk: Path) -> None:
+def test_json_tells_the_bound_of_each_image_for_an_instrument_known_or_not(desk: Path) -> None:
     outcome = bound(desk, "--wavefronts", 2, "--photons", 700, "--background", 0.1, "--json")
     assert (outcome.code, outcome.err, outcome.written) == (0, "", set())
     found = outcome.json
     asked = {"photons": 700, "background": 0.1, "wavefronts": 2, "blind_waves": 0.03, "read_noise": 0, "seed": 0}
     assert found.items() >= asked.items()
     assert found["rms_waves"] == pytest.approx(0.12)
-    pixels = {name: picture["pixels"] for name, picture in found["pictures"].items()}
+    pixels = {name: image["pixels"] for name, image in found["images"].items()}
     assert pixels == {"xy": 16**2, "sections": 3 * 16**2, "volume": 16**3}
-    for picture in found["pictures"].values():
-        assert picture["known_total_at_equal_dose_waves"] > 0
+    for image in found["images"].values():
+        assert image["known_total_at_equal_dose_waves"] > 0
         for knowledge in ("known", "unsure"):
-            told = picture[knowledge]
+            told = image[knowledge]
             assert len(told["sigma_waves"]) == len(found["modes"]) == 11
             assert told["total_waves"] == pytest.approx(sum(sigma**2 for sigma in told["sigma_waves"]) ** 0.5)
             assert told["blind"] == []

@@ -30,7 +30,7 @@ pixel_nm = [110.0, 110.0, 110.0]
 [bead]
 diameter_nm = 0.0
 """
-PICTURES = {"examples.png", "predicted.png", "error_vs_strength.png", "error_vs_photons.png"}
+IMAGES = {"examples.png", "predicted.png", "error_vs_strength.png", "error_vs_photons.png"}
 NOISE = {"photons": 200.0, "background_fraction": 0.05, "background": 2.0}
 
 
@@ -39,14 +39,14 @@ def _plan_each_focus_once() -> Iterator[None]:
     """Making a dataset and judging on it take the same simulator."""
     plan_once = functools.cache(Simulator)
     with pytest.MonkeyPatch.context() as patch:
-        for user in ("dataset.generate", "evaluation.known_pictures"):
+        for user in ("dataset.generate", "evaluation.known_images"):
             patch.setattr(f"stedalign.{user}.Simulator", plan_once)
         yield
 
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a setup of small pictures and a run of each of some networks, which are not trained."""
+    """A folder with a setup of small images and a run of each of some networks, which are not trained."""
     folder = tmp_path_factory.mktemp("desk")
     (folder / "setup.toml").write_text(SETUP)
     for name in ("multinet11", "net12", "multioffsetnet13", "offsetnet2"):
@@ -76,7 +76,7 @@ def evaluate(desk: Path, name: str, *options: object) -> Outcome:
 def test_each_kind_of_network_is_judged_by_what_it_predicts(desk: Path, name: str) -> None:
     outcome = evaluate(desk, name, "--fit", 0, "--mismatch", 0, "--out", f"judged_{name}", "--json")
     assert (outcome.code, outcome.err) == (0, "")
-    assert {Path(file).name for file in outcome.written} == PICTURES | {f"judged_{name}", "evaluation.json"}
+    assert {Path(file).name for file in outcome.written} == IMAGES | {f"judged_{name}", "evaluation.json"}
     outputs, found = NETWORKS[name].outputs, outcome.json
     assert found["modes"] == (outputs.modes.pairs if outputs.modes else [])
     assert ("rms_per_mode_waves" in found["estimators"]["network"]) == (outputs.modes is not None)
@@ -92,11 +92,11 @@ def test_network_fits_and_bound_stand_side_by_side_at_the_noise_that_is_asked_fo
     options = "--fit", 1, "--mismatch", 0, "--photons", 1000, "--limit", 2
     outcome = evaluate(desk, "net12", *options, "--out", "side_by_side")
     assert (outcome.code, outcome.err) == (0, "")
-    for words in ("2 SIMULATED pictures, 1000 photons, 5 %", "spherical", "total, median", "bound", "side_by_side"):
+    for words in ("2 SIMULATED images, 1000 photons, 5 %", "spherical", "total, median", "bound", "side_by_side"):
         assert words in outcome.out
     recorded = json.loads((desk / "side_by_side/evaluation.json").read_text())
     assert recorded["noise"] == NOISE | {"photons": 1000}
-    assert {name: found["pictures"] for name, found in recorded["estimators"].items()} == {
+    assert {name: found["images"] for name, found in recorded["estimators"].items()} == {
         "network": 2,
         "fit": 1,
         "hybrid": 1,
@@ -107,9 +107,9 @@ def test_the_estimators_that_are_asked_for_stand_beside_the_bound_alone(desk: Pa
     options = "--estimator", "fit", "--estimator", "hybrid", "--fit", 1, "--mismatch", 0
     outcome = evaluate(desk, "multinet11", *options, "--limit", 2, "--out", "two")
     assert (outcome.code, outcome.err) == (0, "")
-    assert {Path(file).name for file in outcome.written} == PICTURES | {"two", "evaluation.json"}
-    counts = next(line for line in outcome.out.splitlines() if line.strip().startswith("pictures"))
-    assert counts.split() == ["pictures", "1", "1", "2"]
+    assert {Path(file).name for file in outcome.written} == IMAGES | {"two", "evaluation.json"}
+    counts = next(line for line in outcome.out.splitlines() if line.strip().startswith("images"))
+    assert counts.split() == ["images", "1", "1", "2"]
     recorded = json.loads((desk / "two/evaluation.json").read_text())
     assert list(recorded["estimators"]) == ["fit", "hybrid"]
     assert recorded["against_mismatch"] == {"skipped": "not asked for"}
@@ -129,9 +129,9 @@ def test_errors_against_each_mismatch_are_drawn_and_told(desk: Path, monkeypatch
     outcome = evaluate(desk, "multinet11", *options, "--out", "mismatched")
     assert (outcome.code, outcome.err) == (0, "")
     assert "mismatched/error_vs_mismatch.png" in outcome.written
-    assert "1 SIMULATED pictures at each step" in outcome.out
+    assert "1 SIMULATED images at each step" in outcome.out
     against = json.loads((desk / "mismatched/evaluation.json").read_text())["against_mismatch"]
-    assert against["pictures"] == 1
+    assert against["images"] == 1
     assert set(against["mismatches"]) == set(MISMATCHES)
     assert all(list(found["median_total_waves"]) == ["network"] for found in against["mismatches"].values())
 

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from stedalign.config import Setup
-from stedalign.devices.loading import load_microscope
-from stedalign.imaging.sections import OrthoSections
-from stedalign.imaging.stacks import load_stack
+from stedalign.formats.ome_tiff import load_stack
+from stedalign.imaging.images import OrthoSections
+from stedalign.instrument.loading import load_microscope
 
 SETUP = ("--setup", "coarse.toml", "--no-network")
 
@@ -33,9 +33,9 @@ def aligned(on_bench):
 
 @pytest.fixture(scope="module")
 def wrong_hand(on_bench, bench):
-    """A picture of a beam whose circular polarization turns the wrong way, and its estimate."""
-    picture = on_bench("simulate", "--setup", "wrong_hand.toml", "--photons", 500, "--out", "wrong.ome.tif")
-    assert picture.code == 0
+    """An image of a beam whose circular polarization turns the wrong way, and its estimate."""
+    image = on_bench("simulate", "--setup", "wrong_hand.toml", "--photons", 500, "--out", "wrong.ome.tif")
+    assert image.code == 0
     return on_bench("estimate", "wrong.ome.tif", *SETUP, "--out", "refused", "--json")
 
 
@@ -60,13 +60,13 @@ def test_a_path_is_printed_as_it_is_even_where_it_looks_like_markup(run, tmp_pat
     assert run("init", "[bold]x[/bold].toml").out == "wrote [bold]x[/bold].toml\n"
 
 
-def test_simulate_prints_the_truth_as_json_and_writes_the_picture_alone(simulated):
+def test_simulate_prints_the_truth_as_json_and_writes_the_image_alone(simulated):
     assert (simulated.code, simulated.err) == (0, "")
     assert {"modes", "waves", "rms_waves", "bead_nm", "file", "seed"} <= simulated.json.keys()
     assert simulated.written == {"bead.ome.tif"}
 
 
-def test_a_simulated_picture_says_so_and_knows_its_pixel_size(simulated, bench):
+def test_a_simulated_image_says_so_and_knows_its_pixel_size(simulated, bench):
     sections = load_stack(bench / "bead.ome.tif")
     assert sections.origin == "SIMULATED"
     assert sections.pixel_nm == (80.0, 80.0, 80.0)
@@ -93,9 +93,9 @@ def test_jobs_of_an_array_make_a_dataset_side_by_side(run, bench, tmp_path):
     first = run(*arguments, "--shard", "1/2", "--json")
     assert (first.code, first.err) == (0, "")
     assert first.json == {"file": "data.h5", "shard": "1/2", "first": 0, "samples": 32}
-    run(*arguments, "--join").assert_refused("data.h5.parts/", "(pictures 32 to 39) is missing")
+    run(*arguments, "--join").assert_refused("data.h5.parts/", "(images 32 to 39) is missing")
     second = run(*arguments, "--shard", "2/2")
-    assert (second.code, second.out) == (0, "data.h5.parts: shard 2/2, pictures 32 to 39 of 40\n")
+    assert (second.code, second.out) == (0, "data.h5.parts: shard 2/2, images 32 to 39 of 40\n")
     assert run(*arguments, "--shard", "2/2").written == set()
     joined = run(*arguments, "--join", "--json")
     assert (joined.code, joined.err, joined.written) == (0, "", {"data.h5"})
@@ -104,7 +104,7 @@ def test_jobs_of_an_array_make_a_dataset_side_by_side(run, bench, tmp_path):
 
     part = next((tmp_path / "data.h5.parts").glob("*-00000000.h5"))
     part.unlink()
-    run(*arguments).assert_refused("data.h5 shows the pictures in", part.name, "which is missing")
+    run(*arguments).assert_refused("data.h5 shows the images in", part.name, "which is missing")
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_jobs_of_an_array_make_a_dataset_side_by_side(run, bench, tmp_path):
         (("--shard", "a/b"), "'a/b' is no shard"),
         (("--shard", "1/8"), "40 samples make 2 parts, too few for 8 shards"),
         (("--shard", "1/2", "--join"), "choose either --shard or --join"),
-        (("--join",), "(pictures 0 to 31) is missing; run the command that makes it"),
+        (("--join",), "(images 0 to 31) is missing; run the command that makes it"),
     ],
 )
 def test_what_no_job_can_make_is_refused(run, bench, shard, words):
@@ -134,7 +134,7 @@ def test_estimate_finds_what_was_simulated(estimated, simulated):
     assert estimated.json["accepted"]
 
 
-def test_estimate_writes_mask_picture_and_numbers_where_it_was_told(estimated, bench):
+def test_estimate_writes_mask_image_and_numbers_where_it_was_told(estimated, bench):
     assert estimated.json["mask"] == "estimated/mask.bmp"
     names = {"mask.bmp", "mask.png", "mask.json", "estimate.json", "estimate.png", "setup.toml"}
     assert names <= {path.name for path in (bench / "estimated").iterdir()}
@@ -213,7 +213,7 @@ def assert_left_as_found(rig, folder: Path) -> None:
 def test_a_dark_microscope_ends_the_alignment_with_a_reason(run, rig, tmp_path):
     rig.source.acquire = lambda: OrthoSections(np.zeros((3, 16, 16)), (110.0, 110.0, 110.0))
     outcome = run("align", "--no-network", "--microscope", "vendor_of_tests:factory", "--out", "run", "--json")
-    outcome.assert_failed("the picture is empty")
+    outcome.assert_failed("the image is empty")
     assert_left_as_found(rig, tmp_path / "run")
 
 

@@ -1,4 +1,4 @@
-"""Training from nothing on the command line: each network of the report, and a real kill."""
+"""Training from nothing on the command line: each network of the origin, and a real kill."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from stedalign.config import Setup
 from stedalign.networks.checkpoint import load_network
-from stedalign.networks.registry import REPORT
+from stedalign.networks.registry import ORIGIN
 
 from .conftest import Outcome, run_in
 
@@ -59,7 +59,7 @@ pixel_error = 0
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a setup of small pictures, in which the datasets of several networks come to lie."""
+    """A folder with a setup of small images, in which the datasets of several networks come to lie."""
     folder = tmp_path_factory.mktemp("desk")
     (folder / "setup.toml").write_text(SETUP)
     return folder
@@ -67,11 +67,11 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def trained(desk: Path) -> Callable[[str], Outcome]:
-    """Train a network for one epoch; the mask moves in the pictures of all, so that several can share a dataset."""
+    """Train a network for one epoch; the mask moves in the images of all, so that several can share a dataset."""
 
     @functools.cache
     def train(name: str) -> Outcome:
-        strength = 0.2 if REPORT[name].outputs.modes else 0
+        strength = 0.2 if ORIGIN[name].outputs.modes else 0
         (desk / f"{name}.toml").write_text(RECIPE.format(name=name, strength=strength))
         folder = "--out", f"runs/{name}"
         return run_in(
@@ -82,17 +82,17 @@ def trained(desk: Path) -> Callable[[str], Outcome]:
 
 
 def data_of(name: str) -> str:
-    modes = REPORT[name].outputs.modes
+    modes = ORIGIN[name].outputs.modes
     return f"{len(modes) if modes else 0}.h5"
 
 
-@pytest.mark.parametrize("name", REPORT)
+@pytest.mark.parametrize("name", ORIGIN)
 def test_each_network_of_the_report_is_trained_from_nothing(
     desk: Path, trained: Callable[[str], Outcome], name: str
 ) -> None:
     outcome = trained(name)
     assert (outcome.code, outcome.err) == (0, "")
-    outputs = REPORT[name].outputs
+    outputs = ORIGIN[name].outputs
     assert (outcome.json["test_error_waves"] is None) == (outputs.modes is None)
     assert (outcome.json["test_error_mask_offset"] is None) == (not outputs.mask_offset)
     assert outcome.json["test_error_shift_nm"] is None

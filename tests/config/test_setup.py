@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stedalign.config import Setup, SetupError
-from stedalign.optics.spec import Spec
 from stedalign.optics.wavefront import ModeSet
+from stedalign.spec import Spec
 
 
 @pytest.fixture

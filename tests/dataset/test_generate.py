@@ -18,9 +18,11 @@ from stedalign.dataset.storage import check_optics, clear_leftovers, read_mask_o
 from stedalign.files import leftovers, replacing
 from stedalign.imaging.center_of_mass import center_of_mass_px
 from stedalign.imaging.detector import Bead
-from stedalign.imaging.forward import ForwardModel, ForwardSpec
-from stedalign.imaging.sections import Sampling
-from stedalign.optics.beam import Beam, Objective
+from stedalign.imaging.forward import ForwardModel
+from stedalign.imaging.forward_spec import ForwardSpec
+from stedalign.imaging.images import Sampling
+from stedalign.optics.beam import Beam
+from stedalign.optics.objective import Objective
 from stedalign.optics.patterns import Pattern
 from stedalign.optics.wavefront import ModeSet
 
@@ -200,9 +202,7 @@ def test_another_dataset_is_never_overwritten_unasked(made: Path, tmp_path: Path
     assert path.read_bytes() != before
 
 
-def test_pictures_that_would_leave_their_field_are_refused_before_anything_is_written(
-    made: Path, tmp_path: Path
-) -> None:
+def test_images_that_would_leave_their_field_are_refused_before_anything_is_written(made: Path, tmp_path: Path) -> None:
     far = SPEC.model_copy(update={"shift_nm": (0.0, 0.0, 221.0)})
     words = "shift_nm: a standard deviation of 221 nm along z takes .* must not exceed 220 nm, an eighth of the field"
     with pytest.raises(ValueError, match=words):
@@ -210,7 +210,7 @@ def test_pictures_that_would_leave_their_field_are_refused_before_anything_is_wr
     assert not list(tmp_path.iterdir())
 
 
-def test_a_finished_dataset_is_used_however_far_its_pictures_moved(made: Path, tmp_path: Path) -> None:
+def test_a_finished_dataset_is_used_however_far_its_images_moved(made: Path, tmp_path: Path) -> None:
     far, path = SPEC.model_copy(update={"shift_nm": (0.0, 0.0, 221.0)}), tmp_path / "far.h5"
     path.write_bytes(made.read_bytes())
     with h5py.File(path, "a") as file:
@@ -228,7 +228,7 @@ def test_a_file_that_is_no_dataset_is_refused(tmp_path: Path) -> None:
     assert path.read_text() == "my notes"
 
 
-def test_damaged_pictures_are_noticed_when_they_are_read(made: Path, tmp_path: Path) -> None:
+def test_damaged_images_are_noticed_when_they_are_read(made: Path, tmp_path: Path) -> None:
     path = tmp_path / "bad.h5"
     path.write_bytes(made.read_bytes())
     with h5py.File(path, "a") as file:
@@ -243,7 +243,7 @@ def test_a_dataset_of_another_objective_is_refused(made: Path) -> None:
         check_optics(made, other, ModeSet.default())
 
 
-def test_centering_brings_most_pictures_to_the_middle() -> None:
+def test_centering_brings_most_images_to_the_middle() -> None:
     spec = DatasetSpec(samples=64, range_peak_waves=0.15)
     before, after = (
         center_of_mass_px(torch.from_numpy(Simulator(each, FORWARD).images(0, 64))).abs().median()
@@ -268,8 +268,8 @@ def test_mask_offsets_lie_beside_the_labels_of_the_modes(with_offsets: Path) -> 
     np.testing.assert_array_equal(labels, drawn.peak_waves.astype(np.float32))
 
 
-def test_a_picture_with_a_mask_offset_is_the_focus_of_a_beam_with_that_offset(with_offsets: Path) -> None:
-    picture, offset = read_split(with_offsets, "val")[0][0], read_mask_offset(with_offsets, "val")[0]
+def test_a_image_with_a_mask_offset_is_the_focus_of_a_beam_with_that_offset(with_offsets: Path) -> None:
+    image, offset = read_split(with_offsets, "val")[0][0], read_mask_offset(with_offsets, "val")[0]
     row = OFFSET.counts[0]
     parameters = np.concatenate([draw(OFFSET).waves[row], draw(OFFSET).shift_nm[row]])
     beam = Beam(pattern=Pattern(mask_offset=tuple(offset.tolist())))
@@ -277,7 +277,7 @@ def test_a_picture_with_a_mask_offset_is_the_focus_of_a_beam_with_that_offset(wi
     # Intensities are relative to the crest of the beam as the setup has it.
     crest = ForwardModel(FORWARD, OFFSET.mode_set).focus.scale / model.focus.scale
     expected = model.intensity(torch.from_numpy(parameters[None]).float())[0].detach().numpy() * crest.numpy()
-    assert np.linalg.norm(picture - expected) < 1e-3 * np.linalg.norm(expected)
+    assert np.linalg.norm(image - expected) < 1e-3 * np.linalg.norm(expected)
 
 
 def test_a_dataset_whose_mask_rests_has_no_such_labels(made: Path) -> None:

@@ -16,8 +16,8 @@ from stedalign.dataset.parts import BATCH, MOST_PARTS, Part, Shard, cut, parts_f
 from stedalign.dataset.spec import SPLITS, DatasetSpec
 from stedalign.dataset.storage import check_identity, check_optics, read_mask_offset, read_split
 from stedalign.imaging.detector import Bead
-from stedalign.imaging.forward import ForwardSpec
-from stedalign.imaging.sections import Sampling
+from stedalign.imaging.forward_spec import ForwardSpec
+from stedalign.imaging.images import Sampling
 
 # A point for a bead: its coherent modes are most of the planning.
 FORWARD = ForwardSpec(bead=Bead(diameter_nm=0), sampling=Sampling(samples=16, pixel_nm=(110.0, 110.0, 110.0)))
@@ -119,7 +119,7 @@ def test_all_that_reads_datasets_reads_a_joined_one(whole: Path, joined: Path) -
     assert generate(SPEC, FORWARD, joined) == joined
 
 
-def test_a_joined_dataset_holds_no_pictures_itself(joined: Path) -> None:
+def test_a_joined_dataset_holds_no_images_itself(joined: Path) -> None:
     assert joined.stat().st_size < min(part.stat().st_size for part in parts_of(joined))
 
 
@@ -139,7 +139,7 @@ def test_a_joined_dataset_without_its_parts_is_an_error_in_one_line(joined: Path
     # HDF5 would take the part that lies in the working folder by the same name.
     with chdir(tmp_path):
         for read in (lambda: read_split(joined, "train"), lambda: generate(SPEC, FORWARD, joined)):
-            with pytest.raises(ValueError, match=f"shows the pictures in .*{first.name}, which is missing") as caught:
+            with pytest.raises(ValueError, match=f"shows the images in .*{first.name}, which is missing") as caught:
                 read()
             assert "\n" not in str(caught.value)
 
@@ -188,14 +188,14 @@ def relabel(part: Path, other: Path) -> None:
         (remove, "is missing"),
         (flip, r"is damaged .checksum"),
         (truncate, "is damaged: it cannot be read"),
-        (swap, "holds pictures of another dataset or place"),
-        (relabel, "holds pictures of another dataset or place"),
+        (swap, "holds images of another dataset or place"),
+        (relabel, "holds images of another dataset or place"),
     ],
 )
 def test_joining_names_the_part_that_is_not_sound(path: Path, harm: Callable[[Path, Path], None], words: str) -> None:
     parts = parts_of(path)
     harm(parts[1], parts[2])
-    with pytest.raises(ValueError, match=f"{parts[1].name} .pictures 32 to 63. {words}.*; run the command") as caught:
+    with pytest.raises(ValueError, match=f"{parts[1].name} .images 32 to 63. {words}.*; run the command") as caught:
         join_shards(SPEC, FORWARD, path)
     assert "\n" not in str(caught.value)
     assert [item.name for item in path.parent.iterdir()] == ["data.h5.parts"]
@@ -275,4 +275,4 @@ def test_a_joined_dataset_is_made_one_file_when_asked(joined: Path, whole: Path)
 
 
 def test_a_part_prints_where_it_is_and_what_it_holds() -> None:
-    assert str(Part(Path("x"), "abc", 32, 10)) == "x/abc-00000032.h5 (pictures 32 to 41)"
+    assert str(Part(Path("x"), "abc", 32, 10)) == "x/abc-00000032.h5 (images 32 to 41)"

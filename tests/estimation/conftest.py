@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from stedalign.imaging.forward import ForwardModel, ForwardSpec
-from stedalign.imaging.sections import OrthoSections, Sampling
+from stedalign.imaging.forward import ForwardModel
+from stedalign.imaging.forward_spec import ForwardSpec
+from stedalign.imaging.images import OrthoSections, Sampling
 from stedalign.optics.wavefront import ModeSet, Wavefront
 
 SAMPLING = Sampling(samples=32, pixel_nm=(60.0, 60.0, 60.0))

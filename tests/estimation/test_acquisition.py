@@ -6,11 +6,11 @@ import stedalign as sa
 from stedalign.estimation import acquisition
 from stedalign.estimation.acquisition import acquisition_bounds, random_wavefronts, total
 from stedalign.estimation.bound import BLIND_WAVES, covariance, cramer_rao, fisher_information
+from stedalign.focusing.focus import Focus
 from stedalign.imaging.detector import Bead, Detector
 from stedalign.imaging.forward import ForwardModel
+from stedalign.imaging.images import Sampling
 from stedalign.imaging.nuisances import Nuisances
-from stedalign.imaging.sections import Sampling
-from stedalign.optics.focus import Focus
 from stedalign.optics.targets import Points, section
 from stedalign.optics.zernike import Mode
 
@@ -31,7 +31,7 @@ def found():
 
 @pytest.fixture(scope="module")
 def unaberrated():
-    return sa.bound(SETUP, volume=False).pictures
+    return sa.bound(SETUP, volume=False).images
 
 
 @pytest.fixture(scope="module")
@@ -52,20 +52,20 @@ def uneven():
 
 
 def known(setup=SETUP, wavefront=WAVEFRONT, photons=None, background=None):
-    return sa.bound(setup, wavefront, photons, background, volume=False).pictures["sections"].known
+    return sa.bound(setup, wavefront, photons, background, volume=False).images["sections"].known
 
 
 def test_three_sections_never_know_less_than_xy_alone_nor_a_volume_less_than_them(found):
-    xy, sections, volume = (found.pictures[name] for name in ("xy", "sections", "volume"))
+    xy, sections, volume = (found.images[name] for name in ("xy", "sections", "volume"))
     assert (sections.known <= xy.known).all()
     assert (sections.unsure <= xy.unsure).all()
     assert (volume.known <= sections.known).all()
 
 
 def test_what_is_unknown_never_lowers_the_bound(found):
-    for picture in found.pictures.values():
-        assert (picture.unsure >= picture.known).all()
-        assert total(picture.unsure) > 1.01 * total(picture.known)
+    for image in found.images.values():
+        assert (image.unsure >= image.known).all()
+        assert total(image.unsure) > 1.01 * total(image.known)
 
 
 def test_the_bound_of_a_known_instrument_is_that_of_its_forward_model(uneven):
@@ -75,7 +75,7 @@ def test_the_bound_of_a_known_instrument_is_that_of_its_forward_model(uneven):
     parameters[:, : len(MODES)] = torch.from_numpy(WAVEFRONT.array)
     parameters[:, model.scale], parameters[:, model.background] = 200.0, 10.0
     expected = cramer_rao(model, parameters, read_noise=5.0)[0, : len(MODES)]
-    np.testing.assert_allclose(found.pictures["sections"].known, expected, rtol=3e-3)
+    np.testing.assert_allclose(found.images["sections"].known, expected, rtol=3e-3)
 
 
 def test_the_bound_of_a_volume_is_that_of_its_pixels_one_by_one(uneven):
@@ -92,7 +92,7 @@ def test_the_bound_of_a_volume_is_that_of_its_pixels_one_by_one(uneven):
     rows = torch.cat([200 * crest * slopes, light, torch.ones_like(light)], dim=1)
     information = fisher_information(rows, 200 * light + 10, read_noise=5.0)
     expected = covariance(information)[0].diagonal()[: len(MODES)].sqrt()
-    np.testing.assert_allclose(found.pictures["volume"].known, expected, rtol=3e-3)
+    np.testing.assert_allclose(found.images["volume"].known, expected, rtol=3e-3)
 
 
 def test_four_times_the_photons_halve_the_bound_without_background():
@@ -101,7 +101,7 @@ def test_four_times_the_photons_halve_the_bound_without_background():
 
 
 def test_background_and_read_noise_raise_the_bound(found):
-    bound = found.pictures["sections"].known
+    bound = found.images["sections"].known
     noisy = SETUP.model_copy(update={"detector": Detector(read_noise=5.0)})
     assert (known(background=0.2) > bound).all()
     assert (known(noisy) > bound).all()
@@ -113,7 +113,7 @@ def test_nuisances_that_are_all_but_known_cost_nothing():
         SETUP.model_copy(update={"nuisances": well.model_copy(update={"ellipticity_deg": 0.0})}),
         WAVEFRONT,
         volume=False,
-    ).pictures["sections"]
+    ).images["sections"]
     np.testing.assert_allclose(sections.unsure, sections.known, rtol=1e-3)
 
 
@@ -129,7 +129,7 @@ def test_it_is_as_a_prototype_found_it_on_one_micrometer():
     """Figures that were computed with other code, on other wavefronts, before this one was written."""
     setup = SETUP.model_copy(update={"sampling": Sampling(samples=64, pixel_nm=(15.625,) * 3), "bead": Bead()})
     drawn = random_wavefronts(MODES, 0.12, 4, np.random.default_rng(0))
-    aberrated, ideal = (sa.bound(setup, some, volume=False).pictures for some in (drawn, None))
+    aberrated, ideal = (sa.bound(setup, some, volume=False).images for some in (drawn, None))
     assert 1e3 * total(ideal["sections"].known) == pytest.approx(1.3, rel=0.05)
     assert 1e3 * total(aberrated["sections"].known) == pytest.approx(1.05, rel=0.15)
     assert 1e3 * total(aberrated["xy"].known) == pytest.approx(2.2, rel=0.15)
@@ -137,14 +137,14 @@ def test_it_is_as_a_prototype_found_it_on_one_micrometer():
 
 def test_several_wavefronts_count_by_their_mean_square(found, unaberrated):
     both = sa.bound(SETUP, [WAVEFRONT, sa.Wavefront.zero(MODES)], volume=False)
-    parts = [pictures["sections"].known for pictures in (found.pictures, unaberrated)]
-    np.testing.assert_allclose(both.pictures["sections"].known, np.sqrt(np.square(parts).mean(axis=0)), rtol=1e-3)
+    parts = [images["sections"].known for images in (found.images, unaberrated)]
+    np.testing.assert_allclose(both.images["sections"].known, np.sqrt(np.square(parts).mean(axis=0)), rtol=1e-3)
     assert (both.wavefronts, both.rms_waves) == (2, pytest.approx(0.12 / np.sqrt(2)))
 
 
 def test_equal_dose_spreads_the_light_of_the_sections(found):
-    assert found.at_equal_dose("sections") == pytest.approx(total(found.pictures["sections"].known))
-    direct = sa.bound(SETUP, WAVEFRONT, photons=3 * 350, volume=False).pictures["xy"].known
+    assert found.at_equal_dose("sections") == pytest.approx(total(found.images["sections"].known))
+    direct = sa.bound(SETUP, WAVEFRONT, photons=3 * 350, volume=False).images["xy"].known
     assert found.at_equal_dose("xy") == pytest.approx(total(direct), rel=1e-3)
 
 

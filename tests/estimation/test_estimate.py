@@ -3,14 +3,14 @@ import pytest
 import torch
 
 from stedalign.config import Setup
-from stedalign.devices.hidden import HiddenWorld
-from stedalign.devices.simulated import build_simulated
-from stedalign.estimation.checks import Limits, PictureError, check_picture
+from stedalign.estimation.checks import ImageError, Limits, check_image
 from stedalign.estimation.estimator import Estimator
+from stedalign.imaging.images import OrthoSections
 from stedalign.imaging.nuisances import Nuisances
-from stedalign.imaging.sections import OrthoSections
-from stedalign.optics.beam import Polarization
+from stedalign.optics.polarization import Polarization
 from stedalign.optics.wavefront import ModeSet, Wavefront
+from stedalign.simulator.hidden import HiddenWorld
+from stedalign.simulator.microscope import build_simulated
 
 MODES = ModeSet.default()
 KNOWN = Nuisances(
@@ -43,7 +43,7 @@ def test_shift_photons_and_background_are_found_too(case):
     np.testing.assert_allclose(found.background, truth[17:20], rtol=0.1)
 
 
-def test_the_reconstruction_explains_the_picture(case):
+def test_the_reconstruction_explains_the_image(case):
     _, sections, found = case
     residual = (sections.data - found.reconstruction) / np.sqrt(found.reconstruction)
     assert residual.std() == pytest.approx(1, abs=0.05)
@@ -88,36 +88,36 @@ def test_limits_decide_what_is_trusted(spec, draw, as_sections):
 
 
 @pytest.mark.parametrize("level", [1.0, 40.0])
-def test_a_constant_picture_is_empty(as_sections, level):
-    with pytest.raises(PictureError, match="empty"):
-        check_picture(as_sections(np.full((3, 32, 32), level)))
+def test_a_constant_image_is_empty(as_sections, level):
+    with pytest.raises(ImageError, match="empty"):
+        check_image(as_sections(np.full((3, 32, 32), level)))
 
 
-def test_a_picture_of_noise_alone_is_empty(as_sections):
-    with pytest.raises(PictureError, match="empty"):
-        check_picture(as_sections(np.random.default_rng(0).poisson(20.0, size=(3, 32, 32)).astype(float)))
+def test_a_image_of_noise_alone_is_empty(as_sections):
+    with pytest.raises(ImageError, match="empty"):
+        check_image(as_sections(np.random.default_rng(0).poisson(20.0, size=(3, 32, 32)).astype(float)))
 
 
-def test_a_picture_at_the_saturation_level_is_refused(draw, as_sections):
+def test_a_image_at_the_saturation_level_is_refused(draw, as_sections):
     _, counts = draw(1)
     clipped = counts[0].clamp(max=200)
-    with pytest.raises(PictureError, match="saturated"):
-        check_picture(as_sections(clipped, saturation=200.0))
+    with pytest.raises(ImageError, match="saturated"):
+        check_image(as_sections(clipped, saturation=200.0))
 
 
 def test_a_plateau_is_refused_even_where_the_saturation_level_is_unknown(draw, as_sections):
     _, counts = draw(1)
-    with pytest.raises(PictureError, match="looks saturated"):
-        check_picture(as_sections(counts[0].clamp(max=200)))
+    with pytest.raises(ImageError, match="looks saturated"):
+        check_image(as_sections(counts[0].clamp(max=200)))
 
 
 @pytest.mark.parametrize("photons", [30.0, 350.0, 3000.0])
-def test_good_pictures_pass_the_check(draw, as_sections, photons):
-    for picture in draw(20, photons=photons, background=0.02 * photons)[1]:
-        check_picture(as_sections(picture))
+def test_good_images_pass_the_check(draw, as_sections, photons):
+    for image in draw(20, photons=photons, background=0.02 * photons)[1]:
+        check_image(as_sections(image))
 
 
-def test_a_picture_of_another_sampling_gets_a_model_of_its_own(spec, estimator, draw, as_sections):
+def test_a_image_of_another_sampling_gets_a_model_of_its_own(spec, estimator, draw, as_sections):
     truth, counts = draw(1, seed=3)
     cropped = OrthoSections(counts[0].numpy()[:, 4:-4, 4:-4], (60.0, 60.0, 60.0))
     found = estimator(cropped)
@@ -132,10 +132,10 @@ def test_counts_that_were_scaled_down_are_refused(estimator, draw, as_sections):
     assert "photon counts" in found.reason
 
 
-def test_a_picture_with_its_background_subtracted_is_refused(draw, as_sections):
+def test_a_image_with_its_background_subtracted_is_refused(draw, as_sections):
     _, counts = draw(1)
-    with pytest.raises(PictureError, match="raw picture"):
-        check_picture(as_sections(counts[0] - 10))
+    with pytest.raises(ImageError, match="raw image"):
+        check_image(as_sections(counts[0] - 10))
 
 
 def test_an_instrument_that_differs_from_its_setup_is_still_estimated(spec):
@@ -155,8 +155,8 @@ def test_an_instrument_that_differs_from_its_setup_is_still_estimated(spec):
         hidden=hidden,
     )  # fmt: skip
     microscope.shutter.open()
-    picture = microscope.source.acquire()
-    free, known = Estimator(spec, MODES)(picture), Estimator(spec, MODES, nuisances=KNOWN)(picture)
+    image = microscope.source.acquire()
+    free, known = Estimator(spec, MODES)(image), Estimator(spec, MODES, nuisances=KNOWN)(image)
     assert free.accepted
     assert np.linalg.norm(free.wavefront.array - aberration.array) < 0.005
     assert np.linalg.norm(known.wavefront.array - aberration.array) > 0.008
@@ -172,28 +172,28 @@ def test_a_bead_at_the_edge_is_refused_as_cut_off(estimator, model, draw, as_sec
     assert "cut off at the +x edge" in estimator(as_sections(counts[0])).reason
 
 
-def test_a_picture_that_tells_too_little_is_too_dim(spec, draw, as_sections):
+def test_a_image_that_tells_too_little_is_too_dim(spec, draw, as_sections):
     _, counts = draw(1, seed=3)
     strict = Estimator(spec, MODES, nuisances=KNOWN, limits=Limits(max_sigma_waves=1e-4))
     assert "too dim" in strict(as_sections(counts[0])).reason
 
 
-def test_pictures_together_give_what_each_gives_alone(estimator, draw, as_sections):
+def test_images_together_give_what_each_gives_alone(estimator, draw, as_sections):
     _, counts = draw(3, seed=5)
-    pictures = [as_sections(picture) for picture in counts]
+    images = [as_sections(image) for image in counts]
     empty = as_sections(np.full((3, 32, 32), 7.0))
-    first, refused, *others = estimator.all([pictures[0], empty, *pictures[1:]])
-    assert isinstance(refused, PictureError)
-    for found, picture in zip([first, *others], pictures, strict=True):
-        alone = estimator(picture)
+    first, refused, *others = estimator.all([images[0], empty, *images[1:]])
+    assert isinstance(refused, ImageError)
+    for found, image in zip([first, *others], images, strict=True):
+        alone = estimator(image)
         np.testing.assert_allclose(found.wavefront.array, alone.wavefront.array, atol=2e-4)
         assert found.accepted
 
 
 def test_weak_and_strong_wavefronts_can_be_estimated_together(estimator, draw, as_sections):
     """Each by the model for its strength, in the order in which they came."""
-    pictures = [as_sections(draw(1, strength=strength, seed=4)[1][0]) for strength in (0.3, 0.05, 0.25)]
-    together = estimator.all(pictures)
+    images = [as_sections(draw(1, strength=strength, seed=4)[1][0]) for strength in (0.3, 0.05, 0.25)]
+    together = estimator.all(images)
     assert [found.rms_waves > 0.2 for found in together] == [True, False, True]
-    for found, picture in zip(together, pictures, strict=True):
-        np.testing.assert_allclose(found.wavefront.array, estimator(picture).wavefront.array, atol=2e-4)
+    for found, image in zip(together, images, strict=True):
+        np.testing.assert_allclose(found.wavefront.array, estimator(image).wavefront.array, atol=2e-4)

@@ -1,4 +1,4 @@
-"""Whatever the numbers in a picture: an estimate of finite numbers, or one line that says why there is none."""
+"""Whatever the numbers in an image: an estimate of finite numbers, or one line that says why there is none."""
 
 import numpy as np
 import pytest
@@ -6,12 +6,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from stedalign.estimation.checks import Limits, PictureError
+from stedalign.estimation.checks import ImageError, Limits
 from stedalign.estimation.estimator import Estimator
-from stedalign.imaging.forward import ForwardModel, ForwardSpec
+from stedalign.imaging.forward import ForwardModel
+from stedalign.imaging.forward_spec import ForwardSpec
+from stedalign.imaging.images import FocalSection, OrthoSections, Sampling, Volume
 from stedalign.imaging.nuisances import Nuisances
-from stedalign.imaging.pictures import FocalSection, Volume
-from stedalign.imaging.sections import OrthoSections, Sampling
 from stedalign.optics.wavefront import ModeSet
 
 NM = (125.0, 125.0, 125.0)
@@ -36,9 +36,9 @@ def donut():
     return model.intensity(model.focus.rest[None])[0].numpy().astype(float)
 
 
-def outcome(estimator, picture):
-    (found,) = estimator.all([picture])
-    if isinstance(found, PictureError):
+def outcome(estimator, image):
+    (found,) = estimator.all([image])
+    if isinstance(found, ImageError):
         assert "\n" not in str(found)
         return str(found)
     numbers = [*found.wavefront.waves, *found.sigma_waves, *found.shift_nm, *found.photons, found.reduced_chi2]

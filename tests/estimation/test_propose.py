@@ -2,7 +2,7 @@ import numpy as np
 import torch
 
 from stedalign.estimation.propose import propose
-from stedalign.imaging.sections import OrthoSections, Sampling
+from stedalign.imaging.images import OrthoSections, Sampling
 from stedalign.networks.network import Network
 from stedalign.networks.outputs import Outputs
 from stedalign.optics.wavefront import ModeSet
@@ -14,9 +14,9 @@ SAMPLING = Sampling(samples=32, pixel_nm=(60.0, 60.0, 60.0))
 class Recorder(torch.nn.Module):
     """Remembers what it was shown and answers 0."""
 
-    def forward(self, pictures):
-        self.seen = pictures
-        return torch.zeros(len(pictures), len(MODES))
+    def forward(self, images):
+        self.seen = images
+        return torch.zeros(len(images), len(MODES))
 
 
 def bead(samples, pixel_nm, center_nm, width_nm=200.0):
@@ -39,8 +39,8 @@ def test_the_network_sees_a_displaced_bead_in_the_middle():
 
 def test_counts_stay_counts_where_the_sampling_is_the_networks():
     generator = np.random.default_rng(0)
-    picture = bead(32, 60.0, (100, -80, 50))
-    counts = OrthoSections(generator.poisson(picture.data), picture.pixel_nm)
+    image = bead(32, 60.0, (100, -80, 50))
+    counts = OrthoSections(generator.poisson(image.data), image.pixel_nm)
     levels = np.unique(shown(counts))
     steps = np.diff(levels) / np.diff(levels).min()
     np.testing.assert_allclose(steps, np.rint(steps), atol=1e-3)
@@ -53,8 +53,8 @@ def test_a_network_without_shifts_leaves_them_to_the_center_of_mass():
 
 def test_the_shift_that_the_network_sees_adds_to_the_pixels_moved():
     class Shifted(Recorder):
-        def forward(self, pictures):
-            return torch.cat([super().forward(pictures), torch.tensor([[7.0, 8.0, 9.0]])], dim=1)
+        def forward(self, images):
+            return torch.cat([super().forward(images), torch.tensor([[7.0, 8.0, 9.0]])], dim=1)
 
     proposal = propose(Network(Shifted(), Outputs(MODES, shift=True)), [bead(32, 60.0, (100, -80, 50))], SAMPLING)[0]
     np.testing.assert_allclose(proposal.shift_nm, (120 + 7, -60 + 8, 60 + 9))

@@ -6,8 +6,8 @@ from stedalign.estimation import search as search_module
 from stedalign.estimation.propose import Proposal
 from stedalign.estimation.search import LIFETIME, likely_starts
 from stedalign.imaging.forward import ForwardModel
-from stedalign.optics.beam import Polarization
 from stedalign.optics.patterns import Pattern
+from stedalign.optics.polarization import Polarization
 from stedalign.optics.wavefront import ModeSet
 
 MODES = ModeSet.default()
@@ -50,13 +50,13 @@ def test_the_search_ends_after_one_life_where_most_starts_explain_a_part_and_non
     assert 1 < len(generations) <= LIFETIME
 
 
-def test_the_same_picture_is_searched_the_same_way(rough, draw):
+def test_the_same_image_is_searched_the_same_way(rough, draw):
     _, counts = draw(1, strength=0.2, seed=2)
     first, second = (next(search(rough, counts)) for _ in range(2))
     np.testing.assert_array_equal(first.waves, second.waves)
 
 
-def test_a_picture_of_noise_ends_the_search_without_an_error(rough):
+def test_a_image_of_noise_ends_the_search_without_an_error(rough):
     noise = torch.poisson(torch.full((1, 3, 32, 32), 20.0), torch.Generator().manual_seed(0))
     ends = [end for _, end in zip(range(2), search(rough, noise), strict=False)]
     assert all(np.isfinite(end.waves).all() for end in ends)

@@ -7,7 +7,7 @@ from stedalign.estimation.models import Models
 from stedalign.estimation.two_beads import TwoBeads, shows_two_beads
 from stedalign.imaging.forward import ForwardModel
 from stedalign.imaging.nuisances import Nuisances, Prior
-from stedalign.optics.beam import Polarization
+from stedalign.optics.polarization import Polarization
 
 MODES = 11
 

@@ -1,4 +1,4 @@
-"""Small datasets of small pictures, and estimators that know the answer."""
+"""Small datasets of small images, and estimators that know the answer."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import torch
 from stedalign.dataset.generate import Simulator, generate
 from stedalign.dataset.spec import DatasetSpec
 from stedalign.evaluation.estimators import Estimator
-from stedalign.evaluation.known_pictures import KnownPictures
+from stedalign.evaluation.test_set import KnownImages
 from stedalign.imaging.detector import Bead
-from stedalign.imaging.forward import ForwardSpec
-from stedalign.imaging.sections import Sampling, normalize
+from stedalign.imaging.forward_spec import ForwardSpec
+from stedalign.imaging.images import Sampling, normalize
 from stedalign.networks.network import Network
 from stedalign.networks.outputs import Outputs, Prediction
 from stedalign.optics.wavefront import ModeSet
@@ -24,7 +24,7 @@ from stedalign.optics.wavefront import ModeSet
 FORWARD = ForwardSpec(bead=Bead(diameter_nm=0), sampling=Sampling(samples=16, pixel_nm=(110.0, 110.0, 110.0)))
 ELEVEN = Outputs(ModeSet.default())
 
-Load = Callable[..., KnownPictures]
+Load = Callable[..., KnownImages]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -32,40 +32,40 @@ def _plan_each_focus_once() -> Iterator[None]:
     """Making a dataset and judging on it take the same simulator."""
     plan_once = functools.cache(Simulator)
     with pytest.MonkeyPatch.context() as patch:
-        for user in ("dataset.generate", "evaluation.known_pictures"):
+        for user in ("dataset.generate", "evaluation.known_images"):
             patch.setattr(f"stedalign.{user}.Simulator", plan_once)
         yield
 
 
 @pytest.fixture(scope="session")
 def load(tmp_path_factory: pytest.TempPathFactory) -> Load:
-    """Make a dataset with twelve test pictures and read them."""
+    """Make a dataset with twelve test images and read them."""
 
-    def made(outputs: Outputs = ELEVEN, **options: Any) -> KnownPictures:
+    def made(outputs: Outputs = ELEVEN, **options: Any) -> KnownImages:
         path = tmp_path_factory.mktemp("data") / "dataset.h5"
         spec = DatasetSpec(samples=24, split=(0.25, 0.25, 0.5), **({"range_peak_waves": 0.06} | options))
-        return KnownPictures.load(generate(spec, FORWARD, path), FORWARD, outputs)
+        return KnownImages.load(generate(spec, FORWARD, path), FORWARD, outputs)
 
     return made
 
 
 @pytest.fixture(scope="session")
-def eleven(load: Load) -> KnownPictures:
-    """Centered pictures of the eleven modes."""
+def eleven(load: Load) -> KnownImages:
+    """Centered images of the eleven modes."""
     return load()
 
 
 @pytest.fixture(scope="session")
-def moving(load: Load) -> KnownPictures:
+def moving(load: Load) -> KnownImages:
     """The same under a mask that moves."""
     return load(Outputs(ELEVEN.modes, mask_offset=True), mask_offset=0.1)
 
 
 @pytest.fixture
-def truth() -> Callable[[KnownPictures], Estimator]:
-    """An estimator that is handed the first pictures in their order and says what is true of them."""
+def truth() -> Callable[[KnownImages], Estimator]:
+    """An estimator that is handed the first images in their order and says what is true of them."""
 
-    def of(known: KnownPictures) -> Estimator:
+    def of(known: KnownImages) -> Estimator:
         done = 0
 
         def estimate(counts: torch.Tensor) -> Prediction:
@@ -81,18 +81,18 @@ def truth() -> Callable[[KnownPictures], Estimator]:
 
 
 class Oracle(torch.nn.Module):
-    """Looks up which of the known pictures it is shown, and answers with its labels."""
+    """Looks up which of the known images it is shown, and answers with its labels."""
 
-    def __init__(self, known: KnownPictures) -> None:
+    def __init__(self, known: KnownImages) -> None:
         super().__init__()
-        self.pictures = normalize(known.images).flatten(1)
+        self.images = normalize(known.images).flatten(1)
         self.labels = torch.from_numpy(known.waves * known.model.modes.norms)
 
-    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        return self.labels[torch.cdist(pictures.flatten(1), self.pictures).argmin(dim=1)]
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.labels[torch.cdist(images.flatten(1), self.images).argmin(dim=1)]
 
 
 @pytest.fixture
-def oracle() -> Callable[[KnownPictures], Network]:
+def oracle() -> Callable[[KnownImages], Network]:
     """A network without error."""
     return lambda known: Network(Oracle(known), ELEVEN)

@@ -1,4 +1,4 @@
-"""Estimators on pictures of instruments that are not as their setup says."""
+"""Estimators on images of instruments that are not as their setup says."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ import torch
 from stedalign.config import Setup
 from stedalign.evaluation.against_mismatch import AgainstMismatch, against_mismatch, why_not
 from stedalign.evaluation.comparison import FIT, HYBRID, NETWORK
-from stedalign.evaluation.known_pictures import KnownPictures
 from stedalign.evaluation.mismatch import MISMATCHES, Directions, Mismatch
-from stedalign.evaluation.open_loop_report import draw_against_mismatch
+from stedalign.evaluation.test_set import KnownImages
 from stedalign.files import json_text
+from stedalign.imaging.images import Sampling
 from stedalign.imaging.nuisances import Nuisances
-from stedalign.imaging.sections import Sampling
 from stedalign.networks.network import Network
 from stedalign.networks.outputs import Outputs
 from stedalign.optics.beam import Beam
+from stedalign.reports.evaluation import draw_against_mismatch
 from stedalign.training.spec import NoiseSpec
 
 from .conftest import ELEVEN, FORWARD
 
-Make = Callable[[KnownPictures], Network]
+Make = Callable[[KnownImages], Network]
 # The mask offset alone is unsure: less to plan.
 UNSURE = Nuisances(drift_nm=0, taper=0, fill_center=0, ellipticity_deg=0, blur_nm=0, pixel_error=0)
 SETUP = Setup(bead=FORWARD.bead, sampling=FORWARD.sampling, nuisances=UNSURE)
@@ -34,18 +34,18 @@ BRIGHT = NoiseSpec(photons=2000)
 
 
 @pytest.fixture(scope="module")
-def offset(eleven: KnownPictures) -> AgainstMismatch:
+def offset(eleven: KnownImages) -> AgainstMismatch:
     """Fit and whole estimate against the mask offset."""
     silent = Network(Silent(), ELEVEN)
     some = {"mask offset": MISMATCHES["mask offset"]}
-    return against_mismatch(SETUP, silent, eleven, BRIGHT, pictures=2, names=[HYBRID, FIT], mismatches=some)
+    return against_mismatch(SETUP, silent, eleven, BRIGHT, images=2, names=[HYBRID, FIT], mismatches=some)
 
 
 class Silent(torch.nn.Module):
     """Sees no aberration anywhere."""
 
-    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        return torch.zeros(len(pictures), len(ELEVEN))
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return torch.zeros(len(images), len(ELEVEN))
 
 
 def test_a_mask_offset_spoils_the_fit_of_modes_alone_but_not_the_estimate(offset: AgainstMismatch) -> None:
@@ -62,31 +62,31 @@ def test_where_the_instrument_is_as_its_setup_says_both_reach_the_bound(offset: 
 
 
 def test_what_is_drawn_is_in_the_json(offset: AgainstMismatch, tmp_path: Path) -> None:
-    draw_against_mismatch(tmp_path / "drawn.png", offset, "two pictures")
+    draw_against_mismatch(tmp_path / "drawn.png", offset, "two images")
     assert (tmp_path / "drawn.png").stat().st_size > 0
     told = json.loads(json_text(offset.to_json()))
-    assert (told["pictures"], told["bound_median_total_waves"]) == (2, offset.bound)
+    assert (told["images"], told["bound_median_total_waves"]) == (2, offset.bound)
     curve = told["mismatches"]["mask offset"]
     assert {name: len(medians) for name, medians in curve["median_total_waves"].items()} == {FIT: 5, HYBRID: 5}
     assert len(curve["levels"]) == 5
 
 
-def test_pictures_differ_by_the_mismatch_alone(eleven: KnownPictures, oracle: Make) -> None:
+def test_images_differ_by_the_mismatch_alone(eleven: KnownImages, oracle: Make) -> None:
     """Of a drift that is none, all levels give the same errors: wavefronts, places and noise are the same."""
     some = {"drift": Mismatch("drift (nm)", 1e-6, MISMATCHES["drift"].hide)}
     found = against_mismatch(
-        SETUP, oracle(eleven), eleven, BRIGHT, pictures=1, names=[NETWORK, FIT], mismatches=some
+        SETUP, oracle(eleven), eleven, BRIGHT, images=1, names=[NETWORK, FIT], mismatches=some
     ).curves["drift"]
     assert set(found.medians) == {NETWORK, FIT}
     np.testing.assert_allclose(found.medians[FIT], found.medians[FIT][0], rtol=1e-3)
     assert found.medians[NETWORK] == pytest.approx([0] * 5, abs=1e-6)
 
 
-def test_a_picture_that_nothing_can_be_told_from_counts_as_no_estimate(eleven: KnownPictures) -> None:
+def test_a_image_that_nothing_can_be_told_from_counts_as_no_estimate(eleven: KnownImages) -> None:
     faint = NoiseSpec(photons=0.01, background_fraction=1)
     still = {"drift": Mismatch("drift (nm)", 0, MISMATCHES["drift"].hide)}
     found = against_mismatch(
-        SETUP, Network(Silent(), ELEVEN), eleven, faint, pictures=1, names=[HYBRID], mismatches=still
+        SETUP, Network(Silent(), ELEVEN), eleven, faint, images=1, names=[HYBRID], mismatches=still
     )
     assert found.curves["drift"].medians[HYBRID] == pytest.approx([np.linalg.norm(eleven.waves[0])])
 
@@ -119,7 +119,7 @@ def test_a_mismatch_has_the_size_of_its_level() -> None:
     ],
 )
 def test_what_cannot_be_told_against_mismatch_is_skipped_with_a_reason(
-    setup: Setup, outputs: Outputs, planes: tuple[str, ...], photons: float, reason: str, eleven: KnownPictures
+    setup: Setup, outputs: Outputs, planes: tuple[str, ...], photons: float, reason: str, eleven: KnownImages
 ) -> None:
     module = Silent()
     module.planes = planes
@@ -129,4 +129,4 @@ def test_what_cannot_be_told_against_mismatch_is_skipped_with_a_reason(
     assert bool(found) == bool(reason)
     if reason:
         with pytest.raises(ValueError, match=reason):
-            against_mismatch(setup, network, eleven, noise, pictures=1)
+            against_mismatch(setup, network, eleven, noise, images=1)

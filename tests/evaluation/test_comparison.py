@@ -21,34 +21,34 @@ from stedalign.evaluation.comparison import (
     Comparison,
     binned,
 )
+from stedalign.evaluation.errors import WAVEFRONT
 from stedalign.evaluation.judging import judge, trained_noise
-from stedalign.evaluation.known_pictures import KnownPictures
-from stedalign.evaluation.open_loop import WAVEFRONT
-from stedalign.evaluation.open_loop_report import draw_comparison
+from stedalign.evaluation.test_set import KnownImages
 from stedalign.files import json_text
-from stedalign.imaging.sections import PLANES
+from stedalign.imaging.images import PLANES
 from stedalign.networks.network import Network
 from stedalign.networks.outputs import Outputs
 from stedalign.optics.wavefront import ModeSet
+from stedalign.reports.evaluation import draw_comparison
 from stedalign.training.spec import NoiseSpec
 
 from .conftest import FORWARD
 
-Make = Callable[[KnownPictures], Network]
+Make = Callable[[KnownImages], Network]
 BRIGHT = NoiseSpec(photons=2000)
 
 
 @pytest.fixture(scope="module")
-def linearized(eleven: KnownPictures) -> Linearized:
+def linearized(eleven: KnownImages) -> Linearized:
     return Linearized(eleven, 12, BRIGHT.background_fraction)
 
 
 @pytest.fixture
-def compared(eleven: KnownPictures, oracle: Make) -> Comparison:
+def compared(eleven: KnownImages, oracle: Make) -> Comparison:
     return judge(oracle(eleven), eleven, BRIGHT, fits=12)
 
 
-def test_the_fit_of_easy_pictures_reaches_the_bound(compared: Comparison) -> None:
+def test_the_fit_of_easy_images_reaches_the_bound(compared: Comparison) -> None:
     bound = compared.bounds[BOUND][WAVEFRONT]
     for name in (FIT, HYBRID):
         found = compared.results[name].quantities[WAVEFRONT]
@@ -63,44 +63,44 @@ def test_a_network_that_knows_the_answer_has_no_error(compared: Comparison) -> N
 
 
 def test_everything_that_is_drawn_is_in_the_json(compared: Comparison) -> None:
-    figures = json.loads(json_text(compared.to_json() | {"pictures": compared.pictures_json()}))
+    figures = json.loads(json_text(compared.to_json() | {"images": compared.images_json()}))
     assert set(figures["estimators"]) == {NETWORK, FIT, HYBRID}
     assert set(figures["against_strength"][WAVEFRONT]) == {NETWORK, FIT, HYBRID, BOUND}
     medians = figures["against_photons"]["median_total"][WAVEFRONT]
     assert {name: len(values) for name, values in medians.items()} == dict.fromkeys(
         (NETWORK, FIT, HYBRID, BOUND), len(SWEEP_PHOTONS)
     )
-    assert np.shape(figures["pictures"][FIT][WAVEFRONT]) == (12, 11)
-    assert set(figures["pictures"]["examples"]) == {"best", "median", "worst"}
+    assert np.shape(figures["images"][FIT][WAVEFRONT]) == (12, 11)
+    assert set(figures["images"]["examples"]) == {"best", "median", "worst"}
 
 
 def test_only_the_estimators_that_are_asked_for_are_run_and_drawn(
-    eleven: KnownPictures, oracle: Make, tmp_path: Path
+    eleven: KnownImages, oracle: Make, tmp_path: Path
 ) -> None:
     compared = judge(oracle(eleven), eleven, BRIGHT, fits=4, names=[FIT])
-    draw_comparison(tmp_path, compared, FORWARD.sampling.pixel_nm, "four pictures")
+    draw_comparison(tmp_path, compared, FORWARD.sampling.pixel_nm, "four images")
     assert len(list(tmp_path.glob("*.png"))) == 4
-    figures = json.loads(json_text(compared.to_json() | {"pictures": compared.pictures_json()}))
+    figures = json.loads(json_text(compared.to_json() | {"images": compared.images_json()}))
     assert set(figures["estimators"]) == {FIT}
     assert set(figures["against_strength"][WAVEFRONT]) == {FIT, BOUND}
     assert set(figures["against_photons"]["median_total"][WAVEFRONT]) == {FIT, BOUND}
-    assert np.shape(figures["pictures"][f"true_{WAVEFRONT}"]) == (12, 11)
-    assert NETWORK not in figures["pictures"]
+    assert np.shape(figures["images"][f"true_{WAVEFRONT}"]) == (12, 11)
+    assert NETWORK not in figures["images"]
 
 
-def test_where_no_estimator_is_left_there_is_nothing_to_judge(eleven: KnownPictures, oracle: Make) -> None:
+def test_where_no_estimator_is_left_there_is_nothing_to_judge(eleven: KnownImages, oracle: Make) -> None:
     for noise, fits in (BRIGHT, 0), (NoiseSpec(photons=0), 4):
         with pytest.raises(ValueError, match="nothing is left to judge"):
             judge(oracle(eleven), eleven, noise, fits=fits, names=[FIT, HYBRID])
 
 
-def test_without_noise_there_are_neither_fits_nor_a_bound(eleven: KnownPictures, oracle: Make) -> None:
+def test_without_noise_there_are_neither_fits_nor_a_bound(eleven: KnownImages, oracle: Make) -> None:
     compared = judge(oracle(eleven), eleven, NoiseSpec(photons=0), fits=2)
     assert set(compared.results) == set(compared.photons[WAVEFRONT]) == {NETWORK}
     assert compared.bounds == {}
 
 
-def test_seed_and_place_decide_the_noise_of_a_picture(eleven: KnownPictures) -> None:
+def test_seed_and_place_decide_the_noise_of_a_image(eleven: KnownImages) -> None:
     uneven = NoiseSpec(background=2)
     first, fewer, other = eleven.counts(uneven, 1), eleven.counts(uneven, 1, count=2), eleven.counts(uneven, 2)
     assert torch.equal(first[:2], fewer)
@@ -124,7 +124,7 @@ def test_an_uneven_background_raises_the_bound(linearized: Linearized) -> None:
     assert (uneven.totals > 1.2 * even.totals).all()
 
 
-def test_what_is_known_has_no_variance_and_helps_the_rest(load: Callable[..., KnownPictures]) -> None:
+def test_what_is_known_has_no_variance_and_helps_the_rest(load: Callable[..., KnownImages]) -> None:
     twelve = ModeSet.report12()
     known = load(Outputs(twelve), modes=twelve.pairs, centered=False)
     free = replace(known, held=torch.zeros_like(known.held))
@@ -134,7 +134,7 @@ def test_what_is_known_has_no_variance_and_helps_the_rest(load: Callable[..., Kn
     assert displaced.median[defocus] > 5 * still.median[defocus]
 
 
-def test_the_shift_that_centered_a_picture_is_found_again(eleven: KnownPictures) -> None:
+def test_the_shift_that_centered_a_image_is_found_again(eleven: KnownImages) -> None:
     phase = eleven.true_phase(12)
     np.testing.assert_allclose(phase[:, :11], eleven.waves, atol=1e-7)
     assert float(phase[:, eleven.model.shift].abs().max()) > 1
@@ -142,7 +142,7 @@ def test_the_shift_that_centered_a_picture_is_found_again(eleven: KnownPictures)
         torch.testing.assert_close(eleven.model.intensity(phase), eleven.images, rtol=0, atol=1e-5)
 
 
-def test_pictures_that_this_version_would_not_make_have_no_bound(eleven: KnownPictures) -> None:
+def test_images_that_this_version_would_not_make_have_no_bound(eleven: KnownImages) -> None:
     other = replace(eleven, images=eleven.images.roll(1, dims=-1))
     with pytest.raises(ValueError, match="make the dataset again"):
         other.true_phase(2)

@@ -33,17 +33,17 @@ def test_background_and_photon_noise_hardly_move_it() -> None:
 
 
 def test_a_hot_pixel_does_not_set_the_threshold() -> None:
-    picture = ring(3.0, -2.0, 1.5)
-    picture[0, :, 0, 0] = 5.0
+    image = ring(3.0, -2.0, 1.5)
+    image[0, :, 0, 0] = 5.0
     # Were it the crest, the ring would lie below the threshold and the corner alone would count.
-    assert (center_of_mass_px(picture)[0] - torch.tensor([3.0, -2.0, 1.5])).abs().max() < 2
+    assert (center_of_mass_px(image)[0] - torch.tensor([3.0, -2.0, 1.5])).abs().max() < 2
 
 
 def test_a_section_without_signal_has_no_say() -> None:
-    picture = ring(3.0, -2.0, 1.5)
-    picture[0, 0] = 0
-    assert center_of_mass_px(picture)[0].tolist() == pytest.approx([3.0, -2.0, 1.5], abs=0.02)
+    image = ring(3.0, -2.0, 1.5)
+    image[0, 0] = 0
+    assert center_of_mass_px(image)[0].tolist() == pytest.approx([3.0, -2.0, 1.5], abs=0.02)
 
 
-def test_an_empty_picture_has_no_displacement() -> None:
+def test_an_empty_image_has_no_displacement() -> None:
     assert center_of_mass_px(torch.zeros(2, 3, N, N)).abs().max() == 0

@@ -4,9 +4,10 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from stedalign.imaging.forward import ForwardModel, ForwardSpec
+from stedalign.imaging.forward import ForwardModel
+from stedalign.imaging.forward_spec import ForwardSpec
+from stedalign.imaging.images import Sampling
 from stedalign.imaging.nuisances import Nuisances, Prior
-from stedalign.imaging.sections import Sampling
 from stedalign.optics.beam import Beam
 from stedalign.optics.patterns import Pattern
 from stedalign.optics.wavefront import ModeSet
@@ -56,7 +57,7 @@ def test_blur_and_taper_are_never_negative():
 
 
 @pytest.mark.parametrize("key", ["drift_nm", "fill_center", "ellipticity_deg"])
-def test_what_no_picture_tells_by_itself_cannot_be_quite_unknown(key):
+def test_what_no_image_tells_by_itself_cannot_be_quite_unknown(key):
     with pytest.raises(ValidationError):
         Nuisances(**{key: math.inf})
 

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stedalign.imaging.sections import OrthoSections, Sampling, cut_sections, normalize
+from stedalign.imaging.images import OrthoSections, Sampling, cut_sections, normalize
 
 NM = (31.25, 31.25, 31.25)
 
@@ -64,16 +64,16 @@ def test_the_data_of_sections_cannot_be_changed_afterwards():
 
 @given(st.floats(0.01, 1000), st.floats(-50, 5000))
 def test_normalization_ignores_gain_and_offset(gain, offset):
-    picture = torch.from_numpy(np.random.default_rng(0).gamma(0.5, size=(2, 3, 16, 16)))
-    torch.testing.assert_close(normalize(gain * picture + offset), normalize(picture), rtol=1e-6, atol=1e-6)
+    image = torch.from_numpy(np.random.default_rng(0).gamma(0.5, size=(2, 3, 16, 16)))
+    torch.testing.assert_close(normalize(gain * image + offset), normalize(image), rtol=1e-6, atol=1e-6)
 
 
 def test_normalization_keeps_the_ratio_between_the_sections():
-    picture = torch.zeros(1, 3, 16, 16, dtype=torch.float64)
-    picture[0, :, 8, 8] = torch.tensor([1.0, 2.0, 4.0])
-    found = normalize(picture)[0, :, 8, 8]
+    image = torch.zeros(1, 3, 16, 16, dtype=torch.float64)
+    image[0, :, 8, 8] = torch.tensor([1.0, 2.0, 4.0])
+    found = normalize(image)[0, :, 8, 8]
     torch.testing.assert_close(found / found[0], torch.tensor([1.0, 2.0, 4.0], dtype=torch.float64))
 
 
-def test_an_empty_picture_normalizes_to_zero():
+def test_an_empty_image_normalizes_to_zero():
     assert (normalize(torch.full((1, 3, 16, 16), 9.0)) == 0).all()

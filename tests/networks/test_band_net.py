@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from stedalign.imaging.forward import ForwardSpec
-from stedalign.imaging.sections import Sampling, normalize
+from stedalign.imaging.forward_spec import ForwardSpec
+from stedalign.imaging.images import Sampling, normalize
 from stedalign.networks.band_net import BandNet
 from stedalign.networks.checkpoint import Origin, load_network, save_network
 from stedalign.networks.network import Network
@@ -24,34 +24,34 @@ def network() -> Network:
 
 
 @pytest.fixture(scope="module")
-def pictures() -> torch.Tensor:
+def images() -> torch.Tensor:
     generator = torch.Generator().manual_seed(0)
     blobs = functional.interpolate(torch.rand(4, 3, 8, 8, generator=generator), size=64, mode="bicubic")
     return torch.poisson(100 * blobs.clamp_min(0.01), generator)
 
 
-def test_pixels_may_come_added_up(network: Network, pictures: torch.Tensor) -> None:
+def test_pixels_may_come_added_up(network: Network, images: torch.Tensor) -> None:
     assert network.module.binning == 2
-    whole, binned = network.predict(pictures), network.predict(4 * functional.avg_pool2d(pictures, 2))
+    whole, binned = network.predict(images), network.predict(4 * functional.avg_pool2d(images, 2))
     assert torch.allclose(whole, binned, atol=1e-5)
 
 
-def test_light_and_background_do_not_change_what_is_seen(network: Network, pictures: torch.Tensor) -> None:
-    assert torch.allclose(network.predict(pictures), network.predict(3 * pictures + 50), atol=1e-5)
+def test_light_and_background_do_not_change_what_is_seen(network: Network, images: torch.Tensor) -> None:
+    assert torch.allclose(network.predict(images), network.predict(3 * images + 50), atol=1e-5)
 
 
-def test_detail_beyond_the_band_is_noise(network: Network, pictures: torch.Tensor) -> None:
+def test_detail_beyond_the_band_is_noise(network: Network, images: torch.Tensor) -> None:
     wave = torch.cos(torch.pi * 31 / 32 * (torch.arange(32) + 0.5))
     finest = wave[:, None] * wave
     module = network.module
-    sections = module.standardized(normalize(functional.avg_pool2d(pictures, 2)))
+    sections = module.standardized(normalize(functional.avg_pool2d(images, 2)))
     smooth, rough = (module._coefficients(sections + change * finest) for change in (0.0, 0.5))
     assert all(torch.allclose(one, other, atol=1e-4) for one, other in zip(smooth[0], rough[0], strict=True))
     assert all((other > one).all() for one, other in zip(smooth[1], rough[1], strict=True))
 
 
-def test_all_outputs_have_their_sigma(network: Network, pictures: torch.Tensor) -> None:
-    found = network.predict_all(pictures)
+def test_all_outputs_have_their_sigma(network: Network, images: torch.Tensor) -> None:
+    found = network.predict_all(images)
     assert found.sigma is not None
     for value, sigma in (
         (found.waves, found.sigma.waves),
@@ -70,7 +70,7 @@ def test_pixels_are_added_up_as_far_as_the_band_allows() -> None:
         assert BandNet(("xy",), OUTPUTS, ForwardSpec(sampling=sampling), width=8, depth=1).binning == binning
 
 
-def test_weights_of_half_the_size_predict_the_same(network: Network, pictures: torch.Tensor, tmp_path: Path) -> None:
+def test_weights_of_half_the_size_predict_the_same(network: Network, images: torch.Tensor, tmp_path: Path) -> None:
     path = tmp_path / "weights.safetensors"
     for block in network.module.blocks:
         # As a trained one; before, its blocks add nothing.
@@ -79,4 +79,4 @@ def test_weights_of_half_the_size_predict_the_same(network: Network, pictures: t
     loaded = load_network(path, FORWARD, OUTPUTS.modes)
     assert path.stat().st_size < 10e6
     assert loaded.outputs == OUTPUTS
-    assert torch.allclose(loaded.predict(pictures), network.predict(pictures), atol=2e-4)
+    assert torch.allclose(loaded.predict(images), network.predict(images), atol=2e-4)

@@ -10,14 +10,14 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from stedalign.api import DEFAULT_NETWORK
-from stedalign.imaging.forward import ForwardSpec
-from stedalign.imaging.sections import Sampling
+from stedalign.imaging.forward_spec import ForwardSpec, optics_disagreement
+from stedalign.imaging.images import Sampling
 from stedalign.networks.checkpoint import CheckpointError, Origin, load_network, packaged_weights, save_network
 from stedalign.networks.network import Network
 from stedalign.networks.outputs import Outputs
-from stedalign.networks.recorded import optics_disagreement
 from stedalign.networks.registry import NETWORKS, build
-from stedalign.optics.beam import Beam, Objective, Overlay
+from stedalign.optics.beam import Beam, Overlay
+from stedalign.optics.objective import Objective
 from stedalign.optics.wavefront import ModeSet
 
 SAMPLING = Sampling(samples=16, pixel_nm=(110.0, 110.0, 110.0))
@@ -41,9 +41,9 @@ def refusal(path: Path, forward: ForwardSpec = FORWARD, modes: ModeSet = MODES) 
 
 def test_a_loaded_network_predicts_as_the_saved_one(saved: tuple[Path, torch.nn.Module]) -> None:
     path, module = saved
-    pictures = torch.rand(2, 3, 16, 16)
+    images = torch.rand(2, 3, 16, 16)
     loaded = load_network(path, FORWARD, MODES)
-    assert torch.equal(loaded.predict(pictures), Network(module, Outputs(MODES)).predict(pictures))
+    assert torch.equal(loaded.predict(images), Network(module, Outputs(MODES)).predict(images))
     assert loaded.training == {"seed": 3, "epoch": 2}
 
 

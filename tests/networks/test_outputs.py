@@ -17,8 +17,8 @@ class Constant(torch.nn.Module):
         super().__init__()
         self.values = torch.tensor(values)
 
-    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        return self.values.expand(len(pictures), -1)
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.values.expand(len(images), -1)
 
 
 def test_modes_come_back_in_rms_waves_and_the_mask_offset_as_it_is() -> None:
@@ -28,12 +28,12 @@ def test_modes_come_back_in_rms_waves_and_the_mask_offset_as_it_is() -> None:
 
 
 def test_what_is_not_predicted_is_none() -> None:
-    pictures = torch.rand(1, 3, 8, 8)
-    assert Network(Constant(0.6, 0.5), Outputs(MODES)).predict_all(pictures).mask_offset is None
+    images = torch.rand(1, 3, 8, 8)
+    assert Network(Constant(0.6, 0.5), Outputs(MODES)).predict_all(images).mask_offset is None
     offset_alone = Network(Constant(0.1, 0.2), Outputs(None, mask_offset=True))
-    assert offset_alone.predict_all(pictures).waves is None
+    assert offset_alone.predict_all(images).waves is None
     with pytest.raises(ValueError, match="the mask offset alone, no modes"):
-        offset_alone.predict(pictures)
+        offset_alone.predict(images)
 
 
 @pytest.mark.parametrize(("modes", "mask_offset", "count"), [(MODES, False, 2), (MODES, True, 4), (None, True, 2)])

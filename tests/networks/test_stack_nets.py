@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from stedalign.imaging.forward import ForwardSpec
-from stedalign.imaging.sections import Sampling
+from stedalign.imaging.forward_spec import ForwardSpec
+from stedalign.imaging.images import Sampling
 from stedalign.networks.network import Network
 from stedalign.networks.registry import NETWORKS, build
 
@@ -42,5 +42,5 @@ def test_samples_that_do_not_halve_are_refused(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_sections_are_no_stack(name: str) -> None:
     outputs = NETWORKS[name].outputs
-    with pytest.raises(ValueError, match="sees z-stacks of 16 planes, and is shown pictures of 3"):
+    with pytest.raises(ValueError, match="sees z-stacks of 16 planes, and is shown images of 3"):
         Network(build(name, outputs, FORWARD), outputs).predict(torch.rand(1, 3, 32, 32))

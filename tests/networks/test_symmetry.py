@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from stedalign.imaging.detector import Bead
-from stedalign.imaging.forward import ForwardModel, ForwardSpec
-from stedalign.imaging.sections import PLANES, Sampling, normalize
+from stedalign.imaging.forward import ForwardModel
+from stedalign.imaging.forward_spec import ForwardSpec
+from stedalign.imaging.images import PLANES, Sampling, normalize
 from stedalign.networks.band_net import BandNet
 from stedalign.networks.outputs import Outputs
 from stedalign.networks.registry import NETWORKS, build
@@ -16,8 +17,10 @@ from stedalign.networks.symmetry import (
     mirrored_outputs,
     turned_outputs,
 )
-from stedalign.optics.beam import Beam, Objective, Polarization
+from stedalign.optics.beam import Beam
+from stedalign.optics.objective import Objective
 from stedalign.optics.patterns import Pattern
+from stedalign.optics.polarization import Polarization
 from stedalign.optics.wavefront import ModeSet
 
 OUTPUTS = NETWORKS["bandnet"].outputs
@@ -36,15 +39,15 @@ def focus() -> ForwardModel:
 
 
 def seen(focus: ForwardModel, matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Pictures of some foci, and of the same with labels that ``matrix`` has changed."""
+    """Images of some foci, and of the same with labels that ``matrix`` has changed."""
     generator = torch.Generator().manual_seed(0)
     labels = torch.randn(3, OUTPUTS.labels, generator=generator) * OUTPUTS.typical / 2
     told = OUTPUTS.read(torch.stack([labels, labels @ matrix.T]).flatten(0, 1))
     assert told.waves is not None
     assert told.shift_nm is not None
     assert told.mask_offset is not None
-    pictures = focus.intensity(torch.cat([told.waves, told.shift_nm, told.mask_offset], dim=1))
-    return pictures[:3], pictures[3:]
+    images = focus.intensity(torch.cat([told.waves, told.shift_nm, told.mask_offset], dim=1))
+    return images[:3], images[3:]
 
 
 def test_turned_labels_are_those_of_the_turned_focus(focus: ForwardModel) -> None:
@@ -64,7 +67,7 @@ def test_mirrored_labels_are_those_of_the_mirrored_focus(focus: ForwardModel) ->
     [(PLANES, TURN), (PLANES, MIRROR), (("xy",), MIRROR)],
     ids=["turned", "mirrored", "xy mirrored"],
 )
-def test_the_network_changes_its_answer_with_the_picture(
+def test_the_network_changes_its_answer_with_the_image(
     focus: ForwardModel, planes: tuple[str, ...], matrix: torch.Tensor
 ) -> None:
     torch.manual_seed(0)
@@ -75,7 +78,7 @@ def test_the_network_changes_its_answer_with_the_picture(
         torch.tensor([0.5, 0.6, 0.7])[: len(planes)], torch.tensor([0.8, 0.9, 1.1])[: len(planes)]
     )
     with torch.no_grad():
-        one, other = (module(normalize(pictures)) for pictures in seen(focus, matrix))
+        one, other = (module(normalize(images)) for images in seen(focus, matrix))
     scale = OUTPUTS.values(one).abs().max(0).values
     expected = OUTPUTS.values(one) @ matrix.T
     assert ((OUTPUTS.values(other) - expected).abs() / (scale @ matrix.abs().T)).max() < 1e-3

@@ -7,13 +7,15 @@ from PIL import Image
 
 import stedalign as sa
 from stedalign.config import Setup
-from stedalign.imaging.forward import ForwardSpec
-from stedalign.optics.beam import Beam, Objective, Polarization
-from stedalign.optics.focus import Focus
+from stedalign.focusing.focus import Focus
+from stedalign.imaging.forward_spec import ForwardSpec
+from stedalign.optics.beam import Beam
+from stedalign.optics.objective import Objective
 from stedalign.optics.patterns import Pattern
-from stedalign.optics.spec import SpecError
+from stedalign.optics.polarization import Polarization
 from stedalign.optics.targets import section
 from stedalign.optics.wavefront import ModeSet
+from stedalign.spec import SpecError
 
 MODES = ModeSet.of([(2, 2)])
 SECTIONS = [section("yx", (20, 20), (50, 50)), section("zx", (20, 20), (60, 50))]
@@ -61,7 +63,7 @@ def test_a_spiral_from_a_file_is_the_vortex(tmp_path):
         (4096, np.uint16, "mask.png"),
     ],
 )
-def test_a_gray_picture_of_a_spiral_is_the_vortex(tmp_path, levels, depth, name):
+def test_a_gray_image_of_a_spiral_is_the_vortex(tmp_path, levels, depth, name):
     gray = np.floor(np.mod(spiral(), 2 * np.pi) / (2 * np.pi) * levels).astype(depth)
     Image.fromarray(gray).save(tmp_path / name)
     mask = Pattern(kind="file", file=str(tmp_path / name), levels_per_2pi=levels)
@@ -170,7 +172,7 @@ def test_a_polarization_map_that_is_none_is_refused_in_one_line(tmp_path, values
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("mask.png", b"no picture", "neither a picture nor an .npy array"),
+        ("mask.png", b"no image", "neither an image nor an .npy array"),
         ("mask.npy", b"no array", "no .npy array of numbers"),
         ("mask.npy", b"", "no .npy array of numbers"),
     ],
@@ -244,7 +246,7 @@ def test_a_setup_whose_map_is_missing_tells_file_and_map(folder):
     assert "\n" not in str(caught.value)
 
 
-def test_the_hash_of_a_picture_depends_on_the_content_of_a_map_not_on_its_place(folder, tmp_path):
+def test_the_hash_of_a_image_depends_on_the_content_of_a_map_not_on_its_place(folder, tmp_path):
     before = Setup.load(folder / "my.toml").forward.hash
     folder = folder.rename(tmp_path / "moved")
     assert Setup.load(folder / "my.toml").forward.hash == before

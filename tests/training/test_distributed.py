@@ -20,19 +20,19 @@ from torch import nn
 from stedalign.dataset.generate import generate
 from stedalign.dataset.spec import DatasetSpec
 from stedalign.imaging.detector import Bead
-from stedalign.imaging.forward import ForwardSpec
-from stedalign.imaging.sections import Sampling
+from stedalign.imaging.forward_spec import ForwardSpec
+from stedalign.imaging.images import Sampling
 from stedalign.networks.checkpoint import load_network
-from stedalign.training.companions import companions
-from stedalign.training.endless import EndlessBatches, EndlessPictures
+from stedalign.training.launch import Processes, together
 from stedalign.training.module import loss
-from stedalign.training.processes import Processes, together
 from stedalign.training.run import Result, train
 from stedalign.training.seeds import Stream, stream_seed
+from stedalign.training.simulated_batches import SimulatedBatches, SimulatedImages
 from stedalign.training.spec import SimulationSpec, TrainSpec
+from stedalign.training.worker_processes import companions
 
 FORWARD = ForwardSpec(bead=Bead(diameter_nm=0), sampling=Sampling(samples=16, pixel_nm=(110.0, 110.0, 110.0)))
-# 52 pictures to train in batches of 8, the last of which has 4; 7 to validate, an odd number.
+# 52 images to train in batches of 8, the last of which has 4; 7 to validate, an odd number.
 DATA = DatasetSpec(samples=66, modes=((2, 2), (3, 1)))
 SPEC = TrainSpec(epochs=2, batch_size=8, seed=1, dataset=DATA)
 IN_TURN = """
@@ -46,7 +46,7 @@ for port, job in jobs:
 STILL = dict.fromkeys(
     ("drift_nm", "mask_offset", "taper", "fill_center", "ellipticity_deg", "blur_nm", "pixel_error"), 0
 )
-# One step, too short to change the network; 9 pictures to validate, in batches of 4 and 5.
+# One step, too short to change the network; 9 images to validate, in batches of 4 and 5.
 ENDLESS = TrainSpec(
     epochs=1,
     batch_size=8,
@@ -56,11 +56,11 @@ ENDLESS = TrainSpec(
 )
 REFUSED = {
     "uneven": (SPEC.model_copy(update={"batch_size": 9}), "2 processes cannot share batches of 9 evenly"),
-    "few": (TrainSpec(dataset=DatasetSpec(samples=10)), "there are too few pictures to train or validate with"),
-    # Batches of 1 and 2 pictures.
+    "few": (TrainSpec(dataset=DatasetSpec(samples=10)), "there are too few images to train or validate with"),
+    # Batches of 1 and 2 images.
     "empty": (
         ENDLESS.model_copy(update={"batch_size": 2, "simulation": SimulationSpec(validation=3, modes=((2, 2),))}),
-        "there are too few pictures to train or validate with for 2 processes",
+        "there are too few images to train or validate with for 2 processes",
     ),
 }
 SETUP = "[sampling]\nsamples = 16\npixel_nm = [110.0, 110.0, 110.0]\n[bead]\ndiameter_nm = 0.0\n"
@@ -149,7 +149,7 @@ def test_what_the_first_process_refuses_ends_the_training_of_all(
     assert not (last.run_folder.parent / "refused").exists()
 
 
-def test_of_endless_pictures_each_process_draws_its_own_and_validates_its_share(
+def test_of_endless_images_each_process_draws_its_own_and_validates_its_share(
     in_two: dict[str, Result], tmp_path: Path
 ) -> None:
     alone, two = train(ENDLESS, FORWARD, tmp_path, progress=False), in_two["endless"]
@@ -157,13 +157,13 @@ def test_of_endless_pictures_each_process_draws_its_own_and_validates_its_share(
     assert two.test_loss == pytest.approx(alone.test_loss, rel=1e-5)
 
     assert ENDLESS.simulation is not None
-    source = EndlessPictures(ENDLESS.simulation, FORWARD, ENDLESS.outputs, binning=1)
+    source = SimulatedImages(ENDLESS.simulation, FORWARD, ENDLESS.outputs, binning=1)
     network = load_network(two.weights, FORWARD, None).module
     seed = stream_seed(ENDLESS.seed, Stream.TRAINING)
-    shares = [next(iter(EndlessBatches(source, ENDLESS.batch_size, seed + rank, world=2))) for rank in range(2)]
+    shares = [next(iter(SimulatedBatches(source, ENDLESS.batch_size, seed + rank, world=2))) for rank in range(2)]
     assert [len(labels) for _, labels in shares] == [4, 4]
     with torch.no_grad():
-        losses = [float(loss(network(pictures), labels, ENDLESS.outputs)) for pictures, labels in shares]
+        losses = [float(loss(network(images), labels, ENDLESS.outputs)) for images, labels in shares]
     assert abs(losses[0] - losses[1]) > 0.01 * losses[0]
     logged = json.loads((two.run_folder / "log.jsonl").read_text())["train_loss"]
     assert logged == pytest.approx(sum(losses) / 2, rel=1e-4)

@@ -13,8 +13,8 @@ from stedalign.dataset.parts import Part
 from stedalign.dataset.spec import DatasetSpec
 from stedalign.files import leftovers, write_json
 from stedalign.imaging.detector import Bead
-from stedalign.imaging.forward import ForwardSpec
-from stedalign.imaging.sections import Sampling
+from stedalign.imaging.forward_spec import ForwardSpec
+from stedalign.imaging.images import Sampling
 from stedalign.training import run
 from stedalign.training.module import Regression
 from stedalign.training.run import RESULTS, Result, train

@@ -1,4 +1,4 @@
-"""Training from end to end, on pictures small enough for seconds."""
+"""Training from end to end, on images small enough for seconds."""
 
 import importlib.util
 import json
@@ -11,16 +11,16 @@ import torch
 from stedalign.dataset.generate import generate
 from stedalign.dataset.spec import DatasetSpec
 from stedalign.imaging.detector import Bead
-from stedalign.imaging.forward import ForwardSpec
-from stedalign.imaging.sections import Sampling
+from stedalign.imaging.forward_spec import ForwardSpec
+from stedalign.imaging.images import Sampling
 from stedalign.networks.checkpoint import CheckpointError, load_network
 from stedalign.networks.outputs import Outputs
 from stedalign.optics.wavefront import ModeSet
 from stedalign.provenance import environment, source_commit
-from stedalign.training.fit import TrainingInterrupted
 from stedalign.training.module import Regression, loss, squared_errors
 from stedalign.training.run import MissingExtraError, Result, train
 from stedalign.training.spec import SimulationSpec, TrainSpec
+from stedalign.training.trainer import TrainingInterrupted
 
 FORWARD = ForwardSpec(bead=Bead(diameter_nm=0), sampling=Sampling(samples=16, pixel_nm=(110.0, 110.0, 110.0)))
 DATA = DatasetSpec(samples=40, modes=((2, 2), (3, 1)))

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from stedalign.api import DEFAULT_NETWORK
-from stedalign.imaging.forward import ForwardSpec
+from stedalign.imaging.forward_spec import ForwardSpec
 from stedalign.networks import registry
 from stedalign.networks.checkpoint import load_network, packaged_weights
 from stedalign.networks.outputs import Outputs
@@ -17,14 +17,14 @@ from stedalign.training.spec import SimulationSpec, TrainSpec, load_train_spec
 CONFIGS = Path(__file__).parents[2] / "configs"
 
 
-REPORT = sorted((CONFIGS / "report").glob("*.toml"))
+ORIGIN = sorted((CONFIGS / "report").glob("*.toml"))
 
 
 def test_each_network_of_the_report_has_its_recipe() -> None:
-    assert {path.stem for path in REPORT} == set(registry.REPORT)
+    assert {path.stem for path in ORIGIN} == set(registry.ORIGIN)
 
 
-@pytest.mark.parametrize("path", REPORT, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", ORIGIN, ids=lambda path: path.stem)
 def test_the_reports_recipe_is_what_the_report_says(path: Path) -> None:
     spec = load_train_spec(path)
     offset_alone = path.stem == "offsetnet2"
@@ -35,7 +35,7 @@ def test_the_reports_recipe_is_what_the_report_says(path: Path) -> None:
     assert (spec.dataset.distribution, spec.dataset.range_peak_waves) == ("uniform", 0 if offset_alone else 0.2)
 
 
-@pytest.mark.parametrize("path", REPORT, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", ORIGIN, ids=lambda path: path.stem)
 def test_a_recipe_draws_what_its_network_predicts(path: Path) -> None:
     spec = load_train_spec(path)
     assert spec.outputs == registry.NETWORKS[path.stem].outputs

@@ -9,12 +9,12 @@ from pydantic import Field
 from scipy import stats
 
 from stedalign.estimation.estimate import Estimate
-from stedalign.optics.spec import Spec
 from stedalign.optics.wavefront import Wavefront
+from stedalign.spec import Spec
 
 
 class Judged(Protocol):
-    """A picture with its estimate and its correlation with the unaberrated focus."""
+    """An image with its estimate and its correlation with the unaberrated focus."""
 
     @property
     def estimate(self) -> Estimate: ...
@@ -38,7 +38,7 @@ class Policy(Spec):
     center_within_nm: float = Field(30.0, gt=0)
     """The bead is moved to the middle until it is this close."""
     max_center_moves: int = Field(5, ge=0, le=50)
-    """Moves of the stage per picture at most."""
+    """Moves of the stage per image at most."""
     max_travel_nm: float = Field(1000.0, gt=0)
     """The stage follows the bead this far from where it began and no further."""
     correlation_slack: float = Field(0.005, ge=0)
@@ -60,7 +60,7 @@ class Policy(Spec):
         return wanted * min(1.0, self.max_correction_waves / max(wanted.rms_waves, 1e-12))
 
     def is_better(self, new: Judged, old: Judged) -> bool:
-        """Whether a new picture shows a better focus.
+        """Whether a new image shows a better focus.
 
         The model must explain it and see a smaller wavefront, and the correlation with the unaberrated focus, which
         takes from the fit only where the focus lies and how bright it is, must not have fallen.

@@ -11,22 +11,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from stedalign.alignment.loop import Centered, Event, Finished, Measured
+from stedalign.alignment.model_based import Centered, Event, Finished, Measured
 from stedalign.files import json_text, replacing, write_json
-from stedalign.imaging.stacks import save_sections
+from stedalign.formats.ome_tiff import save_sections
 from stedalign.provenance import environment
 
 
 @dataclass
 class Session:
-    """Records the events of one loop in ``folder``: ``log.jsonl`` and every picture."""
+    """Records the events of one loop in ``folder``: ``log.jsonl`` and every image."""
 
     folder: Path
     before: Measured | None = field(default=None, init=False)
-    """The first picture that was understood."""
+    """The first image that was understood."""
     finished: Finished | None = field(default=None, init=False)
     corrections: int = field(default=0, init=False)
-    pictures: int = field(default=0, init=False)
+    images: int = field(default=0, init=False)
 
     @classmethod
     def start(cls, folder: Path, setup_toml: str, **facts: Any) -> Session:
@@ -58,8 +58,8 @@ class Session:
     def _note(self, event: Event) -> None:
         if isinstance(event, Measured):
             self.corrections = event.number
-            self.pictures += 1
-            save_sections(self.folder / f"picture-{self.pictures}.ome.tif", event.sections)
+            self.images += 1
+            save_sections(self.folder / f"image-{self.images}.ome.tif", event.sections)
             if self.before is None and event.estimate.accepted:
                 self.before = event
         elif isinstance(event, Finished):
@@ -77,8 +77,8 @@ class Session:
             "estimate": event.estimate.to_json(),
             "correlation": event.correlation,
             "kept": event.kept,
-            "picture": f"picture-{self.pictures}.ome.tif",
-            "picture_sha256": hashlib.sha256(event.sections.data.tobytes()).hexdigest(),
+            "image": f"image-{self.images}.ome.tif",
+            "image_sha256": hashlib.sha256(event.sections.data.tobytes()).hexdigest(),
             "mask_sha256": hashlib.sha256(event.levels.tobytes()).hexdigest(),
         }
 

@@ -1,4 +1,4 @@
-"""Commands at the instrument: estimate one picture, align a microscope."""
+"""Commands at the instrument: estimate one image, align a microscope."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from stedalign.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from stedalign.alignment.loop import Event
+    from stedalign.alignment.model_based import Event
     from stedalign.estimation.estimate import Estimate
 
 
@@ -43,15 +43,15 @@ def estimate(
     ] = False,
     weights: Weights = None,
     no_network: NoNetwork = False,
-    out: Annotated[Path | None, typer.Option(help="Folder for mask, picture and JSON; new under runs/.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for mask, image and JSON; new under runs/.")] = None,
     json: Json = False,
 ) -> None:
-    """Estimate the aberrations in a picture of a bead, with error bars, and write the correcting mask.
+    """Estimate the aberrations in an image of a bead, with error bars, and write the correcting mask.
 
     One xy section alone does not tell the modes that it calls blind; the mask leaves those as they are.
     """
     from stedalign.api import make_estimator, save_estimate
-    from stedalign.imaging.stacks import load_stack
+    from stedalign.formats.ome_tiff import load_stack
 
     the_setup = read_setup(setup)
     folder = run_folder(out, "estimate")
@@ -80,10 +80,10 @@ def align(
     max_corrections: Annotated[int, typer.Option(min=0, max=50, help="Corrections at most.")] = 3,
     weights: Weights = None,
     no_network: NoNetwork = False,
-    out: Annotated[Path | None, typer.Option(help="Folder for log, mask and pictures; new under runs/.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for log, mask and images; new under runs/.")] = None,
     json: Json = False,
 ) -> None:
-    """Align a microscope: picture, estimate, correct, and again, keeping the best mask.
+    """Align a microscope: image, estimate, correct, and again, keeping the best mask.
 
     Ctrl-C ends it with the mask that was shown before. --seed moves the hidden aberrations of the simulated
     microscope; a real one ignores it.
@@ -91,7 +91,7 @@ def align(
     with working("starting", quiet=json):
         from stedalign import api
         from stedalign.alignment.policy import Policy
-        from stedalign.devices.loading import load_microscope
+        from stedalign.instrument.loading import load_microscope
 
         the_setup = read_setup(setup)
         folder = run_folder(out, "align")
@@ -134,7 +134,7 @@ def align(
         f"wavefront ({words}) {1e3 * result['rms_before_waves']:.1f} -> {1e3 * result['rms_after_waves']:.1f} mλ rms, "
         f"null ratio {_share(result['null_ratio_before'])} -> {_share(result['null_ratio_after'])}"
     )
-    print(f"log and result  {done.run_folder}\nmask            {done.mask}\npicture         {done.picture}")
+    print(f"log and result  {done.run_folder}\nmask            {done.mask}\nimage         {done.image}")
 
 
 def _share(value: float | None) -> str:
@@ -153,7 +153,7 @@ class _Progress:
             self.table.add_column(name, justify="right")
 
     def add(self, event: Event) -> None:
-        from stedalign.alignment.loop import Centered, Finished, Measured
+        from stedalign.alignment.model_based import Centered, Finished, Measured
 
         if isinstance(event, Centered):
             self.moves += 1
@@ -189,4 +189,4 @@ def _print_estimate(found: Estimate, folder: Path) -> None:
         console.print(f"blind to {names}: image xz and yz, too; the mask leaves them as they are")
     null = _share(found.null_ratio)
     console.print(f"null ratio {null}, reduced chi2 {found.reduced_chi2:.3f}, began at {found.start}")
-    print(f"mask, picture and numbers  {folder}")
+    print(f"mask, image and numbers  {folder}")

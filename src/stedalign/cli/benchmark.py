@@ -69,31 +69,31 @@ def _print(found: Bounds, read_noise: float) -> None:
         title=title, title_justify="left", box=SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True
     )
     table.add_column("mode", no_wrap=True)
-    pictures = found.pictures
-    for name in pictures:
+    images = found.images
+    for name in images:
         table.add_column(f"{name}\nknown", justify="right", no_wrap=True)
         table.add_column("\nunsure", justify="right", no_wrap=True)
 
     def text(waves: float, blind: bool) -> str:
         return "blind" if blind else f"{1e3 * waves:.2f}"
 
-    def of_pictures(title: str, tell: Callable[[str], str]) -> None:
-        table.add_row(title, *(cell for name in pictures for cell in (tell(name), "")))
+    def of_images(title: str, tell: Callable[[str], str]) -> None:
+        table.add_row(title, *(cell for name in images for cell in (tell(name), "")))
 
-    both = [sigma for picture in pictures.values() for sigma in (picture.known, picture.unsure)]
+    both = [sigma for image in images.values() for sigma in (image.known, image.unsure)]
     for row, mode in enumerate(found.modes):
         table.add_row(mode.name, *(text(float(sigma[row]), sigma[row] > BLIND_WAVES) for sigma in both))
     table.add_section()
     table.add_row("total", *(text(total(sigma), sigma.max() > BLIND_WAVES) for sigma in both))
     # With read noise a pixel's light is not all that counts.
     if not read_noise:
-        blind = {name: picture.known.max() > BLIND_WAVES for name, picture in pictures.items()}
-        of_pictures("total, equal dose", lambda name: text(found.at_equal_dose(name), blind[name]))
-    of_pictures("dose, sections = 1", lambda name: f"{pictures[name].pixels / pictures[SECTIONS].pixels:.2g}")
-    of_pictures("pixels to scan", lambda name: str(pictures[name].pixels))
+        blind = {name: image.known.max() > BLIND_WAVES for name, image in images.items()}
+        of_images("total, equal dose", lambda name: text(found.at_equal_dose(name), blind[name]))
+    of_images("dose, sections = 1", lambda name: f"{images[name].pixels / images[SECTIONS].pixels:.2g}")
+    of_images("pixels to scan", lambda name: str(images[name].pixels))
     console = Console(highlight=False)
     console.print(table)
-    for name, picture in pictures.items():
-        unseen = [mode.name for mode, value in zip(found.modes, picture.unsure, strict=True) if value > BLIND_WAVES]
+    for name, image in images.items():
+        unseen = [mode.name for mode, value in zip(found.modes, image.unsure, strict=True) if value > BLIND_WAVES]
         if unseen:
             console.print(f"{name}: blind to {', '.join(unseen)} (worse than {1e3 * BLIND_WAVES:g} mλ)")

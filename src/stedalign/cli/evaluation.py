@@ -20,7 +20,7 @@ from stedalign.cli.options import Json, SetupFile, Weights, print_json, read_set
 if TYPE_CHECKING:
     from stedalign.evaluation.against_mismatch import AgainstMismatch, Curve
     from stedalign.evaluation.comparison import Comparison
-    from stedalign.evaluation.open_loop import Track
+    from stedalign.evaluation.errors import Track
     from stedalign.training.spec import NoiseSpec
 
 
@@ -52,14 +52,14 @@ def evaluate(
         list[Shown] | None,
         typer.Option(help="Run this one: the network alone, the fit from zero, or from the network; repeat; else all."),
     ] = None,
-    fit: Annotated[int, typer.Option(min=0, help="So many pictures are fitted too, for comparison; 0 = none.")] = 100,
+    fit: Annotated[int, typer.Option(min=0, help="So many images are fitted too, for comparison; 0 = none.")] = 100,
     mismatch: Annotated[
         int,
-        typer.Option(min=0, help="So many pictures at each step of each mismatch between setup and truth; 0 = none."),
+        typer.Option(min=0, help="So many images at each step of each mismatch between setup and truth; 0 = none."),
     ] = 4,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the noise.")] = 0,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many pictures.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for pictures and numbers; new under runs/.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many images.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for images and numbers; new under runs/.")] = None,
     json: Json = False,
 ) -> None:
     """Evaluate a network on a dataset's test split, beside the fit and the Cramér-Rao bound.
@@ -72,11 +72,11 @@ def evaluate(
         from stedalign.api import DEFAULT_NETWORK
         from stedalign.evaluation.against_mismatch import against_mismatch, why_not
         from stedalign.evaluation.judging import judge, trained_noise
-        from stedalign.evaluation.known_pictures import KnownPictures
-        from stedalign.evaluation.open_loop_report import draw_against_mismatch, draw_comparison
+        from stedalign.evaluation.test_set import KnownImages
         from stedalign.files import write_json
         from stedalign.networks.checkpoint import load_network, packaged_weights
         from stedalign.provenance import environment
+        from stedalign.reports.evaluation import draw_against_mismatch, draw_comparison
 
         the_setup = read_setup(setup)
         forward = the_setup.forward
@@ -89,7 +89,7 @@ def evaluate(
         noise = type(noise).parse(
             noise.model_dump() | {name: value for name, value in asked.items() if value is not None}
         )
-        known = KnownPictures.load(data, forward, network.outputs, limit)
+        known = KnownImages.load(data, forward, network.outputs, limit)
         skipped = why_not(the_setup, network, noise) if mismatch else "not asked for"
     with _progress() as track:
         found = judge(network, known, noise, seed=seed, fits=fit, names=estimator or list(Shown), track=track)
@@ -97,7 +97,7 @@ def evaluate(
         if not skipped:
             names = list(found.results)
             off = against_mismatch(
-                the_setup, network, known, noise, pictures=mismatch, seed=seed, names=names, track=track
+                the_setup, network, known, noise, images=mismatch, seed=seed, names=names, track=track
             )
     with working("drawing"):
         folder.mkdir(parents=True, exist_ok=True)
@@ -107,7 +107,7 @@ def evaluate(
         draw_comparison(folder, found, forward.sampling.pixel_nm, _title(found))
         if off is not None:
             draw_against_mismatch(folder / "error_vs_mismatch.png", off, _mismatch_title(off, noise))
-        write_json(folder / "evaluation.json", figures | environment() | {"pictures": found.pictures_json()})
+        write_json(folder / "evaluation.json", figures | environment() | {"images": found.images_json()})
     if json:
         print_json(figures)
         return
@@ -122,7 +122,7 @@ def evaluate(
         console.print(_mismatch_table(off))
     elif mismatch:
         console.print(f"against mismatch: skipped, {skipped}")
-    print(f"pictures and numbers  {folder}")
+    print(f"images and numbers  {folder}")
 
 
 def _beside(weights: Path | None) -> Path:
@@ -154,11 +154,11 @@ def _progress() -> Iterator[Track]:
 
 def _title(found: Comparison) -> str:
     count = max(len(result.correlations) for result in found.results.values())
-    return f"{count} SIMULATED pictures, {_light(found.noise)}"
+    return f"{count} SIMULATED images, {_light(found.noise)}"
 
 
 def _mismatch_title(off: AgainstMismatch, noise: NoiseSpec) -> str:
-    return f"{off.pictures} SIMULATED pictures at each step, {_light(noise)}"
+    return f"{off.images} SIMULATED images at each step, {_light(noise)}"
 
 
 def _light(noise: NoiseSpec) -> str:
@@ -169,8 +169,8 @@ def _light(noise: NoiseSpec) -> str:
 def _table(found: Comparison) -> Table:
     """Errors of each mode and axis, totals and correlations: the estimators and the bounds side by side."""
     from stedalign.evaluation.comparison import BOUND, NETWORK, TITLES
-    from stedalign.evaluation.open_loop import MISSED_WAVES, WAVEFRONT
-    from stedalign.imaging.sections import PLANES
+    from stedalign.evaluation.errors import MISSED_WAVES, WAVEFRONT
+    from stedalign.imaging.images import PLANES
 
     results, bounds = found.results.values(), found.bounds.values()
     table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
@@ -189,7 +189,7 @@ def _table(found: Comparison) -> Table:
     table.add_row("sections", *("three" if planes == PLANES else " ".join(planes) for planes in seen))
     counts = [len(result.correlations) for result in results]
     counts += [len(next(iter(bound.values())).sigma) for bound in bounds]
-    table.add_row("pictures", *map(str, counts), end_section=True)
+    table.add_row("images", *map(str, counts), end_section=True)
     for quantity in found.asked:
         is_wavefront = quantity == WAVEFRONT
         unit, factor, digits = ("mλ", 1e3, ".2f") if is_wavefront else ("pupil radii", 1, ".4f")

@@ -19,13 +19,13 @@ from stedalign.cli.options import (
     run_folder,
 )
 
-Config = Annotated[Path, typer.Argument(help="Training configuration, such as configs/report/multinet11.toml.")]
+Config = Annotated[Path, typer.Argument(help="Training configuration, such as configs/origin/multinet11.toml.")]
 
 
 def dataset(
     out: Annotated[Path, typer.Option(help="HDF5 file to make; a started one is gone on with.")],
     config: Annotated[
-        Path | None, typer.Option(help="Training configuration whose [dataset] is made; the report's without it.")
+        Path | None, typer.Option(help="Training configuration whose [dataset] is made; the origin's without it.")
     ] = None,
     samples: Annotated[int | None, typer.Option(min=10, help="Another number of samples.")] = None,
     shard: Annotated[
@@ -36,7 +36,7 @@ def dataset(
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
-    """Simulate a dataset: noise-free pictures and their coefficients, split for training, validation and test."""
+    """Simulate a dataset: noise-free images and their coefficients, split for training, validation and test."""
     from stedalign.dataset.generate import generate, generate_shard, join_shards, progress_bar
     from stedalign.dataset.parts import Shard
     from stedalign.dataset.spec import DatasetSpec
@@ -51,7 +51,7 @@ def dataset(
     check_writable(out.parent)
     recipe = load_train_spec(config) if config else None
     if recipe is not None and recipe.simulation is not None:
-        raise ValueError(f"{config} simulates its pictures while it trains: it has no dataset")
+        raise ValueError(f"{config} simulates its images while it trains: it has no dataset")
     spec = DatasetSpec() if recipe is None else recipe.dataset
     if samples is not None:
         spec = DatasetSpec.parse(spec.model_dump() | {"samples": samples})
@@ -68,7 +68,7 @@ def dataset(
         if json:
             print_json({"file": str(out), "shard": str(the_shard), "first": first, "samples": count})
         else:
-            print(f"{parts[0].folder}: shard {the_shard}, pictures {first} to {first + count - 1} of {spec.samples}")
+            print(f"{parts[0].folder}: shard {the_shard}, images {first} to {first + count - 1} of {spec.samples}")
         return
     counts = dict(zip(("train", "val", "test"), spec.counts, strict=True))
     if json:

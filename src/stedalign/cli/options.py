@@ -69,7 +69,7 @@ def read_wavefront(
 
 def _check_role(path: Path, content: dict[str, Any], role: str) -> None:
     """Raise ``ValueError`` where a correction is taken for an estimate or the other way round."""
-    from stedalign.devices.mask_files import CORRECTION_SIGN
+    from stedalign.instrument.mask_files import CORRECTION_SIGN
 
     if role == "correction" and "sigma_waves" in content:
         raise ValueError(f"{path} is an estimate, whose correction is its negative; use 'mask --estimate', or its mask")

@@ -1,4 +1,4 @@
-"""Commands that make files from a setup: the setup itself, a simulated picture, a mask."""
+"""Commands that make files from a setup: the setup itself, a simulated image, a mask."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from stedalign.cli.options import (
 def init(
     out: Annotated[Path, typer.Argument(help="The setup file to write.")] = Path("setup.toml"),
     from_dict: Annotated[
-        Path | None, typer.Option(help="Take the values from the report's format: a dict of dicts, Python or JSON.")
+        Path | None, typer.Option(help="Take the values from the origin's format: a dict of dicts, Python or JSON.")
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Write a commented setup file, to be adapted to the microscope."""
     from stedalign.config import Setup
-    from stedalign.config.report_format import setup_from_report
+    from stedalign.config.origin_format import setup_from_origin
     from stedalign.files import replacing
 
-    setup = setup_from_report(from_dict) if from_dict else Setup()
+    setup = setup_from_origin(from_dict) if from_dict else Setup()
     with replacing(fresh_file(out, overwrite)) as path:
         path.write_text(setup.to_toml(), encoding="utf-8")
     print(f"wrote {out}")
@@ -56,12 +56,12 @@ def simulate(
     json: Json = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Simulate the picture of a bead on a microscope with hidden aberrations; prints the truth."""
+    """Simulate the image of a bead on a microscope with hidden aberrations; prints the truth."""
     import numpy as np
 
-    from stedalign.devices.simulated import make_microscope
-    from stedalign.imaging.stacks import SIMULATED, save_sections, save_volume
+    from stedalign.formats.ome_tiff import SIMULATED, save_sections, save_volume
     from stedalign.optics.wavefront import Wavefront
+    from stedalign.simulator.microscope import make_microscope
 
     the_setup = read_setup(setup)
     path = fresh_file(out, overwrite, (".tif", ".tiff"))
@@ -103,7 +103,7 @@ def mask(
 ) -> None:
     """Write the SLM's mask: the pattern, with a correction or without."""
     from stedalign.api import correction_levels, save_mask
-    from stedalign.devices.mask_files import FORMATS
+    from stedalign.instrument.mask_files import FORMATS
     from stedalign.optics.wavefront import Wavefront
 
     the_setup = read_setup(setup)

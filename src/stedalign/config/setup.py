@@ -12,20 +12,21 @@ from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, model_
 from tomlkit.items import Table
 from tomlkit.toml_document import TOMLDocument
 
-from stedalign.devices.slm_mask import SlmGeometry
-from stedalign.devices.stage import StageSpec
 from stedalign.estimation.checks import Limits
 from stedalign.imaging.detector import Bead, Detector
-from stedalign.imaging.forward import ForwardSpec
+from stedalign.imaging.forward_spec import ForwardSpec
+from stedalign.imaging.images import Sampling
 from stedalign.imaging.nuisances import Nuisances
-from stedalign.imaging.sections import Sampling
-from stedalign.optics.beam import Beam, Objective
+from stedalign.instrument.slm_mask import SlmGeometry
+from stedalign.instrument.stage import StageSpec
+from stedalign.optics.beam import Beam
+from stedalign.optics.fluorophore import Fluorophore
+from stedalign.optics.objective import Objective
 from stedalign.optics.patterns import Pattern
-from stedalign.optics.saturation import Fluorophore
-from stedalign.optics.spec import Spec, SpecError
-from stedalign.optics.target_samples import warn_of_coarse_pixels
+from stedalign.optics.resolution import warn_of_coarse_pixels
 from stedalign.optics.targets import AXES
 from stedalign.optics.wavefront import ModeSet
+from stedalign.spec import Spec, SpecError
 
 SetupError = SpecError
 
@@ -50,7 +51,7 @@ Modes = Annotated[ModeSet, BeforeValidator(_as_modes), PlainSerializer(lambda mo
 class Setup(Spec):
     """One microscope: objective, beams, sampling, bead, detector, SLM, stage and limits.
 
-    ``Setup()`` is the default instrument, that of the original report.
+    ``Setup()`` is the default instrument, that of the origin.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)

@@ -17,10 +17,11 @@ from stedalign.dataset.parts import BATCH, MOST_PARTS, Part, PartError, Shard, c
 from stedalign.dataset.spec import DatasetSpec, check_moves, draw
 from stedalign.dataset.storage import check_identity, check_parts, clear_leftovers, shown_parts, write
 from stedalign.imaging.center_of_mass import center_of_mass_px
-from stedalign.imaging.forward import ForwardModel, ForwardSpec
+from stedalign.imaging.forward import ForwardModel
+from stedalign.imaging.forward_spec import ForwardSpec
 
-# The sections cut another part of a picture that has moved, so one step does not center it; three bring most
-# pictures to a third of a pixel, which is what a few moves of the stage reach.
+# The sections cut another part of an image that has moved, so one step does not center it; three bring most
+# images to a third of a pixel, which is what a few moves of the stage reach.
 CENTERING_STEPS = 3
 Report = Callable[[int, int], None]
 """Called with the samples that are done and the samples in all."""
@@ -101,7 +102,7 @@ def is_finished(spec: DatasetSpec, forward: ForwardSpec, path: Path, overwrite: 
 def planned(spec: DatasetSpec, forward: ForwardSpec) -> Simulator:
     """What simulates a dataset that is to be made.
 
-    Raises ``ValueError`` where the optics cannot be planned, or where pictures leave the field that they are planned
+    Raises ``ValueError`` where the optics cannot be planned, or where images leave the field that they are planned
     for.
     """
     check_moves(spec.shift_nm, forward.sampling, "shift_nm")
@@ -142,7 +143,7 @@ def _make(
 
 
 class Simulator:
-    """Noise-free pictures of the samples of one dataset."""
+    """Noise-free images of the samples of one dataset."""
 
     def __init__(self, spec: DatasetSpec, forward: ForwardSpec) -> None:
         drawn = draw(spec)
@@ -167,7 +168,7 @@ class Simulator:
 
     @torch.no_grad()
     def placed(self, parameters: Tensor) -> Tensor:
-        """Rows of ``parameters`` with the shifts that the pictures end up with, centering included."""
+        """Rows of ``parameters`` with the shifts that the images end up with, centering included."""
         if not self.centered:
             return parameters
         moved, shift = parameters.clone(), self.model.shift

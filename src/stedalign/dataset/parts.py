@@ -1,4 +1,4 @@
-"""The parts of a dataset: files with a slice of its pictures each, and who makes which of them.
+"""The parts of a dataset: files with a slice of its images each, and who makes which of them.
 
 A dataset is cut into the same parts whoever makes it: one process, or the jobs of an array, one shard each. They live
 in ``NAME.h5.parts/``. Each is written under a temporary name, synced and renamed; its name and attributes say to which
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from stedalign.dataset.spec import DatasetSpec
 from stedalign.files import leftovers, replacing
-from stedalign.imaging.forward import ForwardSpec
+from stedalign.imaging.forward_spec import ForwardSpec
 
 Singles = NDArray[np.float32]
 FORMAT_VERSION = 1
@@ -77,13 +77,13 @@ class Part:
         except (OSError, KeyError):
             raise PartError(f"{self} is damaged: it cannot be read") from None
         if held != (self.identity, self.first, (self.count, 3, samples, samples)):
-            raise PartError(f"{self} holds pictures of another dataset or place")
+            raise PartError(f"{self} holds images of another dataset or place")
         if recorded != checksum(images):
             raise PartError(f"{self} is damaged (checksum)")
         return images
 
     def __str__(self) -> str:
-        return f"{self.path} (pictures {self.first} to {self.first + self.count - 1})"
+        return f"{self.path} (images {self.first} to {self.first + self.count - 1})"
 
 
 @dataclass(frozen=True)

@@ -12,22 +12,22 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from stedalign.imaging.sections import Sampling
+from stedalign.imaging.images import Sampling
 from stedalign.optics.beam import Beam
-from stedalign.optics.spec import Spec
 from stedalign.optics.wavefront import ModeSet
+from stedalign.spec import Spec
 
 Floats = NDArray[np.float64]
 SPLITS = ("train", "val", "test")
 FARTHEST_MOVE = 1 / 8
-"""Largest standard deviation of a picture's place, in fields. The optics are planned for a picture in the middle: up to
+"""Largest standard deviation of an image's place, in fields. The optics are planned for an image in the middle: up to
 three times as far they stay within their tolerance, a whole half-field away errors grow to a few percent, and beyond
 that there are ghosts of the bead (measured with the tightest plans, of weak wavefronts)."""
 _WAVEFRONT_STREAM, _SHIFT_STREAM, _MASK_OFFSET_STREAM = 0, 1, 2
 
 
 class DatasetSpec(Spec):
-    """How many pictures of which wavefronts; the optics come apart from it, as a ``ForwardSpec``."""
+    """How many images of which wavefronts; the optics come apart from it, as a ``ForwardSpec``."""
 
     samples: int = Field(default=20_000, ge=3, le=10_000_000)
     split: tuple[float, float, float] = (0.8, 0.1, 0.1)
@@ -38,9 +38,9 @@ class DatasetSpec(Spec):
     modes: tuple[tuple[int, int], ...] = tuple((mode.n, mode.m) for mode in ModeSet.default())
     """The modes as (n, m) pairs."""
     centered: bool = True
-    """Move each picture until its center of mass lies in the middle, as the stage does at the microscope."""
+    """Move each image until its center of mass lies in the middle, as the stage does at the microscope."""
     shift_nm: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    """Standard deviation of a random shift of the picture along x, y, z that stays after centering."""
+    """Standard deviation of a random shift of the image along x, y, z that stays after centering."""
     mask_offset: float = Field(default=0.0, ge=0, le=0.35)
     """Half-range of the mask's distance, along x and along y, from where the setup has it: uniform, in pupil radii."""
     seed: int = Field(default=0, ge=0)
@@ -111,7 +111,7 @@ def draw(spec: DatasetSpec) -> Draw:
 
 
 def check_moves(sigma_nm: Sequence[float], sampling: Sampling, keys: str) -> None:
-    """Raise ``ValueError`` with one line where pictures leave the field that the optics are planned for.
+    """Raise ``ValueError`` with one line where images leave the field that the optics are planned for.
 
     ``sigma_nm`` are the standard deviations (3,) of their place along x, y, z, which ``keys`` of the specification set.
     """
@@ -119,6 +119,6 @@ def check_moves(sigma_nm: Sequence[float], sampling: Sampling, keys: str) -> Non
         limit = FARTHEST_MOVE * sampling.samples * pixel
         if sigma > limit:
             raise ValueError(
-                f"{keys}: a standard deviation of {sigma:.4g} nm along {axis} takes pictures out of their field; "
+                f"{keys}: a standard deviation of {sigma:.4g} nm along {axis} takes images out of their field; "
                 f"it must not exceed {limit:.4g} nm, an eighth of the field"
             )

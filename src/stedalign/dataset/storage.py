@@ -1,4 +1,4 @@
-"""Datasets on disk: one HDF5 file with labels and pictures, or with labels and a view of the parts beside it."""
+"""Datasets on disk: one HDF5 file with labels and images, or with labels and a view of the parts beside it."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from stedalign import __version__
 from stedalign.dataset.parts import FORMAT_VERSION, Part, PartError, Singles, checksum, identity, parts_folder
 from stedalign.dataset.spec import SPLITS, DatasetSpec, draw
 from stedalign.files import leftovers, replacing
-from stedalign.imaging.forward import ForwardSpec
-from stedalign.networks.recorded import LABEL_UNIT, differences, optics_disagreement
-from stedalign.optics.spec import SpecError
-from stedalign.optics.wavefront import ModeSet
+from stedalign.imaging.forward_spec import ForwardSpec, optics_disagreement
+from stedalign.optics.wavefront import LABEL_UNIT, ModeSet
+from stedalign.recorded import differences
+from stedalign.spec import SpecError
 
 
 def clear_leftovers(path: Path) -> None:
@@ -31,7 +31,7 @@ def clear_leftovers(path: Path) -> None:
 def write(path: Path, parts: Sequence[Part], spec: DatasetSpec, forward: ForwardSpec, *, joined: bool) -> None:
     """Write the dataset ``path`` from all its parts, whole or not at all.
 
-    The pictures are copied and the parts removed, or else, ``joined``, the parts stay and HDF5 shows them as one
+    The images are copied and the parts removed, or else, ``joined``, the parts stay and HDF5 shows them as one
     (a virtual dataset), found by their names relative to ``path``. Raises ``PartError`` unless each part is there as it
     was written.
     """
@@ -55,7 +55,7 @@ def write(path: Path, parts: Sequence[Part], spec: DatasetSpec, forward: Forward
                     target[here] = _view(part, images, path)[there] if joined else images[there]
                     digest.update(images[there].data)
             if joined:
-                # What a program that is not ours reads where a part is gone must not look like a picture.
+                # What a program that is not ours reads where a part is gone must not look like an image.
                 file.create_virtual_dataset(name, target, fillvalue=np.nan)
             file[name].attrs["sha256"] = digest.hexdigest()
             for name, values in labels.items():
@@ -91,7 +91,7 @@ def check_identity(path: Path, spec: DatasetSpec, forward: ForwardSpec) -> None:
     """Raise ``ValueError`` with one line unless the file ``path`` is the dataset that the specs describe.
 
     Descriptions are compared as this version reads them, not fingerprints, so that a dataset from before a new
-    key stays good; what does not change the pictures, such as the laser's power, may differ.
+    key stays good; what does not change the images, such as the laser's power, may differ.
     """
     attributes = read_attributes(path)
     advice = "choose another name or overwrite it"
@@ -105,8 +105,8 @@ def check_identity(path: Path, spec: DatasetSpec, forward: ForwardSpec) -> None:
     except SpecError as error:
         raise ValueError(f"{path} holds a dataset that this version does not know ({error}): {advice}") from error
     found = differences(
-        {"dataset": held_spec.model_dump(), "forward": held_forward.picture},
-        {"dataset": spec.model_dump(), "forward": forward.picture},
+        {"dataset": held_spec.model_dump(), "forward": held_forward.image},
+        {"dataset": spec.model_dump(), "forward": forward.image},
     )
     if found:
         raise ValueError(f"{path} holds another dataset ({found[0]}; asked for: {found[1]}): {advice}")
@@ -143,7 +143,7 @@ def read_attributes(path: Path) -> dict[str, Any]:
 
 
 def shown_parts(path: Path, splits: Sequence[str] = SPLITS) -> list[Path]:
-    """The files whose pictures a joined dataset shows; none for a dataset that has its own."""
+    """The files whose images a joined dataset shows; none for a dataset that has its own."""
     with h5py.File(path, "r") as file:
         images = [file[f"{split}_img"] for split in splits]
         sources = [source for each in images if each.is_virtual for source in each.virtual_sources()]
@@ -153,11 +153,11 @@ def shown_parts(path: Path, splits: Sequence[str] = SPLITS) -> list[Path]:
 def check_parts(path: Path, splits: Sequence[str] = SPLITS) -> None:
     """Raise ``ValueError`` with one line where a joined dataset lacks a part.
 
-    HDF5 itself reads such pictures without a word, or others from a file of that name in the working folder.
+    HDF5 itself reads such images without a word, or others from a file of that name in the working folder.
     """
     for part in shown_parts(path, splits):
         if not part.is_file():
-            raise ValueError(f"{path} shows the pictures in {part}, which is missing: bring it back or make it again")
+            raise ValueError(f"{path} shows the images in {part}, which is missing: bring it back or make it again")
 
 
 def read_split(path: Path, split: str) -> tuple[Singles, Singles]:
@@ -179,7 +179,7 @@ def read_split(path: Path, split: str) -> tuple[Singles, Singles]:
 
 
 def read_mask_offset(path: Path, split: str) -> Singles:
-    """Where the mask lies on the pupil in the pictures of one split: (n, 2) along x and y, in pupil radii.
+    """Where the mask lies on the pupil in the images of one split: (n, 2) along x and y, in pupil radii.
 
     Raises ``ValueError`` for a dataset in which the mask does not move.
     """

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from stedalign.estimation.bound import BLIND_WAVES, covariance, fisher_information
 from stedalign.imaging.detector import Detector
-from stedalign.imaging.forward import ForwardModel, ForwardSpec
+from stedalign.imaging.forward import ForwardModel
+from stedalign.imaging.forward_spec import ForwardSpec
+from stedalign.imaging.images import PLANES, VOLUME, View
 from stedalign.imaging.nuisances import Nuisances, Prior
-from stedalign.imaging.pictures import VOLUME, View
-from stedalign.imaging.sections import PLANES
 from stedalign.optics.wavefront import ModeSet, Wavefront
 
 Floats = NDArray[np.float64]
@@ -25,7 +25,7 @@ Progress = Callable[[str], None]
 XY, SECTIONS = "xy", "sections"
 
 BEFORE_WAVES, BEFORE_NM = 1.0, 1e4
-"""Standard deviations of each mode and of the shift before any picture: what is not seen at all stays finite."""
+"""Standard deviations of each mode and of the shift before any image: what is not seen at all stays finite."""
 TOLERANCE = 3e-3
 """Of the models; bounds are then good to a part in a thousand."""
 MOST_PIXELS = 128**3
@@ -35,8 +35,8 @@ PIXELS_AT_ONCE = 1 << 16
 
 
 @dataclass(frozen=True, eq=False)
-class PictureBound:
-    """What one kind of picture can tell: lowest standard deviations of unbiased estimates, in rms waves."""
+class ImageBound:
+    """What one kind of image can tell: lowest standard deviations of unbiased estimates, in rms waves."""
 
     modes: ModeSet
     pixels: int
@@ -57,26 +57,26 @@ class PictureBound:
 
 @dataclass(frozen=True, eq=False)
 class Bounds:
-    """The bounds of one instrument, for each kind of picture: "xy", "sections" and, where asked for, "volume"."""
+    """The bounds of one instrument, for each kind of image: "xy", "sections" and, where asked for, "volume"."""
 
     modes: ModeSet
     photons: float
-    """Counts at the unaberrated crest, per pixel, the same in every kind of picture."""
+    """Counts at the unaberrated crest, per pixel, the same in every kind of image."""
     background: float
     """As a fraction of ``photons``."""
     wavefronts: int
     """At how many the bounds were taken; they are the root mean square over these."""
     rms_waves: float
     """Their strength, the root mean square as well."""
-    pictures: dict[str, PictureBound]
+    images: dict[str, ImageBound]
 
     def at_equal_dose(self, name: str) -> float:
-        """Total of a known instrument if the light of the three sections went to the pixels of this picture instead.
+        """Total of a known instrument if the light of the three sections went to the pixels of this image instead.
 
         Exact without read noise.
         """
-        picture = self.pictures[name]
-        return total(picture.known) * float(np.sqrt(picture.pixels / self.pictures[SECTIONS].pixels))
+        image = self.images[name]
+        return total(image.known) * float(np.sqrt(image.pixels / self.images[SECTIONS].pixels))
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -86,9 +86,9 @@ class Bounds:
             "wavefronts": self.wavefronts,
             "rms_waves": self.rms_waves,
             "blind_waves": BLIND_WAVES,
-            "pictures": {
-                name: picture.to_json() | {"known_total_at_equal_dose_waves": self.at_equal_dose(name)}
-                for name, picture in self.pictures.items()
+            "images": {
+                name: image.to_json() | {"known_total_at_equal_dose_waves": self.at_equal_dose(name)}
+                for name, image in self.images.items()
             },
         }
 
@@ -161,12 +161,12 @@ def acquisition_bounds(
             (whole,) = _information(cube, wavefront, detector, float(sections.focus.scale / cube.focus.scale))
             found[VOLUME].append(_sigmas(whole, _prior(cube, nuisances), _unknown(cube), len(modes)))
     pixels = {XY: samples**2, SECTIONS: len(PLANES) * samples**2, VOLUME: samples**3}
-    pictures = {
-        name: PictureBound(modes, pixels[name], *np.sqrt(np.square(sigmas).mean(axis=0)))
+    images = {
+        name: ImageBound(modes, pixels[name], *np.sqrt(np.square(sigmas).mean(axis=0)))
         for name, sigmas in found.items()
     }
     rms = float(np.sqrt(np.square(strengths).mean()))
-    return Bounds(modes, detector.photons, detector.background, len(wavefronts), rms, pictures)
+    return Bounds(modes, detector.photons, detector.background, len(wavefronts), rms, images)
 
 
 def _unknown(model: ForwardModel) -> Tensor:
@@ -177,14 +177,14 @@ def _unknown(model: ForwardModel) -> Tensor:
 
 
 def _prior(model: ForwardModel, nuisances: Nuisances) -> Tensor:
-    """Inverse variances (P,) before any picture."""
+    """Inverse variances (P,) before any image."""
     prior = Prior.of(model, nuisances).precision
     prior[: len(model.modes)], prior[model.shift] = BEFORE_WAVES**-2, BEFORE_NM**-2
     return prior
 
 
 def _information(model: ForwardModel, wavefront: Wavefront, detector: Detector, brightness: float) -> Tensor:
-    """Fisher matrices (parts, P, P) of each part of a picture by itself, at the beam's own parameters.
+    """Fisher matrices (parts, P, P) of each part of an image by itself, at the beam's own parameters.
 
     ``brightness`` is what the detector calls its photons over the model's crest.
     """
@@ -205,7 +205,7 @@ def _information(model: ForwardModel, wavefront: Wavefront, detector: Detector, 
 def _sigmas(information: Tensor, prior: Tensor, unknown: Tensor, modes: int) -> Floats:
     """(2, modes) of a Fisher matrix (P, P): with only the parameters ``unknown`` (P,) to find, and with all of them."""
     posterior = information + torch.diag(prior)
-    # What neither picture nor prior says anything about, as the light of a section that is not there, is no unknown.
+    # What neither image nor prior says anything about, as the light of a section that is not there, is no unknown.
     told = posterior.diagonal() > 0
     found = []
     for some in (unknown & told, told):

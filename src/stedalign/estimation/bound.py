@@ -10,7 +10,7 @@ from stedalign.imaging.forward import ForwardModel
 FLOOR = 1e-2
 """Least expected count: keeps pixels that the model calls dark from weighing without end."""
 BLIND_WAVES = 0.030
-"""A mode that a picture tells no better than this is not seen in it."""
+"""A mode that an image tells no better than this is not seen in it."""
 
 
 def fisher_information(jacobian: Tensor, expected: Tensor, read_noise: float = 0.0) -> Tensor:

@@ -6,25 +6,24 @@ import numpy as np
 import torch
 
 from stedalign.imaging.center_of_mass import center_of_exposure_px, center_of_mass_px
-from stedalign.imaging.pictures import AXES_OF, Picture
-from stedalign.imaging.sections import OrthoSections
-from stedalign.optics.beam import Objective
+from stedalign.imaging.images import AXES_OF, Image, OrthoSections
+from stedalign.optics.objective import Objective
 from stedalign.optics.wavefront import ModeSet, Wavefront
 from stedalign.optics.zernike import Mode
 
 TIP_TILT_DEFOCUS = ModeSet((Mode(1, -1), Mode(1, 1), Mode(2, 0)))
 
 
-def displacement_nm(picture: Picture) -> tuple[float, float, float]:
-    """Center of mass of the donut relative to the middle of the picture, along x, y, z; 0 along an axis not seen."""
-    if isinstance(picture, OrthoSections):
-        offset = center_of_mass_px(torch.from_numpy(np.array(picture.data))[None])[0].tolist()
+def displacement_nm(image: Image) -> tuple[float, float, float]:
+    """Center of mass of the donut relative to the middle of the image, along x, y, z; 0 along an axis not seen."""
+    if isinstance(image, OrthoSections):
+        offset = center_of_mass_px(torch.from_numpy(np.array(image.data))[None])[0].tolist()
     else:
-        (part,) = picture.view.parts
-        along = center_of_exposure_px(torch.from_numpy(np.array(picture.data)))
+        (part,) = image.view.parts
+        along = center_of_exposure_px(torch.from_numpy(np.array(image.data)))
         found = dict(zip(AXES_OF[part], along, strict=True))
         offset = [found.get(axis, 0.0) for axis in "xyz"]
-    x, y, z = (float(o * pixel) for o, pixel in zip(offset, picture.pixel_nm, strict=True))
+    x, y, z = (float(o * pixel) for o, pixel in zip(offset, image.pixel_nm, strict=True))
     return x, y, z
 
 

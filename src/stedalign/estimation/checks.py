@@ -1,4 +1,4 @@
-"""Whether a picture can be estimated, and whether an estimate can be trusted; if not, why, in words."""
+"""Whether an image can be estimated, and whether an estimate can be trusted; if not, why, in words."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pydantic import Field
 
 from stedalign.estimation.centering import displacement_nm
 from stedalign.estimation.fit import FitResult
-from stedalign.imaging.pictures import VOLUME, Picture, View
-from stedalign.optics.spec import Spec
+from stedalign.imaging.images import VOLUME, Image, View
 from stedalign.optics.wavefront import ModeSet
 from stedalign.optics.zernike import Mode
+from stedalign.spec import Spec
 
 Floats = NDArray[np.float64]
 CUT_OFF, CUT_OFF_MASS = 0.75, 0.46
-"""How far from the middle a bead may lie, and the center of mass of its donut, over half of the picture's width.
+"""How far from the middle a bead may lie, and the center of mass of its donut, over half of the image's width.
 
 Over 2 um the center of mass lies within 0.41 up to 300 mλ, and beyond 0.52 where the donut's middle is near an edge."""
 LARGEST_EXCESS = 4.0
@@ -27,8 +27,8 @@ BLOCK = 4
 """Pixels along each axis whose mean tells a focus from noise."""
 
 
-class PictureError(ValueError):
-    """A picture that no estimate can be made from, with the reason and what to do about it."""
+class ImageError(ValueError):
+    """An image that no estimate can be made from, with the reason and what to do about it."""
 
 
 class Limits(Spec):
@@ -37,56 +37,54 @@ class Limits(Spec):
     min_reduced_chi2: float = Field(0.7, ge=0, lt=1)
     """Below this the numbers are no photon counts, and the error bars would be wrong."""
     max_reduced_chi2: float = Field(1.15, gt=1)
-    """Above this, and what noise explains, the model does not explain the picture."""
+    """Above this, and what noise explains, the model does not explain the image."""
     max_rms_waves: float = Field(0.5, gt=0)
     """Above this the wavefront is beyond what the model and the search were measured for, and the estimate refused."""
     max_sigma_waves: float = Field(0.03, gt=0)
-    """Above this the picture is too dim to tell the wavefront."""
+    """Above this the image is too dim to tell the wavefront."""
     search_generations: int = Field(48, ge=0)
-    """How long a picture is searched that no fit explains yet: of sixteen rough fits each, some tenths of a second."""
+    """How long an image is searched that no fit explains yet: of sixteen rough fits each, some tenths of a second."""
 
 
-def check_picture(picture: Picture, saturation: float | None = None, read_noise: float = 0.0) -> None:
-    """Raise ``PictureError`` where the picture is clipped, empty or no raw picture.
+def check_image(image: Image, saturation: float | None = None, read_noise: float = 0.0) -> None:
+    """Raise ``ImageError`` where the image is clipped, empty or no raw image.
 
     Clipped: at the known saturation level, or, whatever the level, 0.3 % of all pixels sharing the maximum. Empty:
     the means of blocks of 4 pixels along each axis scatter no more than the noise of single pixels, read off
     neighboring differences, allows; that needs no gain.
     """
-    data, view = picture.counts, picture.view
-    levels = [level for level in (picture.saturation, saturation) if level is not None]
+    data, view = image.counts, image.view
+    levels = [level for level in (image.saturation, saturation) if level is not None]
     level = min(levels, default=None)
     if data.max() == data.min():
-        raise PictureError("the picture is empty: every pixel has the same value")
+        raise ImageError("the image is empty: every pixel has the same value")
     if data.min() < -8 * read_noise:
-        raise PictureError(f"counts below zero ({data.min():g}): give the raw picture, without background subtracted")
+        raise ImageError(f"counts below zero ({data.min():g}): give the raw image, without background subtracted")
     clipped = int((data >= level).sum()) if level is not None else 0
     if clipped:
-        raise PictureError(
-            f"the picture is saturated: {clipped} pixels at {level:g} counts; lower the laser power or gain"
-        )
+        raise ImageError(f"the image is saturated: {clipped} pixels at {level:g} counts; lower the laser power or gain")
     if shared := _at_a_ceiling(data):
-        raise PictureError(
-            f"the picture looks saturated: {shared} pixels share the highest value, {data.max():g}; "
+        raise ImageError(
+            f"the image looks saturated: {shared} pixels share the highest value, {data.max():g}; "
             "lower the laser power or gain"
         )
     for name, part in zip(view.parts, data, strict=True):
         noise = np.square(np.diff(part, axis=-1)).mean() / 2
         if _blocks(part).var() * BLOCK**part.ndim < 2 * noise:
             what = "volume" if name == VOLUME else f"{name} section"
-            raise PictureError(f"the {what} is empty: no focus stands out of its noise; find the bead first")
+            raise ImageError(f"the {what} is empty: no focus stands out of its noise; find the bead first")
 
 
-def cut_off(picture: Picture, place_nm: Sequence[float] | None = None) -> str:
-    """Which end of the picture cuts the bead off, in words; empty if none does.
+def cut_off(image: Image, place_nm: Sequence[float] | None = None) -> str:
+    """Which end of the image cuts the bead off, in words; empty if none does.
 
     It lies at ``place_nm`` (x, y, z) from the middle, or where the center of mass does while nothing better is known.
     """
-    view, limit = picture.view, CUT_OFF_MASS if place_nm is None else CUT_OFF
-    for axis, place, pixel in zip("xyz", place_nm or displacement_nm(picture), picture.pixel_nm, strict=True):
+    view, limit = image.view, CUT_OFF_MASS if place_nm is None else CUT_OFF
+    for axis, place, pixel in zip("xyz", place_nm or displacement_nm(image), image.pixel_nm, strict=True):
         if axis in view.axes and abs(place) > limit * pixel * view.samples(axis) / 2:
             side = "+" if place > 0 else "-"
-            return f"the bead is cut off at the {side}{axis} edge of the picture: move it to the middle"
+            return f"the bead is cut off at the {side}{axis} edge of the image: move it to the middle"
     return ""
 
 
@@ -100,12 +98,12 @@ def refusal(
 ) -> str:
     """Why an estimate is not to be trusted; empty if it is.
 
-    ``shows_two_beads`` is asked only where one bead does not explain the picture, since it takes long.
+    ``shows_two_beads`` is asked only where one bead does not explain the image, since it takes long.
     """
     count, chi2 = len(modes), float(found.reduced_chi2)
     if chi2 > limits.max_reduced_chi2 and (chi2 - 1) / float(found.chi2_sigma) > LARGEST_EXCESS:
         if shows_two_beads():
-            return "there are two beads in the picture: find a bead that is alone"
+            return "there are two beads in the image: find a bead that is alone"
         return (
             f"this does not look like this setup's focus (reduced chi2 {chi2:.2f}, at most "
             f"{limits.max_reduced_chi2:g}): check pixel size, pattern, handedness, and that counts are photons"
@@ -113,11 +111,11 @@ def refusal(
     if not found.converged:
         return "the fit did not converge"
     if not found.determined:
-        return "the picture does not tell all modes and shifts apart: leave a mode out"
+        return "the image does not tell all modes and shifts apart: leave a mode out"
     if chi2 < limits.min_reduced_chi2:
         return (
             f"the noise is too small for photon counts (reduced chi2 {chi2:.2f}, at least "
-            f"{limits.min_reduced_chi2:g}): give the picture in photons, without averaging or scaling"
+            f"{limits.min_reduced_chi2:g}): give the image in photons, without averaging or scaling"
         )
     rms = float(found.parameters[0, :count].norm())
     if rms > limits.max_rms_waves:
@@ -130,7 +128,7 @@ def refusal(
     sigma = float(variance[torch.tensor(judged)].sum().sqrt())
     if sigma > limits.max_sigma_waves:
         return (
-            f"the picture is too dim: the wavefront is uncertain by {1e3 * sigma:.0f} mλ, at most "
+            f"the image is too dim: the wavefront is uncertain by {1e3 * sigma:.0f} mλ, at most "
             f"{1e3 * limits.max_sigma_waves:g} can be trusted; image longer or with more light"
         )
     return ""
@@ -153,7 +151,7 @@ def _at_a_ceiling(data: Floats) -> int:
         expected = below / max(1.0, 0.2 * highest)
         most = 5 + 4 * expected + 4 * np.sqrt(expected)
     else:
-        # Pictures without noise share their highest value with a few mirror images of it.
+        # Images without noise share their highest value with a few mirror images of it.
         most = max(24, 0.003 * data.size)
     crowded = shared > most and highest > 2 * np.median(data)
     return shared if crowded else 0

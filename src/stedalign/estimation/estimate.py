@@ -1,4 +1,4 @@
-"""The estimate: what one picture says about the wavefront, how surely, and whether it is to be trusted."""
+"""The estimate: what one image says about the wavefront, how surely, and whether it is to be trusted."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from stedalign.estimation.bound import BLIND_WAVES
 from stedalign.estimation.fit import FitResult
+from stedalign.imaging.bead_in_volume import volume_planes
 from stedalign.imaging.forward import ForwardModel
-from stedalign.imaging.pictures import Picture, Volume
-from stedalign.imaging.quality import correlation, crest_uniformity, null_ratio
-from stedalign.imaging.volumes import volume_planes
+from stedalign.imaging.images import Image, Volume
+from stedalign.imaging.metrics import correlation, crest_uniformity, null_ratio
 from stedalign.optics.wavefront import ModeSet, Wavefront
 from stedalign.optics.zernike import Mode
 
@@ -27,17 +27,17 @@ standard deviations apart are then not told, nor is a sign that is fewer from ze
 
 @dataclass(frozen=True, eq=False)
 class Estimate:
-    """What one picture says about the wavefront."""
+    """What one image says about the wavefront."""
 
     wavefront: Wavefront
     sigma_waves: tuple[float, ...]
     """Standard deviation of each coefficient: the Cramér-Rao bound at the estimate, widened by the misfit."""
     blind: tuple[Mode, ...]
-    """The modes that the picture does not tell, or not the sign of; three sections tell all."""
+    """The modes that the image does not tell, or not the sign of; three sections tell all."""
     shift_nm: tuple[float, float, float]
     """Displacement of the donut along x, y, z."""
     photons: tuple[float, ...]
-    """Counts at the unaberrated crest, for each part of the picture: xy, xz, yz of three sections."""
+    """Counts at the unaberrated crest, for each part of the image: xy, xz, yz of three sections."""
     background: tuple[float, ...]
     nuisances: dict[str, tuple[float, float]]
     """What else was found, with its standard deviation: the free parameters of ``Focus`` by name."""
@@ -50,19 +50,19 @@ class Estimate:
     crest_uniformity: float
     """Lowest over highest crest around the fitted donut's xy section: 1 is an even ring."""
     correlation: float
-    """Pearson correlation between the picture and the fitted model."""
+    """Pearson correlation between the image and the fitted model."""
     start: str
     """Where the best fit started: "network", "zero", "search": one of many starts around these, or "twin": with
     the opposite sign of its even modes."""
     reconstruction: Floats
-    """Expected counts of the fitted model, shape (parts, ...) as in ``Picture.counts``."""
+    """Expected counts of the fitted model, shape (parts, ...) as in ``Image.counts``."""
     ideal: Floats
-    """The same without aberrations: what the picture should become."""
+    """The same without aberrations: what the image should become."""
     simulated: bool
 
     @property
     def correction(self) -> Wavefront:
-        """What undoes the wavefront; modes that the picture does not tell stay as they are."""
+        """What undoes the wavefront; modes that the image does not tell stay as they are."""
         modes, waves = self.wavefront.modes, self.wavefront.waves
         told = [0.0 if mode in self.blind else -value for mode, value in zip(modes, waves, strict=True)]
         return Wavefront(modes, tuple(told))
@@ -122,9 +122,9 @@ def blind_modes(modes: ModeSet, found: FitResult, twins: Sequence[FitResult]) ->
 
 
 def tell(
-    model: ForwardModel, picture: Picture, found: FitResult, *, blind: tuple[Mode, ...], start: str, reason: str
+    model: ForwardModel, image: Image, found: FitResult, *, blind: tuple[Mode, ...], start: str, reason: str
 ) -> Estimate:
-    """The estimate that one fit of ``model`` to a ``picture`` stands for."""
+    """The estimate that one fit of ``model`` to a ``image`` stands for."""
     parameters, count = found.parameters[0], len(model.modes)
     sigma = sigmas(found)
     wavefront = Wavefront(model.modes, tuple(parameters[:count].tolist()))
@@ -148,15 +148,15 @@ def tell(
         accepted=not reason,
         reason=reason,
         null_ratio=null_ratio(model, wavefront),
-        crest_uniformity=crest_uniformity(_focal_section(picture, expected[0], (x, y, z))),
-        correlation=correlation(picture.counts, expected[0]),
+        crest_uniformity=crest_uniformity(_focal_section(image, expected[0], (x, y, z))),
+        correlation=correlation(image.counts, expected[0]),
         start=start,
         reconstruction=expected[0],
         ideal=expected[1],
-        simulated=picture.origin == "SIMULATED",
+        simulated=image.origin == "SIMULATED",
     )
 
 
-def _focal_section(picture: Picture, counts: Floats, place_nm: Sequence[float]) -> Floats:
+def _focal_section(image: Image, counts: Floats, place_nm: Sequence[float]) -> Floats:
     """The xy section (Y, X) of ``counts`` (parts, ...) nearest to the focus, which lies at ``place_nm``."""
-    return volume_planes(counts[0], picture.pixel_nm, place_nm)["xy"] if isinstance(picture, Volume) else counts[0]
+    return volume_planes(counts[0], image.pixel_nm, place_nm)["xy"] if isinstance(image, Volume) else counts[0]

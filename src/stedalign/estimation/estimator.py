@@ -1,4 +1,4 @@
-"""From pictures to estimates: the network proposes, the fit finishes, the Fisher matrix says how sure it is."""
+"""From images to estimates: the network proposes, the fit finishes, the Fisher matrix says how sure it is."""
 
 from __future__ import annotations
 
@@ -12,35 +12,36 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stedalign.estimation.centering import displacement_nm
-from stedalign.estimation.checks import LARGEST_EXCESS, Limits, PictureError, check_picture, cut_off, refusal
+from stedalign.estimation.checks import LARGEST_EXCESS, ImageError, Limits, check_image, cut_off, refusal
 from stedalign.estimation.estimate import Estimate, blind_modes, tell
 from stedalign.estimation.fit import FitResult, fit, start_parameters
 from stedalign.estimation.models import Models, models_of
 from stedalign.estimation.propose import Proposal, propose
 from stedalign.estimation.search import PROMISING_CHI2, likely_starts
 from stedalign.estimation.two_beads import shows_two_beads
-from stedalign.imaging.forward import ForwardModel, ForwardSpec
+from stedalign.focusing.beam_family import OFFSETS
+from stedalign.imaging.bead_in_volume import sections_through_bead
+from stedalign.imaging.forward import ForwardModel
+from stedalign.imaging.forward_spec import ForwardSpec
+from stedalign.imaging.images import Image, Volume
 from stedalign.imaging.nuisances import Nuisances, Prior
-from stedalign.imaging.pictures import Picture, Volume
-from stedalign.imaging.volumes import sections_through_bead
 from stedalign.networks.network import Network
-from stedalign.optics.moving_beam import OFFSETS
 from stedalign.optics.wavefront import ModeSet
 
 Floats = NDArray[np.float64]
 STEPS, MORE_STEPS = 40, 80
 """Of a fit at most, and of one that is not done by then but near."""
 PIXELS_AT_ONCE = 100_000
-"""Of pictures that are fitted together."""
+"""Of images that are fitted together."""
 STARTING = "waves", "shift_nm"
 NETWORK, ZERO, SEARCH, TWIN = "network", "zero", "search", "twin"
 
 
 @dataclass(frozen=True, eq=False)
 class Begun:
-    """A picture that can be estimated, and where its fit starts."""
+    """An image that can be estimated, and where its fit starts."""
 
-    picture: Picture
+    image: Image
     counts: Tensor
     """(parts, ...)."""
     start: Proposal
@@ -49,7 +50,7 @@ class Begun:
 
 
 class Estimator:
-    """Turns pictures of one instrument into estimates.
+    """Turns images of one instrument into estimates.
 
     The forward models are built on first use; those of the last few instruments and views are kept.
     """
@@ -73,67 +74,67 @@ class Estimator:
         self.saturation = saturation
         self.limits = limits or Limits()
 
-    def models_for(self, picture: Picture) -> Models:
-        view = picture.view.model_copy(update={"integrate": self.spec.sampling.integrate})
+    def models_for(self, image: Image) -> Models:
+        view = image.view.model_copy(update={"integrate": self.spec.sampling.integrate})
         return models_of(self.spec, view, self.modes, self.nuisances)
 
-    def __call__(self, picture: Picture) -> Estimate:
-        """Estimate wavefront, shifts, scales, backgrounds and what else the setup does not know, from one picture.
+    def __call__(self, image: Image) -> Estimate:
+        """Estimate wavefront, shifts, scales, backgrounds and what else the setup does not know, from one image.
 
         Three sections tell all of it. The xy section alone tells neither sign nor size of some modes, which the
         estimate calls blind: the fit also starts from the opposite signs, and the likelier end is kept. Raises
-        ``PictureError`` for a saturated or an empty picture.
+        ``ImageError`` for a saturated or an empty image.
         """
-        (found,) = self.all([picture])
-        if isinstance(found, PictureError):
+        (found,) = self.all([image])
+        if isinstance(found, ImageError):
             raise found
         return found
 
-    def all(self, pictures: Sequence[Picture]) -> list[Estimate | PictureError]:
-        """Estimates of many pictures, cheaper together; of one that none can be made from, the reason."""
-        found: list[Estimate | PictureError] = []
-        for models, some in groupby(pictures, self.models_for):
+    def all(self, images: Sequence[Image]) -> list[Estimate | ImageError]:
+        """Estimates of many images, cheaper together; of one that none can be made from, the reason."""
+        found: list[Estimate | ImageError] = []
+        for models, some in groupby(images, self.models_for):
             several = list(some)
             at_once = max(1, PIXELS_AT_ONCE * models.binning ** len(models.view.shape) // models.view.pixels)
             for first in range(0, len(several), at_once):
                 found += self._some(models, several[first : first + at_once])
         return found
 
-    def _some(self, models: Models, pictures: Sequence[Picture]) -> list[Estimate | PictureError]:
-        found: dict[int, Estimate | PictureError] = {}
-        for index, picture in enumerate(pictures):
+    def _some(self, models: Models, images: Sequence[Image]) -> list[Estimate | ImageError]:
+        found: dict[int, Estimate | ImageError] = {}
+        for index, image in enumerate(images):
             try:
-                check_picture(picture, self.saturation, self.read_noise)
-            except PictureError as error:
+                check_image(image, self.saturation, self.read_noise)
+            except ImageError as error:
                 found[index] = error
-        fine = [index for index in range(len(pictures)) if index not in found]
+        fine = [index for index in range(len(images)) if index not in found]
         if fine:
-            begun = self._begin([pictures[index] for index in fine])
+            begun = self._begin([images[index] for index in fine])
             solutions = self._fit(models, torch.stack([each.counts for each in begun]), [each.start for each in begun])
             for row, index in enumerate(fine):
                 found[index] = self._finish(models, begun[row], solutions.item(row))
-        return [found[index] for index in range(len(pictures))]
+        return [found[index] for index in range(len(images))]
 
-    def _begin(self, pictures: Sequence[Picture]) -> list[Begun]:
-        proposals: Sequence[Proposal | None] = [None] * len(pictures)
+    def _begin(self, images: Sequence[Image]) -> list[Begun]:
+        proposals: Sequence[Proposal | None] = [None] * len(images)
         if self.network is not None:
-            proposals = propose(self.network, pictures, self.spec.sampling)
+            proposals = propose(self.network, images, self.spec.sampling)
         return [
             Begun(
-                picture,
-                torch.from_numpy(np.array(picture.counts)),
-                self._zero(picture) if proposal is None else proposal,
+                image,
+                torch.from_numpy(np.array(image.counts)),
+                self._zero(image) if proposal is None else proposal,
                 ZERO if proposal is None else NETWORK,
             )
-            for picture, proposal in zip(pictures, proposals, strict=True)
+            for image, proposal in zip(images, proposals, strict=True)
         ]
 
-    def _zero(self, picture: Picture) -> Proposal:
-        return Proposal(np.zeros(len(self.modes)), np.array(displacement_nm(picture)))
+    def _zero(self, image: Image) -> Proposal:
+        return Proposal(np.zeros(len(self.modes)), np.array(displacement_nm(image)))
 
     def _finish(self, models: Models, begun: Begun, solution: FitResult) -> Estimate:
-        """The estimate of one picture from its first ``solution``, after a search where that does not explain it."""
-        picture, counts, start = begun.picture, begun.counts[None], begun.source
+        """The estimate of one image from its first ``solution``, after a search where that does not explain it."""
+        image, counts, start = begun.image, begun.counts[None], begun.source
         flat = "z" not in models.view.axes
         generations = self.limits.search_generations
         if _explains(solution):
@@ -153,31 +154,31 @@ class Estimator:
         blind = blind_modes(self.modes, solution, twins) if flat else ()
 
         def two_beads() -> bool:
-            rough, middle = models.rough, torch.tensor(displacement_nm(picture))
+            rough, middle = models.rough, torch.tensor(displacement_nm(image))
             return shows_two_beads(rough, rough.binned(counts), middle, solution, self.read_noise)
 
         waves, shift = _found(self.modes, solution)
-        edge = cut_off(picture, shift.tolist() if _explains(solution) else None)
+        edge = cut_off(image, shift.tolist() if _explains(solution) else None)
         reason = edge or refusal(self.modes, solution, blind, models.view, self.limits, two_beads)
         model = models.strong if models.is_strong(float(np.linalg.norm(waves))) else models.ordinary
-        return tell(model, picture, solution, blind=blind, start=start, reason=reason)
+        return tell(model, image, solution, blind=blind, start=start, reason=reason)
 
     def _searched(self, models: Models, begun: Begun, solution: FitResult, generations: int) -> FitResult | None:
-        """The first fit from another start that explains the picture, else the likeliest; None where none is better.
+        """The first fit from another start that explains the image, else the likeliest; None where none is better.
 
         Of a volume the search is among its sections, which are far fewer pixels.
         """
-        picture, counts, best = begun.picture, begun.counts[None], None
+        image, counts, best = begun.image, begun.counts[None], None
         starts: Iterable[Proposal]
-        if isinstance(picture, Volume):
-            starts = self._from_sections(picture)
+        if isinstance(image, Volume):
+            starts = self._from_sections(image)
         else:
             rough = models.rough
             starts = likely_starts(
                 rough,
                 rough.binned(counts),
                 begun.start,
-                self._zero(picture),
+                self._zero(image),
                 generations=generations,
                 read_noise=self.read_noise,
             )
@@ -198,7 +199,7 @@ class Estimator:
         except ValueError:
             return []
         (found,) = self.all([sections])
-        if isinstance(found, PictureError):
+        if isinstance(found, ImageError):
             return []
         z, y, x = (
             (at - (count - 1) / 2) * pixel

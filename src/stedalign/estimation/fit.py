@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from stedalign.estimation.bound import FLOOR, covariance, fisher_information, smallest_eigenvalue
+from stedalign.focusing.focus import Focus
 from stedalign.imaging.forward import ForwardModel
 from stedalign.imaging.nuisances import Prior
-from stedalign.optics.focus import Focus
 
 FIRST_DAMPING = 1e-3
 HIGHEST_DAMPING = 1e8
@@ -52,13 +52,13 @@ class FitResult:
     loss: Tensor
     """(B,), the same with what the prior takes: the lowest of several fits is the most probable one."""
     reduced_chi2: Tensor
-    """(B,), Pearson's chi-squared over the degrees of freedom: 1 where the model explains the picture."""
+    """(B,), Pearson's chi-squared over the degrees of freedom: 1 where the model explains the image."""
     chi2_sigma: Tensor
     """(B,), how much that scatters by chance: each count's part has the variance 2 + 1 / its expectation."""
     converged: Tensor
     """(B,), bool."""
     determined: Tensor
-    """(B,), bool: whether the picture tells all parameters apart of which nothing is known before."""
+    """(B,), bool: whether the image tells all parameters apart of which nothing is known before."""
 
     def rows(self, rows: Sequence[int]) -> FitResult:
         """Some of them, in this order."""
@@ -85,7 +85,7 @@ def start_parameters(
     model: ForwardModel, counts: Tensor, waves: Tensor, shift_nm: Tensor, beam: Tensor | None = None
 ) -> Tensor:
     """Parameters (B, P) for a wavefront (B, modes), shifts (B, 3) and the beam's free parameters (B, free), its own
-    without them, with scale and background of each part by linear least squares against the picture ``counts``
+    without them, with scale and background of each part by linear least squares against the image ``counts``
     (B, parts, ...).
     """
     phase = model.focus.rest.double().repeat(len(waves), 1)

@@ -1,4 +1,4 @@
-"""The forward models that estimates of one kind of picture need."""
+"""The forward models that estimates of one kind of image need."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
-from stedalign.imaging.forward import ForwardModel, ForwardSpec
+from stedalign.imaging.forward import ForwardModel
+from stedalign.imaging.forward_spec import ForwardSpec
+from stedalign.imaging.images import View
 from stedalign.imaging.nuisances import Nuisances
-from stedalign.imaging.pictures import View
-from stedalign.optics.target_samples import bandwidth
+from stedalign.optics.resolution import bandwidth
 from stedalign.optics.targets import AXES
 from stedalign.optics.wavefront import ModeSet
 
@@ -18,7 +19,7 @@ TOLERANCE, ROUGH_TOLERANCE = 1e-2, 3e-2
 ORDINARY_WAVES, STRONG_WAVES = 0.2, 0.35
 """Strength of the wavefronts that the models are for: the stronger ones take twice the plane waves, and time."""
 KEPT = 6
-"""How many kinds of pictures, over all instruments, are kept at hand."""
+"""How many kinds of images, over all instruments, are kept at hand."""
 
 
 class Models:

@@ -11,15 +11,14 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from stedalign.estimation.centering import displacement_nm
-from stedalign.imaging.pictures import AXES_OF, Picture, Volume
-from stedalign.imaging.sections import PLANES, Sampling
-from stedalign.imaging.volumes import volume_planes
+from stedalign.imaging.bead_in_volume import volume_planes
+from stedalign.imaging.images import AXES_OF, PLANES, Image, Sampling, Volume
 from stedalign.networks.network import Network
 
 Floats = NDArray[np.float64]
 
 EDGE = 0.75
-"""Share of the network's field that a picture has to cover to be worth showing to it."""
+"""Share of the network's field that an image has to cover to be worth showing to it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,16 +35,16 @@ class Proposal:
     """Where the mask lies on the pupil (2,), in pupil radii."""
 
 
-def propose(network: Network, pictures: Sequence[Picture], sampling: Sampling) -> list[Proposal | None]:
+def propose(network: Network, images: Sequence[Image], sampling: Sampling) -> list[Proposal | None]:
     """What the network sees in three sections, or in an xy section if it needs no more; None where that is too little.
 
-    A picture is moved to its center of mass within each section and brought to the network's ``sampling``; where it
+    An image is moved to its center of mass within each section and brought to the network's ``sampling``; where it
     has that already, by whole pixels, so that counts stay counts. Of a volume the network sees the planes through it.
     """
-    shown = [_shown(network, picture, sampling) for picture in pictures]
+    shown = [_shown(network, image, sampling) for image in images]
     seen = [each for each in shown if each is not None]
     if not seen:
-        return [None] * len(pictures)
+        return [None] * len(images)
     found = network.predict_all(torch.from_numpy(np.stack([planes for planes, *_ in seen])).float())
     if found.waves is None:
         raise ValueError("this network predicts the mask offset alone, no modes")
@@ -64,17 +63,17 @@ def propose(network: Network, pictures: Sequence[Picture], sampling: Sampling) -
     return [None if each is None else next(proposals) for each in shown]
 
 
-def _shown(network: Network, picture: Picture, sampling: Sampling) -> tuple[Floats, Floats, Floats] | None:
+def _shown(network: Network, image: Image, sampling: Sampling) -> tuple[Floats, Floats, Floats] | None:
     """The planes (3, N, N) that the network is shown, by how much (3,) they were moved, and the center of mass (3,).
 
     None where it needs others.
     """
-    displacement = np.array(displacement_nm(picture))
-    sections = _sections(picture, displacement)
+    displacement = np.array(displacement_nm(image))
+    sections = _sections(image, displacement)
     sees = tuple(getattr(network.module, "planes", PLANES))
     if getattr(network.module, "stack", 0) or not set(sees) <= set(sections):
         return None
-    centered = _centered(sections, np.array(picture.pixel_nm), displacement, sampling)
+    centered = _centered(sections, np.array(image.pixel_nm), displacement, sampling)
     if centered is None:
         return None
     planes, moved = centered
@@ -82,11 +81,11 @@ def _shown(network: Network, picture: Picture, sampling: Sampling) -> tuple[Floa
     return np.stack([planes.get(name, planes[sees[0]]) for name in PLANES]), moved, displacement
 
 
-def _sections(picture: Picture, displacement_nm: Floats) -> dict[str, Floats]:
-    """The sections of a picture by name; of a volume the planes nearest to the place ``displacement_nm``."""
-    if not isinstance(picture, Volume):
-        return dict(zip(picture.view.parts, picture.counts, strict=True))
-    return volume_planes(picture.data, picture.pixel_nm, displacement_nm.tolist())
+def _sections(image: Image, displacement_nm: Floats) -> dict[str, Floats]:
+    """The sections of an image by name; of a volume the planes nearest to the place ``displacement_nm``."""
+    if not isinstance(image, Volume):
+        return dict(zip(image.view.parts, image.counts, strict=True))
+    return volume_planes(image.data, image.pixel_nm, displacement_nm.tolist())
 
 
 def _centered(

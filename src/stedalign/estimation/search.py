@@ -1,4 +1,4 @@
-"""Where to start a fit that did not explain the picture: a search of many starts, over several generations."""
+"""Where to start a fit that did not explain the image: a search of many starts, over several generations."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ WEAK_WAVES, LATER_WAVES = 0.06, 0.1
 every other one, where the proposal led nowhere."""
 SAME_WAVES, AGREED = 0.03, 12
 """How near ends are one, and how many starts that know nothing of each other must find the likeliest one to end the
-search: where nothing explains the picture they all do, where the aberration is strong hardly two agree."""
+search: where nothing explains the image they all do, where the aberration is strong hardly two agree."""
 LEFT_BY_MOST, LEFT = 0.35, 0.2
-"""Shares of what a picture shows that the fits of independent starts, in the median, and the likeliest one leave
-unexplained. With less of both after a life the picture looks somewhat like this focus from everywhere, and is not: a
+"""Shares of what an image shows that the fits of independent starts, in the median, and the likeliest one leave
+unexplained. With less of both after a life the image looks somewhat like this focus from everywhere, and is not: a
 strong aberration leaves most starts further away. (Measured, the first in the first generation: another pattern 0.25 to
 0.33 and 0.12 to 0.20; the strong wavefronts that were found later 0.34 to 0.89 and 0.21 to 0.4, but for one of 0.6 and
 0.1.)"""
 PROMISING_CHI2, PROMISING_SHARE = 5.0, 0.2
 """Reduced chi-squared of an end that is worth finishing; or its loss over the median one, where there is so much light
-that the rough model explains no picture to its noise."""
+that the rough model explains no image to its noise."""
 
 
 def likely_starts(

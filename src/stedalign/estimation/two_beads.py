@@ -1,4 +1,4 @@
-"""Whether a picture that one bead does not explain shows two."""
+"""Whether an image that one bead does not explain shows two."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class TwoBeads(torch.nn.Module):
     """Expected counts of two beads in one field, with the interface of ``ForwardModel`` that a fit needs.
 
     The parameters are the modes, the shift of the first bead, from there the way to the second one, how bright it is
-    compared to the first, and scale and background of each part of the picture.
+    compared to the first, and scale and background of each part of the image.
     """
 
     def __init__(self, one: ForwardModel) -> None:
@@ -82,7 +82,7 @@ class TwoBeads(torch.nn.Module):
         return Prior(mean, precision, lowest, torch.full_like(mean, torch.inf))
 
     def _both(self, parameters: Tensor) -> Tensor:
-        """The parameters (2 B, modes + 3) of the first bead of each picture, and then of the second."""
+        """The parameters (2 B, modes + 3) of the first bead of each image, and then of the second."""
         first = parameters[:, : self.shift.stop]
         second = first.clone()
         second[:, self.shift] += parameters[:, self.apart]
@@ -115,6 +115,6 @@ def shows_two_beads(
     return left < (1 - SHARE_EXPLAINED) * excess
 
 
-def _like(values: Tensor, pictures: Tensor) -> Tensor:
-    """Values (B,) or (B, parts), to be multiplied with pictures (B, parts, ...)."""
-    return values.reshape(*values.shape, *[1] * (pictures.ndim - values.ndim))
+def _like(values: Tensor, images: Tensor) -> Tensor:
+    """Values (B,) or (B, parts), to be multiplied with images (B, parts, ...)."""
+    return values.reshape(*values.shape, *[1] * (images.ndim - values.ndim))

@@ -1,7 +1,7 @@
-"""Estimators on pictures of instruments that are not as their setup says, in one respect after the other.
+"""Estimators on images of instruments that are not as their setup says, in one respect after the other.
 
-The pictures come from the simulated microscope, which shares no code with the models of the estimators. Wavefronts,
-places, light and background are those of the evaluated data and noise. Each picture has the same wavefront, seeds and
+The images come from the simulated microscope, which shares no code with the models of the estimators. Wavefronts,
+places, light and background are those of the evaluated data and noise. Each image has the same wavefront, seeds and
 directions of the mismatch at every level, so that a curve tells of the mismatch alone.
 """
 
@@ -15,29 +15,29 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from stedalign.devices.hidden import HiddenWorld
-from stedalign.devices.simulated import SimulatedSetup, build_simulated
-from stedalign.estimation.checks import Limits, PictureError
+from stedalign.estimation.checks import ImageError, Limits
 from stedalign.estimation.estimator import Estimator as FullEstimator
 from stedalign.evaluation.bounds import Linearized
 from stedalign.evaluation.comparison import ESTIMATORS, FIT, HYBRID, NETWORK
+from stedalign.evaluation.errors import BATCH, WAVEFRONT, Track, untracked
 from stedalign.evaluation.estimators import Estimator, fit_from
-from stedalign.evaluation.known_pictures import KnownPictures, uneven_counts
 from stedalign.evaluation.mismatch import MISMATCHES, Directions, Mismatch
-from stedalign.evaluation.open_loop import BATCH, WAVEFRONT, Track, untracked
+from stedalign.evaluation.test_set import KnownImages, uneven_counts
 from stedalign.imaging.detector import Detector
-from stedalign.imaging.forward import ForwardSpec
+from stedalign.imaging.forward_spec import ForwardSpec
+from stedalign.imaging.images import PLANES, OrthoSections
 from stedalign.imaging.nuisances import Nuisances
-from stedalign.imaging.sections import PLANES, OrthoSections
 from stedalign.networks.network import Network
 from stedalign.optics.wavefront import Wavefront
+from stedalign.simulator.hidden import HiddenWorld
+from stedalign.simulator.microscope import SimulatedSetup, build_simulated
 from stedalign.training.spec import NoiseSpec
 
 Floats = NDArray[np.float64]
 Step = tuple[Mismatch, float] | None
 """A mismatch and its level; None where the instrument is as its setup says."""
 Estimation = Callable[[Sequence[OrthoSections]], Floats]
-"""From pictures to wavefronts (pictures, modes) in rms waves."""
+"""From images to wavefronts (images, modes) in rms waves."""
 
 
 class MismatchedSetup(SimulatedSetup, Protocol):
@@ -67,7 +67,7 @@ class Curve:
 class AgainstMismatch:
     """What estimators make of the same wavefronts seen by other and other instruments."""
 
-    pictures: int
+    images: int
     """At each level."""
     bound: float
     """Median total bound (rms waves) of an instrument that is as its setup says."""
@@ -76,7 +76,7 @@ class AgainstMismatch:
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "pictures": self.pictures,
+            "images": self.images,
             "bound_median_total_waves": self.bound,
             "mismatches": {
                 name: {"axis": curve.axis, "levels": list(curve.levels), "median_total_waves": dict(curve.medians)}
@@ -104,16 +104,16 @@ def why_not(setup: MismatchedSetup, network: Network, noise: NoiseSpec) -> str:
 def against_mismatch(
     setup: MismatchedSetup,
     network: Network,
-    known: KnownPictures,
+    known: KnownImages,
     noise: NoiseSpec,
     *,
-    pictures: int,
+    images: int,
     seed: int = 0,
     names: Sequence[str] = ESTIMATORS,
     mismatches: Mapping[str, Mismatch] = MISMATCHES,
     track: Track = untracked,
 ) -> AgainstMismatch:
-    """Estimate the first known wavefronts from ``pictures`` pictures at each level of each mismatch.
+    """Estimate the first known wavefronts from ``images`` images at each level of each mismatch.
 
     ``NETWORK`` and ``FIT`` are those of ``judge``: the fit knows of nothing but what the data vary. ``HYBRID`` is here
     the whole ``Estimator``, which finds also what the setup's nuisances leave open. Raises ``ValueError`` where
@@ -121,7 +121,7 @@ def against_mismatch(
     """
     if reason := why_not(setup, network, noise):
         raise ValueError(f"nothing can be told against mismatch: {reason}")
-    count = min(pictures, len(known))
+    count = min(images, len(known))
     bound = Linearized(known, count, noise.background_fraction, track).bounds(noise)[WAVEFRONT].median_total
     microscopes = _Microscopes(setup, known, noise, seed, count)
     estimators = {name: each for name, each in _estimators(setup, network, known, noise).items() if name in names}
@@ -132,7 +132,7 @@ def against_mismatch(
     jobs = [(step, range(first, min(first + BATCH, count))) for step in steps for first in range(0, count, BATCH)]
     for job in track(range(len(jobs)), "against each mismatch"):
         step, places = jobs[job]
-        sections = [microscopes.picture(place, step) for place in places]
+        sections = [microscopes.image(place, step) for place in places]
         for name, estimate in estimators.items():
             errors = estimate(sections) - known.waves[places.start : places.stop]
             totals[step][name] += np.linalg.norm(errors, axis=1).tolist()
@@ -146,14 +146,14 @@ def against_mismatch(
 
 
 class _Microscopes:
-    """A simulated microscope for each of the first known pictures."""
+    """A simulated microscope for each of the first known images."""
 
-    def __init__(self, setup: MismatchedSetup, known: KnownPictures, noise: NoiseSpec, seed: int, count: int) -> None:
+    def __init__(self, setup: MismatchedSetup, known: KnownImages, noise: NoiseSpec, seed: int, count: int) -> None:
         self.setup, self.known, self.noise = setup, known, noise
         self.places_nm = known.true_phase(count)[:, known.model.shift].tolist()
         self.seeds = [np.random.SeedSequence([seed, place]) for place in range(count)]
 
-    def picture(self, place: int, step: Step) -> OrthoSections:
+    def image(self, place: int, step: Step) -> OrthoSections:
         seed, facts = self.seeds[place], {}
         if step is not None:
             mismatch, level = step
@@ -184,7 +184,7 @@ def _take(setup: MismatchedSetup, hidden: HiddenWorld, noise: NoiseSpec, seed: i
 
 
 def _estimators(
-    setup: MismatchedSetup, network: Network, known: KnownPictures, noise: NoiseSpec
+    setup: MismatchedSetup, network: Network, known: KnownImages, noise: NoiseSpec
 ) -> dict[str, Estimation]:
     read_noise, modes = uneven_counts(noise), known.model.modes
     whole = FullEstimator(
@@ -201,9 +201,9 @@ def _estimators(
         return estimate
 
     def of_whole(sections: Sequence[OrthoSections]) -> Floats:
-        # A picture that nothing can be told from leaves the wavefront as it is.
+        # An image that nothing can be told from leaves the wavefront as it is.
         none = np.zeros(len(modes))
-        return np.stack([none if isinstance(one, PictureError) else one.wavefront.array for one in whole.all(sections)])
+        return np.stack([none if isinstance(one, ImageError) else one.wavefront.array for one in whole.all(sections)])
 
     fit = fit_from(known, read_noise=read_noise)
     return {NETWORK: of_counts(network.predict_all), FIT: of_counts(fit), HYBRID: of_whole}

@@ -1,4 +1,4 @@
-"""The Cramér-Rao bound of known pictures, at any photon number and from any of their sections."""
+"""The Cramér-Rao bound of known images, at any photon number and from any of their sections."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stedalign.estimation.bound import covariance, fisher_information
-from stedalign.evaluation.known_pictures import KnownPictures, uneven_counts
-from stedalign.evaluation.open_loop import BATCH, MASK_OFFSET, WAVEFRONT, Track, untracked
-from stedalign.imaging.sections import PLANES
+from stedalign.evaluation.errors import BATCH, MASK_OFFSET, WAVEFRONT, Track, untracked
+from stedalign.evaluation.test_set import KnownImages, uneven_counts
+from stedalign.imaging.images import PLANES
 from stedalign.training.spec import NoiseSpec
 
 Floats = NDArray[np.float64]
@@ -22,19 +22,19 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Bound:
-    """Lowest standard deviations that unbiased estimates of m pictures can have."""
+    """Lowest standard deviations that unbiased estimates of m images can have."""
 
     sigma: Floats
     """(m, k): rms waves of each mode, or pupil radii along x and y."""
 
     @property
     def median(self) -> Floats:
-        """Over the pictures, shape (k,)."""
+        """Over the images, shape (k,)."""
         return np.asarray(np.median(self.sigma, axis=0))
 
     @property
     def totals(self) -> Floats:
-        """Of each picture, root of the summed variances, shape (m,)."""
+        """Of each image, root of the summed variances, shape (m,)."""
         return np.linalg.norm(self.sigma, axis=1)
 
     @property
@@ -50,7 +50,7 @@ class Bound:
     def to_json(self) -> dict[str, Any]:
         """In the unit of the quantity."""
         return {
-            "pictures": len(self.sigma),
+            "images": len(self.sigma),
             "median_each": self.median.tolist(),
             "rms_total": self.rms_total,
             "median_total": self.median_total,
@@ -58,9 +58,9 @@ class Bound:
 
 
 class Linearized:
-    """The first ``count`` known pictures with their derivatives, which are computed once for all photon numbers."""
+    """The first ``count`` known images with their derivatives, which are computed once for all photon numbers."""
 
-    def __init__(self, known: KnownPictures, count: int, background_fraction: float, track: Track = untracked) -> None:
+    def __init__(self, known: KnownImages, count: int, background_fraction: float, track: Track = untracked) -> None:
         model = known.model
         self.columns = {WAVEFRONT: list(range(len(model.modes))), MASK_OFFSET: known.offset_columns}
         phase = known.true_phase(count)

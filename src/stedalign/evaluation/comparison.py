@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stedalign.evaluation.bounds import Bound
-from stedalign.evaluation.open_loop import MASK_OFFSET, OpenLoop
+from stedalign.evaluation.errors import MASK_OFFSET, OpenLoop
 from stedalign.networks.outputs import Outputs
 from stedalign.training.spec import NoiseSpec
 
@@ -19,14 +19,14 @@ NETWORK, FIT, HYBRID, BOUND = "network", "fit", "hybrid", "bound"
 TITLES = {NETWORK: "network", FIT: "fit from zero", HYBRID: "network + fit"}
 ESTIMATORS = tuple(TITLES)
 SWEEP_PHOTONS = (30.0, 100.0, 350.0, 1000.0, 3000.0)
-BIN_PICTURES, BINS = 12, 10
-"""Pictures in a bin at least, and bins at most."""
+BIN_IMAGES, BINS = 12, 10
+"""Images in a bin at least, and bins at most."""
 DECIMALS = 7
 
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """One picture, and the focus rebuilt from an estimate of it."""
+    """One image, and the focus rebuilt from an estimate of it."""
 
     index: int
     counts: Floats
@@ -37,14 +37,14 @@ class Example:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """All estimators on the same pictures with the same noise."""
+    """All estimators on the same images with the same noise."""
 
     outputs: Outputs
     planes: tuple[str, ...]
     """The sections that the network sees; fits see all three."""
     noise: NoiseSpec
     true: Mapping[str, Floats]
-    """By quantity that the network predicts, of all pictures: (n, modes) in rms waves, (n, 2) in pupil radii."""
+    """By quantity that the network predicts, of all images: (n, modes) in rms waves, (n, 2) in pupil radii."""
     results: Mapping[str, OpenLoop]
     """By ``NETWORK``, ``FIT`` and ``HYBRID``, in this order: those that were asked for, one at least."""
     bounds: Mapping[str, Mapping[str, Bound]]
@@ -52,7 +52,7 @@ class Comparison:
     photons: Mapping[str, Mapping[str, list[float]]]
     """Median total error at each of ``SWEEP_PHOTONS``, by quantity and estimator or bound."""
     examples: Mapping[str, Example]
-    """The best, the median and the worst picture of the first estimator."""
+    """The best, the median and the worst image of the first estimator."""
 
     @property
     def asked(self) -> tuple[str, ...]:
@@ -79,7 +79,7 @@ class Comparison:
         return {name: binned(strengths[: len(values)], values) for name, values in totals.items()}
 
     def to_json(self) -> dict[str, Any]:
-        """The figures; ``pictures_json`` has what they are made of."""
+        """The figures; ``images_json`` has what they are made of."""
         return {
             "simulated": True,
             "modes": [] if self.outputs.modes is None else self.outputs.modes.pairs,
@@ -98,8 +98,8 @@ class Comparison:
             "against_photons": {"photons": list(SWEEP_PHOTONS), "median_total": self.photons},
         }
 
-    def pictures_json(self) -> dict[str, Any]:
-        """Truth, estimates and correlations of every picture, and which of them are drawn as examples."""
+    def images_json(self) -> dict[str, Any]:
+        """Truth, estimates and correlations of every image, and which of them are drawn as examples."""
         tables: dict[str, Any] = {"examples": {name: example.index for name, example in self.examples.items()}}
         for name, result in self.results.items():
             tables[name] = {"correlation": result.correlations.round(DECIMALS).tolist()}
@@ -113,7 +113,7 @@ class Comparison:
 def binned(strengths: Floats, totals: Floats) -> dict[str, list[float]]:
     """Median strength, and median and 16th and 84th percentile of the total error, of equally filled bins."""
     order = np.argsort(strengths, kind="stable")
-    groups = np.array_split(order, int(np.clip(len(order) // BIN_PICTURES, 1, BINS)))
+    groups = np.array_split(order, int(np.clip(len(order) // BIN_IMAGES, 1, BINS)))
     bands = np.array([np.quantile(totals[group], [0.16, 0.5, 0.84]) for group in groups]).T
     at = [float(np.median(strengths[group])) for group in groups]
     return {"strength": at, **dict(zip(("low", "median", "high"), bands.tolist(), strict=True))}

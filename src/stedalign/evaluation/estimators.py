@@ -1,4 +1,4 @@
-"""Ways from noisy pictures to wavefronts, beside the network alone: the fit, from zero or from what a network says."""
+"""Ways from noisy images to wavefronts, beside the network alone: the fit, from zero or from what a network says."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import torch
 from torch import Tensor
 
 from stedalign.estimation.fit import fit, start_parameters
-from stedalign.evaluation.known_pictures import KnownPictures
+from stedalign.evaluation.test_set import KnownImages
 from stedalign.imaging.center_of_mass import center_of_mass_px
 from stedalign.imaging.nuisances import Prior
 from stedalign.networks.outputs import Prediction
 
 Estimator = Callable[[Tensor], Prediction]
-"""From noisy pictures (B, 3, N, N) to what it says about them; ``Network.predict_all`` is one."""
+"""From noisy images (B, 3, N, N) to what it says about them; ``Network.predict_all`` is one."""
 
 
-def fit_from(known: KnownPictures, first: Estimator | None = None, *, read_noise: float = 0.0) -> Estimator:
-    """The fit of all that differs among ``known`` pictures to counts of three sections.
+def fit_from(known: KnownImages, first: Estimator | None = None, *, read_noise: float = 0.0) -> Estimator:
+    """The fit of all that differs among ``known`` images to counts of three sections.
 
     It starts from what ``first`` says, otherwise from zero, the donut displaced by its center of mass.
     """

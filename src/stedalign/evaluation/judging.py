@@ -1,4 +1,4 @@
-"""Judging a network: all estimators on the same pictures with the same noise, at one photon number and at several."""
+"""Judging a network: all estimators on the same images with the same noise, at one photon number and at several."""
 
 from __future__ import annotations
 
@@ -19,9 +19,7 @@ from stedalign.evaluation.comparison import (
     Comparison,
     Example,
 )
-from stedalign.evaluation.estimators import Estimator, fit_from, joined
-from stedalign.evaluation.known_pictures import Floats, KnownPictures, uneven_counts
-from stedalign.evaluation.open_loop import (
+from stedalign.evaluation.errors import (
     MASK_OFFSET,
     WAVEFRONT,
     OpenLoop,
@@ -31,15 +29,17 @@ from stedalign.evaluation.open_loop import (
     open_loop,
     untracked,
 )
-from stedalign.evaluation.rebuilding import rebuilt
-from stedalign.imaging.sections import PLANES
+from stedalign.evaluation.estimators import Estimator, fit_from, joined
+from stedalign.evaluation.reconstruction import rebuilt
+from stedalign.evaluation.test_set import Floats, KnownImages, uneven_counts
+from stedalign.imaging.images import PLANES
 from stedalign.networks.network import Network
 from stedalign.training.spec import NoiseSpec
 
-BOUND_PICTURES = 100
-SWEEP_PICTURES = 500
+BOUND_IMAGES = 100
+SWEEP_IMAGES = 500
 SWEEP_SHARE = 5
-"""At each photon number a fifth of the pictures that are fitted."""
+"""At each photon number a fifth of the images that are fitted."""
 
 
 def trained_noise(network: Network) -> NoiseSpec:
@@ -50,7 +50,7 @@ def trained_noise(network: Network) -> NoiseSpec:
 
 def judge(
     network: Network,
-    known: KnownPictures,
+    known: KnownImages,
     noise: NoiseSpec,
     *,
     seed: int = 0,
@@ -58,7 +58,7 @@ def judge(
     names: Sequence[str] = ESTIMATORS,
     track: Track = untracked,
 ) -> Comparison:
-    """Judge ``network`` on all known pictures, the fits on the first ``fits`` (0 = none), and compute the bound.
+    """Judge ``network`` on all known images, the fits on the first ``fits`` (0 = none), and compute the bound.
 
     Of these estimators only ``names`` are run. Without photon noise there are neither fits nor a bound; raises
     ``ValueError`` where that leaves no estimator, and for a network of z-stacks, of which a dataset has none. What the
@@ -71,14 +71,14 @@ def judge(
     counts = known.counts(noise, seed)
     chosen = judging.estimators(noise, counts, fits)
     if not chosen:
-        raise ValueError("nothing is left to judge: a fit needs photon noise and pictures to fit")
+        raise ValueError("nothing is left to judge: a fit needs photon noise and images to fit")
     results = judging.results(chosen)
     first, (estimator, _) = next(iter(chosen.items()))
-    linearized = Linearized(known, BOUND_PICTURES, noise.background_fraction, track) if noise.photons else None
+    linearized = Linearized(known, BOUND_IMAGES, noise.background_fraction, track) if noise.photons else None
     photons: dict[str, dict[str, list[float]]] = {quantity: {} for quantity in judging.asked}
     for value in SWEEP_PHOTONS:
         at = noise.model_copy(update={"photons": value})
-        some = known.counts(at, seed, SWEEP_PICTURES)
+        some = known.counts(at, seed, SWEEP_IMAGES)
         medians = judging.medians(at, some, -(-fits // SWEEP_SHARE))
         for name, bounds in (judging.bounds(at, linearized) if linearized else {}).items():
             for quantity, bound in bounds.items():
@@ -99,9 +99,9 @@ def judge(
 
 
 class _Judging:
-    """One network, what it is asked for, the pictures, and the estimators that are run."""
+    """One network, what it is asked for, the images, and the estimators that are run."""
 
-    def __init__(self, network: Network, known: KnownPictures, names: Sequence[str], track: Track) -> None:
+    def __init__(self, network: Network, known: KnownImages, names: Sequence[str], track: Track) -> None:
         self.known, self.names, self.track = known, names, track
         self.alone: Estimator = network.predict_all
         self.planes: tuple[str, ...] = tuple(getattr(network.module, "planes", PLANES))
@@ -113,7 +113,7 @@ class _Judging:
         self.asked = tuple(self.true)
 
     def estimators(self, noise: NoiseSpec, counts: Tensor, fits: int) -> dict[str, tuple[Estimator, Tensor]]:
-        """Each with the pictures that it gets: the fits only the first ``fits``."""
+        """Each with the images that it gets: the fits only the first ``fits``."""
         found = {NETWORK: (self.alone, counts)}
         if fits:
             read_noise = uneven_counts(noise)
@@ -147,11 +147,11 @@ class _Judging:
         return {name: {quantity: each[quantity] for quantity in self.asked} for name, each in found.items()}
 
     def examples(self, counts: Tensor, estimator: Estimator, result: OpenLoop) -> dict[str, Example]:
-        """The best, the median and the worst picture of one estimator, by the first quantity that is asked for."""
+        """The best, the median and the worst image of one estimator, by the first quantity that is asked for."""
         order = np.argsort(result.quantities[self.asked[0]].totals, kind="stable")
         examples = {}
         for name, index in (("best", order[0]), ("median", order[len(order) // 2]), ("worst", order[-1])):
-            picture = counts[index : index + 1]
-            again = rebuilt(self.known, picture, estimator(picture))
-            examples[name] = Example(int(index), *(values[0].double().numpy() for values in (picture, again)))
+            image = counts[index : index + 1]
+            again = rebuilt(self.known, image, estimator(image))
+            examples[name] = Example(int(index), *(values[0].double().numpy() for values in (image, again)))
         return examples

@@ -1,23 +1,23 @@
-"""Center of mass of a picture, plain and steady under noise."""
+"""Center of mass of an image, plain and steady under noise."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from stedalign.imaging.sections import BACKGROUND_QUANTILE
+from stedalign.imaging.images import BACKGROUND_QUANTILE
 
 CREST_QUANTILE = 0.995
 THRESHOLD = 0.2
 
 
 def center_of_mass_px(sections: Tensor) -> Tensor:
-    """Displacement (B, 3) along x, y, z in pixels of pictures (B, 3, N, N) from the middle (N-1)/2.
+    """Displacement (B, 3) along x, y, z in pixels of images (B, 3, N, N) from the middle (N-1)/2.
 
     What lies below the background (the lowest decile, as in ``normalize``) plus ``THRESHOLD`` of each
     section's crest (a high quantile: one hot pixel is no crest) weighs nothing, so that the many faint pixels
-    far out do not pull a noisy picture back to the middle. Each axis is seen by two sections, which count
-    alike; a section without signal has no say, and an empty picture has no displacement.
+    far out do not pull a noisy image back to the middle. Each axis is seen by two sections, which count
+    alike; a section without signal has no say, and an empty image has no displacement.
     """
     samples = sections.shape[-1]
     weight = _weight(sections)
@@ -48,11 +48,11 @@ def center_of_exposure_px(exposure: Tensor) -> list[float]:
     return [float(weight.sum(other) @ index) / total for other, index in zip(others, indices, strict=True)]
 
 
-def _weight(pictures: Tensor) -> Tensor:
-    """What each pixel of pictures (B, parts, ...) weighs."""
-    background = _quantile(pictures.flatten(1), BACKGROUND_QUANTILE)[:, None]
-    signal = (pictures.flatten(2) - background).clamp_min(0)
-    return (signal - THRESHOLD * _quantile(signal, CREST_QUANTILE)).clamp_min(0).reshape(pictures.shape)
+def _weight(images: Tensor) -> Tensor:
+    """What each pixel of images (B, parts, ...) weighs."""
+    background = _quantile(images.flatten(1), BACKGROUND_QUANTILE)[:, None]
+    signal = (images.flatten(2) - background).clamp_min(0)
+    return (signal - THRESHOLD * _quantile(signal, CREST_QUANTILE)).clamp_min(0).reshape(images.shape)
 
 
 def _quantile(values: Tensor, fraction: float) -> Tensor:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from stedalign.optics.spec import Spec
+from stedalign.spec import Spec
 
 Floats = NDArray[np.float64]
 

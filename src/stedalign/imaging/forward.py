@@ -1,58 +1,25 @@
-"""The forward model: wavefront and nuisances in, expected counts of a picture out."""
+"""The forward model: wavefront and nuisances in, expected counts of an image out."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from stedalign.imaging.detector import Bead
-from stedalign.imaging.pictures import View
-from stedalign.imaging.sections import Sampling
-from stedalign.optics.beam import Beam, Objective
-from stedalign.optics.focus import SHIFT_AXES, Focus
-from stedalign.optics.spec import Spec
+from stedalign.focusing.focus import SHIFT_AXES, Focus
+from stedalign.imaging.forward_spec import ForwardSpec
+from stedalign.imaging.images import View
 from stedalign.optics.wavefront import ModeSet
 
 
-class ForwardSpec(Spec):
-    """Everything that decides how the picture of an unaberrated focus looks."""
-
-    objective: Objective = Objective()
-    beam: Beam = Beam()
-    bead: Bead = Bead()
-    sampling: Sampling = Sampling()
-
-    @property
-    def picture(self) -> dict[str, Any]:
-        """The description, as plain data, less what does not change the picture: laser power, pulses, places of files.
-
-        What a file holds is told by its fingerprint.
-        """
-        where: dict[str, Any] = {"pattern": {"file"}, "polarization": {"file"}}
-        inert = dict.fromkeys(("power_w", "repetition_rate_hz", "pulse_length_s", "transmittance"), True)
-        plain: dict[str, Any] = json.loads(
-            json.dumps(self.model_dump(exclude={"beam": inert | where | {"overlay": where}}))
-        )
-        return plain
-
-    @property
-    def hash(self) -> str:
-        """A fingerprint of ``picture``."""
-        return hashlib.sha256(json.dumps(self.picture, sort_keys=True).encode()).hexdigest()[:16]
-
-
 class ForwardModel(torch.nn.Module):
-    """Expected counts of a picture, and their analytic Jacobian, for batches of parameters.
+    """Expected counts of an image, and their analytic Jacobian, for batches of parameters.
 
-    A picture has one or several parts, such as three sections, each an exposure with its own light. One parameter
-    vector holds, in this order: the modes in rms waves, the shift of the picture along x, y, z in nm, where its parts
-    drift the further shift of each, the free parameters of beam and picture, then for each part the counts at the
+    An image has one or several parts, such as three sections, each an exposure with its own light. One parameter
+    vector holds, in this order: the modes in rms waves, the shift of the image along x, y, z in nm, where its parts
+    drift the further shift of each, the free parameters of beam and image, then for each part the counts at the
     unaberrated crest, and for each the background counts, both of a pixel before binning.
     """
 
@@ -70,8 +37,8 @@ class ForwardModel(torch.nn.Module):
     ) -> None:
         """Build the factored focus; ``free``, ``drifting``, ``tolerance`` and ``strength_waves`` as for ``Focus``.
 
-        In float32, which is finer than any detector. Without a ``view`` a picture is the three sections of the spec's
-        sampling. With ``binning`` it is a model of ``binned`` pictures, of N pixels along each axis where the view has
+        In float32, which is finer than any detector. Without a ``view`` an image is the three sections of the spec's
+        sampling. With ``binning`` it is a model of ``binned`` images, of N pixels along each axis where the view has
         N x ``binning``. Raises ``ValueError`` where they do not come out even.
         """
         super().__init__()
@@ -83,7 +50,7 @@ class ForwardModel(torch.nn.Module):
         self.shape = tuple(count // binning for count in self.view.shape)
         """Pixels of each part as the model sees it."""
         self.pooled = binning ** len(self.shape)
-        """How many of the picture's pixels one of these holds."""
+        """How many of the image's pixels one of these holds."""
         self.spec = spec
         self.modes = modes
         self.focus = Focus(

@@ -1,4 +1,4 @@
-"""What a picture depends on besides the wavefront, and how well the setup knows it."""
+"""What an image depends on besides the wavefront, and how well the setup knows it."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from stedalign.focusing.beam_family import OFFSETS
+from stedalign.focusing.focus import BLUR, PIXEL_ERRORS, SHIFT_AXES
+from stedalign.focusing.node_plan import room_for_offsets
+from stedalign.focusing.pupil_quadrature import beam_parameter
 from stedalign.imaging.forward import ForwardModel
 from stedalign.optics.beam import Beam
-from stedalign.optics.focus import BLUR, PIXEL_ERRORS, SHIFT_AXES
-from stedalign.optics.moving_beam import OFFSETS
-from stedalign.optics.planning import room_for_offsets
-from stedalign.optics.pupil import beam_parameter
-from stedalign.optics.spec import Spec
+from stedalign.spec import Spec
 
 SIGMAS = 3.0
 """Standard deviations beyond which nothing is looked for."""
@@ -28,7 +28,7 @@ FLAT_WAVES, FLAT_NM = 0.1, 100.0
 class Nuisances(Spec):
     """How well the setup knows the instrument: standard deviations of what an estimate finds beside the wavefront.
 
-    0 = exactly as the setup says; inf = nothing is known, where the picture tells it all the same.
+    0 = exactly as the setup says; inf = nothing is known, where the image tells it all the same.
     """
 
     drift_nm: float = Field(20.0, ge=0, allow_inf_nan=False)
@@ -49,7 +49,7 @@ class Nuisances(Spec):
     def sigmas(self, beam: Beam, axes: str = "xyz") -> dict[str, float]:
         """The standard deviation of each free parameter of ``Focus`` that is not known.
 
-        Of those that this beam has and that matter in a picture that resolves ``axes``.
+        Of those that this beam has and that matter in an image that resolves ``axes``.
         """
         errors = [name for name, axis in zip(PIXEL_ERRORS, SHIFT_AXES, strict=True) if axis in axes]
         found = {BLUR: self.blur_nm**2} | dict.fromkeys(errors, self.pixel_error)
@@ -78,7 +78,7 @@ def _farthest(name: str, beam: Beam) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Prior:
-    """What is known of a model's parameters before the picture is seen: independent normal distributions, with bounds.
+    """What is known of a model's parameters before the image is seen: independent normal distributions, with bounds.
 
     All have the shape (P,), in the order of ``ForwardModel.names``.
     """
@@ -93,7 +93,7 @@ class Prior:
     def of(cls, model: ForwardModel, nuisances: Nuisances | None = None, read_noise: float = 0.0) -> Prior:
         """For a ``model`` with ``nuisances.free`` free, or with nothing known but the bounds.
 
-        One plane hardly tells how far it lies from the focus, nor modes that act alike: what the picture resolves no z
+        One plane hardly tells how far it lies from the focus, nor modes that act alike: what the image resolves no z
         for, modes and place have priors of ``FLAT_WAVES`` and ``FLAT_NM``.
         """
         count = len(model.names)

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stedalign.imaging.forward import ForwardSpec
-from stedalign.imaging.sections import PLANES
+from stedalign.imaging.forward_spec import ForwardSpec
+from stedalign.imaging.images import PLANES
+from stedalign.networks.image_network import SectionNetwork
 from stedalign.networks.outputs import Outputs
-from stedalign.networks.picture_network import SectionNetwork
 from stedalign.networks.symmetry import (
     TURNS,
     TurningLinear,
@@ -23,21 +23,21 @@ from stedalign.networks.symmetry import (
     turned_outputs,
     turned_sections,
 )
-from stedalign.optics.target_samples import bandwidth
+from stedalign.optics.resolution import bandwidth
 from stedalign.optics.targets import AXES
 
 GUARD = 4
-"""Cosines beyond the edge of the band, for what the borders of the picture cut off."""
+"""Cosines beyond the edge of the band, for what the borders of the image cut off."""
 
 
 class BandNet(SectionNetwork):
     """Cosine coefficients of each section within the band of the optics, then dense residual blocks.
 
-    A focus has no detail beyond the band limit, so its picture is a few hundred numbers and noise; a donut lies in the
+    A focus has no detail beyond the band limit, so its image is a few hundred numbers and noise; a donut lies in the
     middle, so that nothing is gained by looking for it everywhere, as convolutions do. At equal time of training on
     one core this learns several times more than residual convolutions (docs/decisions/0007). Where a quarter turn of
-    the instrument changes nothing, the network turns its answer with the picture, and likewise where the mirror changes
-    nothing: it learns from each picture as from eight.
+    the instrument changes nothing, the network turns its answer with the image, and likewise where the mirror changes
+    nothing: it learns from each image as from eight.
     """
 
     back: Tensor
@@ -69,9 +69,9 @@ class BandNet(SectionNetwork):
             self.register_buffer(f"cosines_{axis}", matrix, persistent=False)
         self.outputs = outputs
         self.turns = TURNS if planes == PLANES and looks_the_same_turned(forward, outputs.modes) else 1
-        """Turns of the picture that the network knows to be the same to it."""
+        """Turns of the image that the network knows to be the same to it."""
         self.sides = 2 if looks_the_same_mirrored(forward) else 1
-        """The picture alone, or its mirror image too."""
+        """The image alone, or mirrored too."""
         turn_back = turned_outputs(outputs).T if self.turns > 1 else torch.eye(outputs.labels)
         back = torch.stack([torch.linalg.matrix_power(turn_back, turn) for turn in range(self.turns)])
         mirror_back = torch.stack([torch.eye(outputs.labels), mirrored_outputs(outputs)])[: self.sides]
@@ -90,14 +90,14 @@ class BandNet(SectionNetwork):
             mean, std = (torch.stack([values[0], *2 * [values[1:].mean()]]) for values in (mean, std))
         super().set_input_statistics(mean, std)
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """Outputs (B, len(outputs)) for normalized pictures (B, 3, N, N), as they are or binned already."""
-        sections, noise = self._coefficients(self.standardized(self.binned(pictures)))
+    def forward(self, images: Tensor) -> Tensor:
+        """Outputs (B, len(outputs)) for normalized images (B, 3, N, N), as they are or binned already."""
+        sections, noise = self._coefficients(self.standardized(self.binned(images)))
         views = [self._turned(sections, noise)]
         if self.sides == 2:
             views.append(self._turned(mirrored_sections(self.planes, sections), noise))
         answers = self.head(self.norm(self.blocks(self.stem(torch.cat(views))))).unflatten(0, (self.sides, -1))
-        # What is said about the turned or mirrored picture, turned or mirrored back.
+        # What is said about the turned or mirrored image, turned or mirrored back.
         average = "sbtl,stkl->bk"
         values, logs = answers.split([self.outputs.labels, answers.shape[-1] - self.outputs.labels], dim=-1)
         values = torch.einsum(average, values, self.back) / (self.sides * self.turns)
@@ -107,7 +107,7 @@ class BandNet(SectionNetwork):
         return self.outputs.scaled(torch.cat([values, logs], dim=1))
 
     def _turned(self, sections: Sequence[Tensor], noise: Sequence[Tensor]) -> Tensor:
-        """One row of numbers for each turn of the picture, (B, turns, inputs)."""
+        """One row of numbers for each turn of the image, (B, turns, inputs)."""
         rows = []
         for turn in range(self.turns):
             rows.append(torch.cat([*(section.flatten(1) for section in sections), *noise], dim=1))

@@ -18,12 +18,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from stedalign.files import replacing
-from stedalign.imaging.forward import ForwardSpec
+from stedalign.imaging.forward_spec import ForwardSpec, optics_disagreement
 from stedalign.networks.network import Network
 from stedalign.networks.outputs import Outputs
-from stedalign.networks.recorded import LABEL_UNIT, optics_disagreement
 from stedalign.networks.registry import architecture, build
-from stedalign.optics.wavefront import ModeSet
+from stedalign.optics.wavefront import LABEL_UNIT, ModeSet
 
 FORMAT = "stedalign-network-1"
 
@@ -34,7 +33,7 @@ class CheckpointError(ValueError):
 
 @dataclass(frozen=True)
 class Origin:
-    """Which network the weights belong to, what it predicts of which pictures, and how it was trained."""
+    """Which network the weights belong to, what it predicts of which images, and how it was trained."""
 
     network: str
     forward: ForwardSpec
@@ -93,7 +92,7 @@ def save_network(path: Path, module: nn.Module, origin: Origin) -> None:
 
 
 def load_network(path: Path, forward: ForwardSpec, modes: ModeSet | None) -> Network:
-    """The network in ``path``, ready to estimate ``modes`` from pictures of ``forward``.
+    """The network in ``path``, ready to estimate ``modes`` from images of ``forward``.
 
     ``modes`` None takes any, and none: ``Network.outputs`` then says which. Raises ``CheckpointError`` with one line
     when the file is missing, damaged or no checkpoint, or when it was trained for another optics, sampling or mode set;

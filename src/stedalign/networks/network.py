@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from stedalign.imaging.sections import PLANES, normalize
+from stedalign.imaging.images import PLANES, normalize
 from stedalign.networks.outputs import Outputs, Prediction
 
 
@@ -20,20 +20,20 @@ class Network:
 
     @torch.no_grad()
     def predict_all(self, sections: Tensor) -> Prediction:
-        """All that the network predicts of pictures (B, 3, N, N) in counts or any other unit.
+        """All that the network predicts of images (B, 3, N, N) in counts or any other unit.
 
         Networks of z-stacks take those, (B, planes, N, N), instead. Always in evaluation mode: dropout that stays
-        active makes a network guess. Raises ``ValueError`` for pictures of another number of planes.
+        active makes a network guess. Raises ``ValueError`` for images of another number of planes.
         """
         stack = getattr(self.module, "stack", 0)
         if sections.shape[1] != (stack or len(PLANES)):
             wanted = f"z-stacks of {stack} planes" if stack else "three sections"
-            raise ValueError(f"this network sees {wanted}, and is shown pictures of {sections.shape[1]} planes")
+            raise ValueError(f"this network sees {wanted}, and is shown images of {sections.shape[1]} planes")
         self.module.eval()
         return self.outputs.read(self.module(normalize(sections.float())))
 
     def predict(self, sections: Tensor) -> Tensor:
-        """Coefficients (B, modes) in rms waves of pictures (B, 3, N, N).
+        """Coefficients (B, modes) in rms waves of images (B, 3, N, N).
 
         Raises ``ValueError`` where the network predicts the mask offset alone.
         """

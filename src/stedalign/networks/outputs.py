@@ -19,7 +19,7 @@ TYPICAL_WAVES, TYPICAL_OFFSET, TYPICAL_SHIFT_NM = 0.05, 0.05, 20.0
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What a network says about B pictures; None stands for what it does not predict."""
+    """What a network says about B images; None stands for what it does not predict."""
 
     waves: Tensor | None
     """Coefficients (B, modes) in rms waves."""
@@ -93,7 +93,7 @@ class Outputs:
         typical = self.typical.to(numbers)
         if not self.sigma:
             return numbers * typical
-        # Smoothly bounded, so that a strange picture cannot make a network infinitely sure.
+        # Smoothly bounded, so that a strange image cannot make a network infinitely sure.
         logs = LARGEST_LOG * torch.tanh(self.log_variances(numbers) / LARGEST_LOG)
         return torch.cat([self.values(numbers) * typical, logs + 2 * typical.log()], dim=1)
 

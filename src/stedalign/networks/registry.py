@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from stedalign.imaging.forward import ForwardSpec
-from stedalign.imaging.sections import PLANES
+from stedalign.imaging.forward_spec import ForwardSpec
+from stedalign.imaging.images import PLANES
+from stedalign.networks.alexnet import AlexNet
 from stedalign.networks.band_net import BandNet
+from stedalign.networks.image_network import ImageNetwork
 from stedalign.networks.outputs import Outputs
-from stedalign.networks.picture_network import PictureNetwork
-from stedalign.networks.report import ReportNet
 from stedalign.networks.stack_nets import SequenceNet, VolumeNet
 from stedalign.optics.wavefront import ModeSet
 
@@ -24,7 +24,7 @@ class Architecture:
     """The sections that it sees; none where it sees a z-stack."""
     outputs: Outputs
     """What it predicts; a training may ask for other modes."""
-    module: Callable[[tuple[str, ...], Outputs, ForwardSpec], PictureNetwork] = ReportNet
+    module: Callable[[tuple[str, ...], Outputs, ForwardSpec], ImageNetwork] = AlexNet
     """(planes, outputs, optics and sampling) to a fresh module."""
     half: bool = False
     """Whether its weights are kept on disk as numbers of 16 bits, which loses nothing that it knows."""
@@ -37,7 +37,7 @@ class Architecture:
 XY = ("xy",)
 ELEVEN, TWELVE = ModeSet.default(), ModeSet.report12()
 
-REPORT: Mapping[str, Architecture] = {
+ORIGIN: Mapping[str, Architecture] = {
     "net12": Architecture(XY, Outputs(TWELVE)),
     "multinet12": Architecture(PLANES, Outputs(TWELVE)),
     "multioffsetnet14": Architecture(PLANES, Outputs(TWELVE, mask_offset=True)),
@@ -46,15 +46,15 @@ REPORT: Mapping[str, Architecture] = {
     "multinet11": Architecture(PLANES, Outputs(ELEVEN)),
     "multioffsetnet13": Architecture(PLANES, Outputs(ELEVEN, mask_offset=True)),
     "offsetnet2": Architecture(XY, Outputs(None, mask_offset=True)),
-    "multinetcat11": Architecture(PLANES, Outputs(ELEVEN), partial(ReportNet, apart=True)),
+    "multinetcat11": Architecture(PLANES, Outputs(ELEVEN), partial(AlexNet, apart=True)),
 }
-"""The report's nine. A number in a name counts the outputs, "multi" says three sections, "offset" the mask offset."""
+"""The origin's nine. A number in a name counts the outputs, "multi" says three sections, "offset" the mask offset."""
 EVERYTHING = Outputs(ELEVEN, mask_offset=True, shift=True, sigma=True)
 NETWORKS: Mapping[str, Architecture] = {
-    **REPORT,
+    **ORIGIN,
     # Our own.
     "bandnet": Architecture(PLANES, EVERYTHING, BandNet, half=True),
-    # The report's outlook: a whole z-stack instead of sections.
+    # The origin's outlook: a whole z-stack instead of sections.
     "volumenet": Architecture((), EVERYTHING, VolumeNet),
     "sequencenet": Architecture((), EVERYTHING, SequenceNet),
 }
@@ -67,8 +67,8 @@ def architecture(name: str) -> Architecture:
     return NETWORKS[name]
 
 
-def build(name: str, outputs: Outputs, forward: ForwardSpec) -> PictureNetwork:
-    """A fresh network for ``outputs`` of pictures of ``forward``.
+def build(name: str, outputs: Outputs, forward: ForwardSpec) -> ImageNetwork:
+    """A fresh network for ``outputs`` of images of ``forward``.
 
     Raises ``ValueError`` for an unknown name or for sections that do not fit the network.
     """

@@ -8,15 +8,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from stedalign.imaging.forward import ForwardSpec
+from stedalign.imaging.forward_spec import ForwardSpec
+from stedalign.networks.image_network import ImageNetwork
 from stedalign.networks.outputs import Outputs
-from stedalign.networks.picture_network import PictureNetwork
 
 STACK = 16
 """Planes of the stack, over the field of the setup's samples."""
 
 
-class StackNetwork(PictureNetwork):
+class StackNetwork(ImageNetwork):
     """A module that maps normalized stacks (B, ``stack``, n, n) to its outputs, with each plane's own statistics.
 
     Pixels come added up in twos along x and y.
@@ -53,9 +53,9 @@ class VolumeNet(StackNetwork):
             nn.Linear(512, len(outputs)),
         )
 
-    def forward(self, pictures: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         """Outputs (B, len(outputs)) for normalized stacks (B, stack, n, n)."""
-        return self.outputs.scaled(self.regression(self.features(self.standardized(self.binned(pictures))[:, None])))
+        return self.outputs.scaled(self.regression(self.features(self.standardized(self.binned(images))[:, None])))
 
 
 class SequenceNet(StackNetwork):
@@ -76,9 +76,9 @@ class SequenceNet(StackNetwork):
             nn.Linear(512, len(outputs)),
         )
 
-    def forward(self, pictures: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         """Outputs (B, len(outputs)) for normalized stacks (B, stack, n, n)."""
-        planes = self.standardized(self.binned(pictures))
+        planes = self.standardized(self.binned(images))
         features = self.features(planes.flatten(0, 1)[:, None]).unflatten(0, planes.shape[:2])
         _, (last, _) = self.reading(features)
         return self.outputs.scaled(self.regression(torch.cat([last[0], last[1]], dim=1)))

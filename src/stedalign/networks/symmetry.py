@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stedalign.imaging.forward import ForwardSpec
+from stedalign.imaging.forward_spec import ForwardSpec
 from stedalign.networks.outputs import Outputs
 from stedalign.optics.beam import Beam
 from stedalign.optics.wavefront import ModeSet

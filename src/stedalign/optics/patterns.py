@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from stedalign.optics.arrays import Array, namespace
 from stedalign.optics.pupil_maps import interpolate, phase_map, with_fingerprint
-from stedalign.optics.spec import Spec
+from stedalign.spec import Spec
 
 
 class Pattern(Spec):
@@ -33,9 +33,9 @@ class Pattern(Spec):
     mask_rotation_deg: float = Field(0.0, ge=-180, le=180)
     """Rotation of the mask, from +x to +y."""
     file: str = ""
-    """For kind = "file": a square mask whose edges touch the pupil's, as .npy (radians) or as a gray picture."""
+    """For kind = "file": a square mask whose edges touch the pupil's, as .npy (radians) or as a gray image."""
     levels_per_2pi: float = Field(256.0, ge=2, le=65536)
-    """Gray levels for one wave of phase, where the mask is a picture."""
+    """Gray levels for one wave of phase, where the mask is an image."""
     sha256: str = ""
     """Fingerprint of the file; filled in when it is first read, and a file that has changed since is refused."""
 

@@ -39,7 +39,7 @@ def with_fingerprint(data: Any) -> Any:
 
 @lru_cache(maxsize=8)
 def phase_map(path: str, sha256: str, levels_per_2pi: float) -> Tensor:
-    """Cosine and sine (2, N, N) of a phase mask: radians from .npy, gray levels from a picture.
+    """Cosine and sine (2, N, N) of a phase mask: radians from .npy, gray levels from an image.
 
     Raises ``ValueError`` for a file that is no square map, or not the one with this fingerprint.
     """
@@ -48,16 +48,12 @@ def phase_map(path: str, sha256: str, levels_per_2pi: float) -> Tensor:
         values = _load(path)
     else:
         try:
-            with Image.open(path) as picture:
+            with Image.open(path) as image:
                 # Pillow clips what it converts from more than 8 bits.
-                gray = (
-                    picture
-                    if picture.mode.startswith(("L", "I", "F")) and picture.mode != "LA"
-                    else picture.convert("L")
-                )
+                gray = image if image.mode.startswith(("L", "I", "F")) and image.mode != "LA" else image.convert("L")
                 values = np.asarray(gray, dtype=float) * (2 * np.pi / levels_per_2pi)
         except (UnidentifiedImageError, OSError):
-            raise ValueError(f"{path!r} is neither a picture nor an .npy array") from None
+            raise ValueError(f"{path!r} is neither an image nor an .npy array") from None
     if np.iscomplexobj(values):
         raise ValueError(f"the phase mask {path!r} must hold real numbers, in radians")
     phase = torch.from_numpy(_square(values, path, ()))

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 from stedalign.optics.zernike import Mode
 
+LABEL_UNIT = "peak_waves"
+"""The unit of the labels in datasets, and so of what the networks give."""
+
 
 @dataclass(frozen=True)
 class ModeSet:
@@ -100,7 +103,7 @@ class Wavefront:
 
     @classmethod
     def from_peak_waves(cls, modes: ModeSet, peak_waves: Sequence[float] | NDArray[Any]) -> Wavefront:
-        """From coefficients of un-normalized polynomials (value 1 at the edge), the report's labels."""
+        """From coefficients of un-normalized polynomials (value 1 at the edge), the origin's labels."""
         return cls(modes, tuple(np.asarray(peak_waves, dtype=float) / modes.norms))
 
     @property

@@ -11,9 +11,9 @@ import lightning
 import torch
 from torch import Tensor, nn
 
-from stedalign.imaging.forward import ForwardSpec
+from stedalign.imaging.forward_spec import ForwardSpec
 from stedalign.networks.outputs import OFFSET_NAMES, SHIFT_NAMES, Outputs, log_likelihood_loss
-from stedalign.training.data import Batch
+from stedalign.training.batches import Batch
 from stedalign.training.record import CHECKPOINT_KEY, run_record
 from stedalign.training.seeds import Stream, stream_seed
 from stedalign.training.spec import TrainSpec
@@ -22,7 +22,7 @@ WAVE_ERROR, OFFSET_ERROR, SHIFT_ERROR = "error_milliwaves", "error_pupil_radii",
 """Groups of curves: rms errors of each output, and "total", of the wavefront, of the mask offset and of the shift."""
 SQUARED = "squared_"
 RISE = 50_000
-"""Pictures over which the learning rate rises, where it later falls as a cosine."""
+"""Images over which the learning rate rises, where it later falls as a cosine."""
 
 
 BETA = 0.5
@@ -32,7 +32,7 @@ BETA = 0.5
 def loss(prediction: Tensor, labels: Tensor, outputs: Outputs, *, training: bool = False) -> Tensor:
     """Of outputs (B, len(outputs)) for labels (B, labels).
 
-    The report's, the mean square error of each over the batch, summed over the outputs; peak waves and pupil radii
+    The origin's, the mean square error of each over the batch, summed over the outputs; peak waves and pupil radii
     weigh the same. For networks that tell their own variances the likelihood.
     """
     if outputs.sigma:
@@ -70,8 +70,8 @@ class Regression(lightning.LightningModule):
         self.spec = spec
         self.optics = forward
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        outputs: Tensor = self.network(pictures)
+    def forward(self, images: Tensor) -> Tensor:
+        outputs: Tensor = self.network(images)
         return outputs
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from stedalign.imaging.forward import ForwardSpec
-from stedalign.networks.recorded import differences
+from stedalign.imaging.forward_spec import ForwardSpec
 from stedalign.networks.registry import NETWORKS
-from stedalign.optics.spec import SpecError
+from stedalign.recorded import differences
+from stedalign.spec import SpecError
 from stedalign.training.spec import TrainSpec
 
 CHECKPOINT_KEY = "stedalign"
@@ -38,8 +38,8 @@ def check_record(recorded: Mapping[str, Any], spec: TrainSpec, forward: ForwardS
     except SpecError as error:
         raise ValueError(f"{source} a configuration that this version does not know ({error})") from error
     found = differences(
-        {"training": held_spec.model_dump(exclude={"epochs"}), "forward": held_forward.picture},
-        {"training": spec.model_dump(exclude={"epochs"}), "forward": forward.picture},
+        {"training": held_spec.model_dump(exclude={"epochs"}), "forward": held_forward.image},
+        {"training": spec.model_dump(exclude={"epochs"}), "forward": forward.image},
     )
     if found:
         raise ValueError(f"{source} another configuration ({found[0]}; asked for: {found[1]})")

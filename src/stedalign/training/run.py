@@ -16,14 +16,13 @@ from torch import nn
 from stedalign.dataset.generate import GenerationInterrupted, Simulator, generate, is_finished, planned, progress_bar
 from stedalign.dataset.spec import SPLITS
 from stedalign.files import write_json
-from stedalign.imaging.forward import ForwardSpec
+from stedalign.imaging.forward_spec import ForwardSpec
 from stedalign.networks.checkpoint import Origin, load_network, save_network
+from stedalign.networks.image_network import ImageNetwork
 from stedalign.networks.network import Network
-from stedalign.networks.picture_network import PictureNetwork
 from stedalign.networks.registry import build
-from stedalign.training.data import Batch, Pictures, channel_statistics
-from stedalign.training.endless import EndlessPictures
-from stedalign.training.folder import (
+from stedalign.training.batches import Batch, LabeledImages, channel_statistics
+from stedalign.training.run_folder import (
     LAST,
     RESULTS,
     WEIGHTS,
@@ -35,11 +34,12 @@ from stedalign.training.folder import (
     recorded_warm_start,
 )
 from stedalign.training.seeds import Stream, stream_seed
+from stedalign.training.simulated_batches import SimulatedImages
 from stedalign.training.spec import TrainSpec
 
 if TYPE_CHECKING:
+    from stedalign.training.launch import Devices
     from stedalign.training.module import Regression
-    from stedalign.training.processes import Devices
 
 
 class MissingExtraError(RuntimeError):
@@ -60,7 +60,7 @@ class Result:
     minus the logarithm of the likelihood."""
     test_loss: float
     test_error_waves: float | None
-    """Root mean square over the test pictures of the wavefront error, in rms waves; None without modes."""
+    """Root mean square over the test images of the wavefront error, in rms waves; None without modes."""
     test_error_mask_offset: float | None
     """The same of the mask offset's error, in pupil radii; None where it is not predicted."""
     test_error_shift_nm: float | None
@@ -95,9 +95,9 @@ def train(
     or devices do not fit; nothing has been written then.
     """
     require_extra()
-    from stedalign.training.fit import fit
-    from stedalign.training.processes import together
-    from stedalign.training.sources import EndlessData, NoisyData
+    from stedalign.training.data_modules import NoisyData, SimulatedData
+    from stedalign.training.launch import together
+    from stedalign.training.trainer import fit
 
     # The first process alone tells how it goes.
     again = partial(train, spec, forward, run_folder, dataset_path, resume, warm_start, False, devices, nodes)
@@ -106,7 +106,7 @@ def train(
             lambda: _prepare(spec, forward, run_folder, dataset_path, resume, warm_start, progress, processes.world)
         )
         network = job.network
-        data = NoisyData(job.dataset_path, spec) if job.source is None else EndlessData(job.source, spec)
+        data = NoisyData(job.dataset_path, spec) if job.source is None else SimulatedData(job.source, spec)
         if job.statistics_missing:
             statistics = processes.first(lambda: channel_statistics(network.seen(images) for images, _ in data.first()))
             network.set_input_statistics(*statistics)
@@ -128,12 +128,12 @@ class _Job:
 
     run_folder: Path
     dataset_path: Path
-    source: EndlessPictures | None
-    """What simulates the pictures, where there is no dataset."""
+    source: SimulatedImages | None
+    """What simulates the images, where there is no dataset."""
     checkpoint: Path | None
-    network: PictureNetwork
+    network: ImageNetwork
     statistics_missing: bool
-    """Whether the network has yet to be told how its training pictures look."""
+    """Whether the network has yet to be told how its training images look."""
 
 
 def _prepare(
@@ -147,13 +147,13 @@ def _prepare(
     world: int,
 ) -> _Job:
     """Check everything, then claim the folder and make the data: what is refused leaves no trace."""
-    from stedalign.training.fit import check_checkpoint
+    from stedalign.training.trainer import check_checkpoint
 
     _check_shares(spec, world)
     if resume is not None and warm_start is not None:
         raise ValueError("a resumed run has its weights already: choose either resume or warm_start")
     if spec.simulation is not None and dataset_path is not None:
-        raise ValueError(f"this configuration simulates its pictures: it has no use for {dataset_path}")
+        raise ValueError(f"this configuration simulates its images: it has no use for {dataset_path}")
     checkpoint = None if resume is None else checkpoint_to_resume(resume, run_folder)
     if checkpoint is not None:
         own = checkpoint.resolve() == (run_folder / LAST).resolve()
@@ -168,10 +168,10 @@ def _prepare(
         _start_from(network, load_network(warm_start, forward, outputs.modes), warm_start)
     dataset_path, source, simulator = dataset_path or run_folder / "dataset.h5", None, None
     if spec.simulation is not None:
-        source = EndlessPictures(spec.simulation, forward, outputs, network.binning, network.stack)
+        source = SimulatedImages(spec.simulation, forward, outputs, network.binning, network.stack)
     elif is_finished(spec.dataset, forward, dataset_path):
         for split in SPLITS:
-            Pictures.load(dataset_path, split, outputs)
+            LabeledImages.load(dataset_path, split, outputs)
     else:
         simulator = planned(spec.dataset, forward)
 
@@ -182,7 +182,7 @@ def _prepare(
 
 
 def _check_shares(spec: TrainSpec, world: int) -> None:
-    """Raise ``ValueError`` unless every batch has pictures for each of ``world`` processes."""
+    """Raise ``ValueError`` unless every batch has images for each of ``world`` processes."""
     if spec.batch_size % world:
         raise ValueError(f"{world} processes cannot share batches of {spec.batch_size} evenly: change batch_size")
     if spec.simulation is None:
@@ -191,14 +191,14 @@ def _check_shares(spec: TrainSpec, world: int) -> None:
         count = spec.simulation.validation
         least = count // -(-count // spec.batch_size)
     if least < world:
-        raise ValueError(f"there are too few pictures to train or validate with for {world} processes: ask for more")
+        raise ValueError(f"there are too few images to train or validate with for {world} processes: ask for more")
 
 
 def _make_dataset(
     spec: TrainSpec, forward: ForwardSpec, run_folder: Path, dataset_path: Path, simulator: Simulator, progress: bool
 ) -> None:
     if progress:
-        print(f"simulating {spec.dataset.samples} pictures for {dataset_path}", flush=True)
+        print(f"simulating {spec.dataset.samples} images for {dataset_path}", flush=True)
     try:
         with progress_bar() if progress else nullcontext() as report:
             generate(spec.dataset, forward, dataset_path, report=report, simulator=simulator)
@@ -208,7 +208,7 @@ def _make_dataset(
 
 @torch.no_grad()
 def evaluate(regression: Regression, test: Iterable[Batch]) -> dict[str, Any]:
-    """The test figures of a ``Result``, on pictures that neither training nor selection has seen."""
+    """The test figures of a ``Result``, on images that neither training nor selection has seen."""
     from stedalign.training.module import OFFSET_ERROR, SHIFT_ERROR, WAVE_ERROR, loss, squared_errors
 
     regression.eval()

@@ -12,30 +12,30 @@ from pydantic import Field, model_validator
 from stedalign.dataset.spec import DatasetSpec
 from stedalign.networks.outputs import Outputs
 from stedalign.networks.registry import NETWORKS, architecture
-from stedalign.optics.spec import Spec
 from stedalign.optics.wavefront import ModeSet
+from stedalign.spec import Spec
 
 
 class NoiseSpec(Spec):
-    """Noise put on the pictures anew each time they are loaded."""
+    """Noise put on the images anew each time they are loaded."""
 
     photons: float = Field(default=350.0, ge=0, le=1e7)
     """Counts at the unaberrated crest; 0 = no photon noise."""
     background_fraction: float = Field(default=0.02, ge=0, le=10)
     """Constant background, as a fraction of ``photons``."""
     background: float = Field(default=0.0, ge=0, le=1000)
-    """Uneven background as the report counts it: its standard deviation is 0.001 times this, of the crest."""
+    """Uneven background as the origin counts it: its standard deviation is 0.001 times this, of the crest."""
 
 
 class SimulationSpec(Spec):
-    """Pictures simulated while the training runs, instead of a dataset: how they, and the instruments, differ."""
+    """Images simulated while the training runs, instead of a dataset: how they, and the instruments, differ."""
 
     epoch: int = Field(default=65_536, ge=1, le=10**9)
-    """Pictures shown between two looks at the validation pictures."""
+    """Images shown between two looks at the validation images."""
     shown: int = Field(default=4, ge=1, le=1000)
     """How often each is shown, with fresh noise; 1 where simulating costs less than training, as on a GPU."""
     pool: int = Field(default=16_384, ge=1, le=10**7)
-    """Pictures that wait to be shown."""
+    """Images that wait to be shown."""
     validation: int = Field(default=2048, ge=2, le=10**6)
     test: int = Field(default=2048, ge=2, le=10**6)
     modes: tuple[tuple[int, int], ...] = tuple((mode.n, mode.m) for mode in ModeSet.default())
@@ -80,7 +80,7 @@ class TrainSpec(Spec):
     network: str = "multinet11"
     epochs: int = Field(default=15, ge=1, le=100_000)
     batch_size: int = Field(default=64, ge=1, le=65_536)
-    """Pictures of each step, of all processes together."""
+    """Images of each step, of all processes together."""
     learning_rate: float = Field(default=1e-3, gt=0, le=1)
     """Of the Adam optimizer."""
     weight_decay: float = Field(default=0.0, ge=0, le=1)
@@ -88,7 +88,7 @@ class TrainSpec(Spec):
     step_epochs: int = Field(default=0, ge=0)
     """Divide the learning rate by 10 after every so many epochs; 0 = never."""
     cosine: bool = False
-    """Whether the learning rate rises over the first 50,000 pictures and then falls to zero as a cosine."""
+    """Whether the learning rate rises over the first 50,000 images and then falls to zero as a cosine."""
     gradient_clip: float = Field(default=0.0, ge=0, le=1e6)
     """Longest gradient; 0 = any."""
     seed: int = Field(default=0, ge=0)

@@ -1,0 +1,133 @@
+"""A bead, or any blur, as a short sum of coherent beams.
+
+A bead averages the intensity over its volume. Its effect on a pair of plane waves is the Fourier transform of the ball
+at k_j - k_l, a positive operator on the pupil whose leading eigenfunctions propagate one by one and add as intensities
+(the coherent-mode expansion, Wolf 1982). A Gaussian blur of the image, the same along x, y and z, multiplies that
+transform by exp(-variance |k_j - k_l|^2 / 2), and the operator stays positive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.sparse.linalg import eigsh
+from torch import Tensor
+
+from stedalign.focusing.chebyshev import polynomials, slopes
+
+Floats = NDArray[np.float64]
+chebyshev = np.polynomial.chebyshev
+
+TABLE = 12
+"""Terms of the series in a blur's variance."""
+SHOWN = 1.2
+"""How much more an operator may err than the images (measured: these err by 0.75 to 0.85 of it)."""
+ALIKE = 0.99
+"""Share of one eigenvalue above which the next one belongs to it."""
+JITTER = 1e-7
+"""Added to the power of each factor, so that rounding never makes one negative."""
+
+
+def coherent_factors(k: Floats, area: Floats, diameter_nm: float, tolerance: float) -> Floats:
+    """Pupil factors (C, J) such that the focus of a bead is the sum of the intensities of C beams.
+
+    The waves have the vectors ``k`` (J, 3) in rad per nm and stand for solid angles ``area`` (J,). Raises
+    ``ValueError`` for a bead too large.
+    """
+    if diameter_nm == 0:
+        return np.ones((1, len(k)))
+    power, vectors = _leading([_Operator(k, area, diameter_nm)(0.0)], tolerance)
+    return np.asarray(np.sqrt(power)[:, None] * vectors / np.sqrt(area))
+
+
+class Blur(torch.nn.Module):
+    """The same for blurs that differ from image to image, on one basis for all up to the strongest."""
+
+    basis: Tensor
+    series: Tensor
+
+    def __init__(self, k: Floats, area: Floats, diameter_nm: float, tolerance: float, largest_nm2: float) -> None:
+        """As for ``coherent_factors``; ``largest_nm2`` is the largest variance of the blur."""
+        super().__init__()
+        self.largest_nm2 = largest_nm2
+        operator = _Operator(k, area, diameter_nm)
+        _, vectors = _leading([operator(0.0), operator(largest_nm2)], SHOWN * tolerance)
+        self.register_buffer("basis", torch.from_numpy(vectors / np.sqrt(area)))
+        node = chebyshev.chebpts1(TABLE)
+        values = [vectors @ operator(largest_nm2 * (1 + place) / 2) @ vectors.T for place in node]
+        terms = np.linalg.solve(chebyshev.chebvander(node, TABLE - 1), np.reshape(values, (TABLE, -1)))
+        self.register_buffer("series", torch.from_numpy(terms.reshape(np.shape(values))))
+
+    def forward(self, variance_nm2: Tensor) -> Tensor:
+        """Factors (B, C, J) in double precision for variances (B,) along each axis.
+
+        Any square root of the operator has the same focus.
+        """
+        return self._root(self._powers(variance_nm2)[0]).mT @ self.basis.double()
+
+    def slope(self, variance_nm2: Tensor) -> Tensor:
+        """The derivative (B, C, J) of the factors with respect to the variance (Murray 2016, eq. 8)."""
+        powers, changes = self._powers(variance_nm2)
+        root = self._root(powers)
+        change = torch.tensordot(changes, self.series.double(), dims=1) * 2 / self.largest_nm2
+        inner = torch.linalg.solve_triangular(root, change, upper=False)
+        inner = torch.linalg.solve_triangular(root, inner.mT, upper=False).mT
+        half = inner.tril(-1) + torch.diag_embed(inner.diagonal(dim1=1, dim2=2) / 2)
+        return (root @ half).mT @ self.basis.double()
+
+    def _powers(self, variance_nm2: Tensor) -> tuple[Tensor, Tensor]:
+        """The polynomials of the series (B, TABLE) and their slopes."""
+        # Nothing is sharper than no blur.
+        values = polynomials(2 * variance_nm2.double().clamp_min(0) / self.largest_nm2 - 1, TABLE)
+        return values, slopes(values)
+
+    def _root(self, powers: Tensor) -> Tensor:
+        operator = torch.tensordot(powers, self.series.double(), dims=1)
+        floor = JITTER * torch.eye(operator.shape[-1], dtype=operator.dtype, device=operator.device)
+        root: Tensor = torch.linalg.cholesky(
+            operator + floor * operator.diagonal(dim1=1, dim2=2).sum(-1)[:, None, None]
+        )
+        return root
+
+
+class _Operator:
+    """What a bead, blurred by some variance, does to pairs of waves, balanced by their solid angles: (J, J)."""
+
+    def __init__(self, k: Floats, area: Floats, diameter_nm: float) -> None:
+        self.squared = ((k[:, None] - k[None]) ** 2).sum(axis=-1)
+        q = diameter_nm / 2 * np.sqrt(self.squared)
+        safe = np.where(q < 1e-2, 1.0, q)
+        ball = np.where(q < 1e-2, 1 - q**2 / 10, 3 * (np.sin(safe) - safe * np.cos(safe)) / safe**3)
+        self.sharp = np.sqrt(area)[:, None] * ball * np.sqrt(area)
+
+    def __call__(self, variance_nm2: float) -> Floats:
+        return np.asarray(self.sharp * np.exp(-variance_nm2 * self.squared / 2))
+
+
+def _leading(operators: Sequence[Floats], tolerance: float) -> tuple[Floats, Floats]:
+    """The fewest eigenvalues (C,) of a sum of operators, from the largest, and eigenvectors (C, J) that keep each one.
+
+    Each loses no more than ``tolerance`` (Frobenius) where it is confined to these vectors.
+    """
+    whole, least = np.sum(operators, axis=0), max(tolerance**2, 1e-14)
+    for count in range(4, len(whole), 4):
+        power, vectors = eigsh(whole, count, v0=np.sqrt(whole.diagonal()))
+        order = np.argsort(power)[::-1]
+        power, vectors = power[order], vectors[:, order]
+        # Of the first 1, 2, ... vectors. Intensities add here, so the eigenvalues are already powers.
+        lost = [1 - _growing(vectors.T @ each @ vectors) / (each**2).sum() for each in operators]
+        enough = np.max(lost, axis=0) <= least
+        # Half of a pair of equal ones, such as those along x and y, would make a round bead uneven.
+        enough[:-1] &= power[1:] < ALIKE * power[:-1]
+        if enough[:-1].any():
+            needed = int(enough.argmax()) + 1
+            return power[:needed], vectors[:, :needed].T
+    raise ValueError("the bead, or its blur, is too large for this engine")
+
+
+def _growing(matrix: Floats) -> Floats:
+    """The squared Frobenius norms of the leading 1 x 1, 2 x 2, ... blocks."""
+    return np.diagonal((matrix**2).cumsum(axis=0).cumsum(axis=1))

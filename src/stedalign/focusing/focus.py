@@ -1,0 +1,336 @@
+"""The factored focus: many wavefronts of one beam to the intensity on fixed targets, by small matrix products.
+
+Three facts make it fast. Written on a fixed grid of plane waves (``polar_grid``), all that mask and light do is one
+complex number for each wave, and everything that moves the phase (modes, shifts of the image) is linear: phase =
+basis x parameters. The grid is symmetric about both axes, so the kernel from waves to samples splits into real
+products of cosines and sines that need a quarter of the waves and of the samples. And the intensity is band-limited,
+so the field is computed at few samples, from which the pixels follow by interpolation (``target_samples``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from stedalign.focusing.beam_family import MovingBeam
+from stedalign.focusing.chebyshev import polynomials, slopes
+from stedalign.focusing.coherent_modes import Blur, coherent_factors
+from stedalign.focusing.field_kernels import FieldKernels
+from stedalign.focusing.node_plan import SHARE, check_free, plan_waves
+from stedalign.focusing.pupil_quadrature import Pupil, beam_parameter, beam_power, plane_waves
+from stedalign.focusing.target_samples import TargetSamples
+from stedalign.focusing.wave_grid import PolarGrid
+from stedalign.optics.beam import Beam
+from stedalign.optics.objective import Objective
+from stedalign.optics.targets import Target
+from stedalign.optics.wavefront import ModeSet
+
+Floats = NDArray[np.float64]
+SHIFT_AXES = ("x", "y", "z")
+BLUR = "blur_nm2"
+PIXEL_ERRORS = tuple(f"pixel_error_{axis}" for axis in SHIFT_AXES)
+IMAGE_PARAMETERS = (BLUR, *PIXEL_ERRORS)
+"""What else may differ from one image to the next: the variance of a Gaussian blur along each axis in nm^2, and by
+which fraction the pixels along x, y, z are larger than the setup says."""
+
+NUMBERS_AT_ONCE = 1_000_000
+"""Numbers of one kind that are computed together: fewer keep two cores waiting for each other, more leave the cache."""
+
+
+class Focus(torch.nn.Module):
+    """Intensity of one beam's focus on fixed targets, for batches of wavefronts.
+
+    Built once from the optics, in float64; then differentiable, batched, on any device and, with ``.float()``, in
+    float32, several times faster and good to about 1e-6. Intensities are relative to the crest (maximum over all
+    pixels) of the unaberrated focus.
+    """
+
+    basis: Tensor
+    amplitude: Tensor
+    beads: Tensor
+    columns: Tensor
+    beam_columns: Tensor
+    error_columns: Tensor
+    largest_errors: Tensor
+    scale: Tensor
+
+    def __init__(
+        self,
+        objective: Objective,
+        beam: Beam,
+        modes: ModeSet,
+        targets: Sequence[Target],
+        *,
+        bead_diameter_nm: float = 0.0,
+        free: Mapping[str, float] | None = None,
+        drifting: bool = False,
+        tolerance: float = 1e-5,
+        strength_waves: float = 0.35,
+    ) -> None:
+        """Plan the focus on ``targets`` (see ``optics.targets``).
+
+        ``free`` names those of ``pupil.BEAM_PARAMETERS`` and ``IMAGE_PARAMETERS`` that differ between samples, each
+        with the largest deviation from its own value that is expected; with ``drifting`` each target is shifted by
+        itself, too. Nodes and samples are chosen so that the relative L2 error of the intensity on each target stays
+        below ``tolerance`` for wavefronts of up to ``strength_waves`` rms on ``modes`` and beams within those
+        deviations (stronger ones lose accuracy slowly). Raises ``ValueError`` where that takes more nodes than is
+        sensible, for free parameters of a beam with an overlay, and for errors of the pixel size of targets that are no
+        grids along x, y, z through the nominal focus.
+        """
+        super().__init__()
+        self.modes = modes
+        self.free = tuple(free or {})
+        self.drifting = drifting
+        self.objective, self.beam = objective, beam
+        if not targets:
+            raise ValueError("a focus needs a target")
+        if not 1e-9 <= tolerance < 1:
+            raise ValueError(f"a tolerance must lie between 1e-9 and 1, got {tolerance}")
+        of_image = {name: most for name, most in (free or {}).items() if name in IMAGE_PARAMETERS}
+        of_beam = {name: most for name, most in (free or {}).items() if name not in IMAGE_PARAMETERS}
+        self.of_beam, self.reach = tuple(of_beam), dict(free or {})
+        """How far each free parameter may deviate."""
+        check_free(beam, of_beam)
+        _check_image(of_image)
+        errors = [of_image.get(name, 0.0) for name in PIXEL_ERRORS]
+        self.targets = torch.nn.ModuleList(
+            TargetSamples(target, objective, beam.wavelength_nm, SHARE * tolerance, errors) for target in targets
+        )
+        points = np.concatenate([samples.points for samples in self._samples])
+        self.plan = plan_waves(objective, beam, modes, points, of_beam, strength_waves, tolerance)
+        self.grid = PolarGrid(objective, *self.plan.grid)
+        x, y = self.grid.pupil_points
+        k = objective.wavenumber(beam.wavelength_nm) * self.grid.direction
+        # The mean of kz only turns the phase of whole planes.
+        kappa = k - np.array([0.0, 0.0, (k[:, 2].max() + k[:, 2].min()) / 2])
+        amplitude, power = self._beam_on_the_grid()
+        beads = coherent_factors(k, self.grid.area, bead_diameter_nm, tolerance)
+        self.moving: MovingBeam | None = None
+        if of_beam:
+            self.moving = MovingBeam(objective, beam, self.grid, self.plan.moving_rule, of_beam, self.plan.degree)
+        self.pupil = Pupil(x=x, y=y, k=k, amplitude=amplitude, power=power)
+        """The beam on the grid of plane waves, the components of an overlay one after the other."""
+
+        basis = np.concatenate([2 * np.pi * modes.polynomials(x, y), -kappa], axis=1)
+        self.register_buffer("basis", torch.from_numpy(basis))
+        self.register_buffer("amplitude", torch.from_numpy(np.stack([amplitude.real, amplitude.imag])))
+        self.register_buffer("beads", torch.from_numpy(beads))
+        groups = [[samples] for samples in self._samples] if drifting else [self._samples]
+        self.kernels = torch.nn.ModuleList(FieldKernels(kappa, basis, group) for group in groups)
+        """One for the targets that share their waves."""
+        changing = [self.steering + self.free.index(name) for name in (*of_beam, BLUR) if name in self.free]
+        self.register_buffer("columns", torch.tensor([*changing, *self._groups[0][1].order]))
+        """The parameters that change the waves, in the order of ``FieldKernels.slopes``."""
+        self.error_axes = [axis for axis, name in enumerate(PIXEL_ERRORS) if name in self.free]
+        names = [PIXEL_ERRORS[axis] for axis in self.error_axes]
+        self.register_buffer("largest_errors", torch.tensor([self.reach[name] for name in names], dtype=torch.float64))
+        self.register_buffer("error_columns", torch.tensor([self.free.index(name) for name in names]))
+        self.register_buffer("beam_columns", torch.tensor([self.free.index(name) for name in of_beam]))
+        self.blur: Blur | None = None
+        self.register_buffer("scale", torch.ones((), dtype=torch.float64))
+        centered = {axis: polynomials(torch.zeros(1, dtype=torch.float64), self._terms) for axis in range(3)}
+        phases = torch.zeros(1, len(groups), self.nodes, dtype=torch.float64)
+        ideal = [
+            samples.pixels(intensity, samples.interpolations(centered))
+            for samples, intensity in self._at_samples(_turned(self.amplitude[None, None], phases), self.beads[None])
+        ]
+        self.scale.fill_(1 / float(torch.cat(ideal, dim=-1).max()))
+        # Into the waves, which are few.
+        for part in (self.amplitude, *([] if self.moving is None else [self.moving.series])):
+            part *= self.scale.sqrt()
+        if BLUR in of_image:
+            self.blur = Blur(k, self.grid.area, bead_diameter_nm, tolerance, of_image[BLUR])
+
+    @property
+    def nodes(self) -> int:
+        """How many plane waves the plan uses."""
+        return len(self.grid)
+
+    @property
+    def steering(self) -> int:
+        """The parameters that turn the phases of the waves: modes, shifts, and where they drift those of each target.
+
+        The free ones follow after them.
+        """
+        return self.basis.shape[1] + len(SHIFT_AXES) * len(self.targets) * self.drifting
+
+    @property
+    def rest(self) -> Tensor:
+        """Parameters (steering + free,) of the unaberrated focus of the beam as it is."""
+        own = [beam_parameter(self.beam, name) if name in self.of_beam else 0.0 for name in self.free]
+        return torch.tensor([0.0] * self.steering + own, dtype=self.basis.dtype, device=self.basis.device)
+
+    def forward(self, parameters: Tensor, binning: int = 1) -> list[Tensor]:
+        """Intensity on each target, shapes (B, pixels), for ``parameters`` (B, steering + free).
+
+        The parameters are the modes' coefficients in rms waves, the shift of the image along x, y, z in nm, where
+        the targets drift three more for each of them, and then the values of the free parameters. A binned pixel is the
+        mean of ``binning`` along each axis of its target.
+        """
+        parameters = self._checked(parameters)
+        chunks = parameters.split(self._at_once())
+        if len(chunks) == 1:
+            return self._intensities(parameters, binning)
+        if torch.is_grad_enabled():
+            parts = [self._intensities(part, binning) for part in chunks]
+            return [torch.cat(pieces) for pieces in zip(*parts, strict=True)]
+        # Filled as it comes, so that a large batch is never held twice.
+        found = [parameters.new_empty(len(parameters), samples.pixel_count(binning)) for samples in self._samples]
+        places = zip(*(whole.split(len(chunks[0])) for whole in found), strict=True)
+        for part, place in zip(chunks, places, strict=True):
+            self._intensities(part, binning, place)
+        return found
+
+    @torch.no_grad()
+    def jacobian(self, parameters: Tensor, binning: int = 1) -> tuple[list[Tensor], list[Tensor]]:
+        """Intensities (B, pixels) as from ``forward`` and their derivatives (B, parameters, pixels), per target.
+
+        A mode or a shift multiplies each plane wave by i times its row of the basis, a free parameter changes the
+        wave's amplitude or the place of the pixels, and the field is linear in the waves.
+        """
+        parameters = self._checked(parameters)
+        count, pixels = len(parameters), [samples.pixel_count(binning) for samples in self._samples]
+        values = [parameters.new_empty(count, size) for size in pixels]
+        derivatives = [parameters.new_zeros(*parameters.shape, size) for size in pixels]
+        at_once = self._at_once(1 + len(self.free), len(self.columns))
+        for first in range(0, count, at_once):
+            some = slice(first, first + at_once)
+            self._linearize(parameters[some], binning, [part[some] for part in values], [d[some] for d in derivatives])
+        return values, derivatives
+
+    @property
+    def _samples(self) -> list[TargetSamples]:
+        return [samples for samples in self.targets if isinstance(samples, TargetSamples)]
+
+    def _checked(self, parameters: Tensor) -> Tensor:
+        expected = self.steering + len(self.free)
+        if parameters.ndim != 2 or parameters.shape[1] != expected or len(parameters) == 0:
+            raise ValueError(f"parameters of the shape (B, {expected}) are expected, got {tuple(parameters.shape)}")
+        return parameters.to(self.basis)
+
+    def _at_once(self, waves: int = 1, derivatives: int = 0) -> int:
+        """How many images are computed together, with so many waves of each and derivatives of their fields."""
+        factors = self.blur.basis if self.blur is not None else self.beads
+        at_samples = max(len(samples.points) * len(samples.parities) for samples in self._samples)
+        widest = max(waves * self.nodes, (1 + derivatives) * at_samples)
+        return max(1, NUMBERS_AT_ONCE // (2 * self.amplitude.shape[1] * len(factors) * widest))
+
+    def _intensities(self, parameters: Tensor, binning: int, out: Sequence[Tensor] | None = None) -> list[Tensor]:
+        steering, free = parameters[:, : self.steering], parameters[:, self.steering :]
+        amplitude, factors = self.amplitude[None], self.beads[None]
+        if self.moving is not None:
+            amplitude = self.moving(free.index_select(1, self.beam_columns))
+        if self.blur is not None:
+            factors = self.blur(free[:, self.free.index(BLUR)]).to(self.basis)
+        turned, errors = _turned(amplitude[:, None], self._phases(steering)), self._errors(free)
+        return [
+            samples.pixels(intensity, samples.interpolations(errors, binning), None if out is None else out[index])
+            for index, (samples, intensity) in enumerate(self._at_samples(turned, factors))
+        ]
+
+    def _linearize(self, parameters: Tensor, binning: int, values: list[Tensor], derivatives: list[Tensor]) -> None:
+        """Fill in what ``jacobian`` returns; derivatives that vanish are there already."""
+        steering, free = parameters[:, : self.steering], parameters[:, self.steering :]
+        # The waves and after them those of their derivatives.
+        amplitudes, factors = self.amplitude[None, None], self.beads[None, None]
+        if self.moving is not None:
+            amplitudes = self.moving.with_slopes(free.index_select(1, self.beam_columns))
+        if self.blur is not None:
+            variance = free[:, self.free.index(BLUR)]
+            factors, change = (part(variance).to(self.basis)[:, None] for part in (self.blur, self.blur.slope))
+            factors = torch.cat([factors.expand(-1, amplitudes.shape[1], -1, -1), change], dim=1)
+            amplitudes = torch.cat([amplitudes, amplitudes[:, :1]], dim=1)
+        turned = _turned(amplitudes[:, None], self._phases(steering)[:, :, None])
+        errors = self._errors(free, slope=True)
+        for index, (samples, along) in enumerate(self._at_samples(turned, factors, slope=True)):
+            found, both = derivatives[index], samples.interpolations(errors, binning)
+            matrices = [matrix[: len(free)] for matrix in both]
+            rows = samples.pixels(along.flatten(0, 1), matrices).unflatten(0, along.shape[:2])
+            torch.div(rows[:, 0], 2, out=values[index])
+            found.index_copy_(1, self.columns, rows[:, 1:])
+            if self.drifting:
+                common, drift = self.basis.shape[1], slice(len(SHIFT_AXES) * index, len(SHIFT_AXES) * (index + 1))
+                found[:, common:][:, drift] = found[:, common - len(SHIFT_AXES) : common]
+            for place, axis in enumerate(samples.axes):
+                if axis in errors:
+                    changed = [*matrices[:place], both[place][len(free) :], *matrices[place + 1 :]]
+                    column = self.steering + self.free.index(PIXEL_ERRORS[axis])
+                    found[:, column] = samples.pixels(along[:, 0] / 2, changed)
+
+    def _at_samples(
+        self, turned: Tensor, factors: Tensor, *, slope: bool = False
+    ) -> Iterator[tuple[TargetSamples, Tensor]]:
+        """Each target with its intensity, or its ``slopes``, as from ``FieldKernels``.
+
+        They come from waves (B, groups, ..., 2, components, J) times what bead and blur make of each of them,
+        ``factors`` (B, ..., factors, J).
+        """
+        for index, (group, kernels) in enumerate(self._groups):
+            waves = _each(turned[:, index], factors)
+            yield from zip(group, kernels.slopes(waves) if slope else kernels(waves), strict=True)
+
+    def _phases(self, steering: Tensor) -> Tensor:
+        """The phases (B, groups, J) of the waves for each group of targets."""
+        common = self.basis.shape[1]
+        phase = (steering[:, :common] @ self.basis.T)[:, None]
+        if not self.drifting:
+            return phase
+        drifts = steering[:, common:].unflatten(1, (-1, len(SHIFT_AXES)))
+        return phase + drifts @ self.basis[:, -len(SHIFT_AXES) :].T
+
+    def _errors(self, free: Tensor, *, slope: bool = False) -> dict[int, Tensor]:
+        """Polynomials (B, terms) in the errors of those pixel sizes that are free, along x (0), y (1) or z (2).
+
+        With ``slope`` (2 x B, terms): their derivatives follow after them.
+        """
+        if not self.error_axes:
+            return {}
+        series = polynomials(free.index_select(1, self.error_columns) / self.largest_errors, self._terms)
+        if slope:
+            series = torch.cat([series, slopes(series) / self.largest_errors[:, None]])
+        return dict(zip(self.error_axes, series.unbind(1), strict=True))
+
+    @property
+    def _groups(self) -> list[tuple[list[TargetSamples], FieldKernels]]:
+        """The targets that share their waves, with their kernels."""
+        groups = [[samples] for samples in self._samples] if self.drifting else [self._samples]
+        kernels = [kernels for kernels in self.kernels if isinstance(kernels, FieldKernels)]
+        return list(zip(groups, kernels, strict=True))
+
+    @property
+    def _terms(self) -> int:
+        return max(samples.terms for samples in self._samples)
+
+    def _beam_on_the_grid(self) -> tuple[NDArray[np.complex128], float]:
+        """Amplitudes (3 x components, J) of the beam as it is, and its power as of ``Pupil``."""
+        found, powers = [], []
+        for part in self.beam.components:
+            powers.append(beam_power(self.objective, part, *self.plan.rule) * self.beam.power_w / part.power_w)
+            amplitude = self.grid.project(plane_waves(self.objective, part, *self.plan.rule))[0].numpy()
+            found.append(amplitude * np.sqrt(powers[0] / powers[-1]))
+        return np.concatenate(found), powers[0]
+
+
+def _each(amplitude: Tensor, factors: Tensor) -> Tensor:
+    """Every amplitude (..., 2, components, J) times every factor (..., factors, J): (..., 2, channels, J)."""
+    return (amplitude[..., None, :] * factors[..., None, None, :, :]).flatten(-3, -2)
+
+
+def _turned(amplitude: Tensor, phase: Tensor) -> Tensor:
+    """exp(i phase) x amplitude, (..., 2, components, J), for phases (..., J)."""
+    cosine, sine = phase.cos()[..., None, :], phase.sin()[..., None, :]
+    real, imag = amplitude.unbind(-3)
+    turned = torch.addcmul(cosine * real, sine, imag, value=-1), torch.addcmul(cosine * imag, sine, real)
+    return torch.stack(turned, dim=-3)
+
+
+def _check_image(free: Mapping[str, float]) -> None:
+    """Raise ``ValueError`` for free parameters of the image beyond what the series follow."""
+    for name, most in free.items():
+        limit = 1e4 if name == BLUR else 0.3
+        if not 0 < most <= limit:
+            raise ValueError(f"the largest deviation of {name} must lie between 0 and {limit:g}, got {most:g}")

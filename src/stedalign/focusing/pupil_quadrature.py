@@ -1,0 +1,276 @@
+"""Quadrature over the pupil: which plane waves make the focus, and with which amplitudes.
+
+The focal field is the vectorial Debye integral (Richards and Wolf 1959, eqs. 2.18 and 2.26; Leutenegger et al.
+2006, eq. 9) over the spherical cap,
+
+    E(r) = integral of A exp(i mask) exp(2 pi i W) P(theta, phi) J exp(i k.r) dOmega,
+
+with the amplitude A (fill x apodization), the Jones vector J and the lens's rotation P. A rule that is Gauss-Legendre
+along each ray and trapezoidal around the mask's core converges spectrally, since between core, ring and pupil edge
+the integrand is analytic; a Cartesian pupil with its hard edge does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from stedalign.optics.beam import Beam
+from stedalign.optics.objective import Objective
+from stedalign.optics.patterns import Pattern
+
+Floats = NDArray[np.float64]
+Complexes = NDArray[np.complex128]
+
+BEAM_PARAMETERS = (
+    "mask_offset_x",
+    "mask_offset_y",
+    "taper",
+    "fill_center_x",
+    "fill_center_y",
+    "leak_real",
+    "leak_imaginary",
+)
+"""What may differ from one sample of a batch to the next: mask and beam against the pupil (pupil radii), taper =
+1 / fill^2, and the leak: the complex amplitude of light in the orthogonal polarization, for one of the beam's own. A
+leak of tan(5 degrees) makes circular light fall short of its ellipticity by 5 degrees, its phase turns the ellipse."""
+
+
+def beam_parameter(beam: Beam, name: str) -> float:
+    """The value of one of ``BEAM_PARAMETERS`` in a beam."""
+    return {
+        "mask_offset_x": beam.pattern.mask_offset[0],
+        "mask_offset_y": beam.pattern.mask_offset[1],
+        "taper": beam.taper,
+        "fill_center_x": beam.fill_center[0],
+        "fill_center_y": beam.fill_center[1],
+        "leak_real": 0.0,
+        "leak_imaginary": 0.0,
+    }[name]
+
+
+class PlaneWaves(NamedTuple):
+    """Plane waves (J of them) of a batch (B) of beams of one pattern, as tensors that carry gradients."""
+
+    q_x: Tensor
+    """Directions sin(theta) / sin(alpha), shapes (B, J): the unit disk."""
+    q_y: Tensor
+    cosine: Tensor
+    """cos(theta), (B, J)."""
+    x: Tensor
+    """Pupil coordinates in pupil radii, (B, J)."""
+    y: Tensor
+    weight: Tensor
+    """Solid angle of each wave, (B, J); 0 for waves that the edge of the pupil cuts off."""
+    amplitude: Tensor
+    """Weight x amplitude x mask phase x polarization, complex (B, 3, J)."""
+
+
+@dataclass(frozen=True)
+class Pupil:
+    """Plane waves (J of them) that sum to the focal field of one beam behind one objective."""
+
+    x: Floats
+    """Pupil coordinates in pupil radii, shape (J,)."""
+    y: Floats
+    k: Floats
+    """Wave vectors in rad per nm, shape (J, 3), along x, y, z."""
+    amplitude: Complexes
+    """Weight x amplitude x mask phase x polarization of each wave, shape (3, J); three more rows for each further
+    beam that adds as an intensity."""
+    power: float
+    """Integral over the solid angle of the squared field of the plane waves (that of J is 1): the beam's power."""
+
+    def field(self, points_nm: Floats, phase_rad: Floats | None = None) -> Complexes:
+        """Focal field by direct summation at points (P, 3) in nm: shape (3, P).
+
+        ``phase_rad`` (J,) is added to the pupil's phase.
+        """
+        waves = self.amplitude if phase_rad is None else self.amplitude * np.exp(1j * phase_rad)
+        kernel: Complexes = np.exp(1j * (self.k @ points_nm.T))
+        return waves @ kernel
+
+    def intensity(self, points_nm: Floats, phase_rad: Floats | None = None) -> Floats:
+        """|E|^2 at points (P, 3) in nm: shape (P,)."""
+        # In parts, since the kernel holds a complex number for each wave and point.
+        parts = np.array_split(points_nm, -(-len(points_nm) * len(self.k) // 2_000_000))
+        return np.concatenate([(np.abs(self.field(part, phase_rad)) ** 2).sum(axis=0) for part in parts])
+
+
+def sample_pupil(objective: Objective, beam: Beam, radial: int, azimuthal: int) -> Pupil:
+    """The nodes of ``plane_waves`` for a beam of one pattern, in float64.
+
+    Raises ``ValueError`` for a beam with an overlay, whose parts (``beam.components``) have nodes of their own.
+    """
+    if beam.overlay is not None:
+        raise ValueError("a beam with an overlay has no single pupil: take its components one by one")
+    waves = plane_waves(objective, beam, radial, azimuthal)
+    # Panels that the pupil's edge cuts off have no width; their nodes would only cost time.
+    lit = waves.weight[0] > 0
+    q_x, q_y, cosine, x, y = (part[0, lit].numpy() for part in waves[:5])
+    amplitude = waves.amplitude[0][:, lit].numpy()
+    direction = np.stack([objective.sine * q_x, objective.sine * q_y, cosine], axis=-1)
+    return Pupil(
+        x=x,
+        y=y,
+        k=objective.wavenumber(beam.wavelength_nm) * direction,
+        amplitude=amplitude,
+        power=beam_power(objective, beam, radial, azimuthal),
+    )
+
+
+def beam_power(objective: Objective, beam: Beam, radial: int, azimuthal: int) -> float:
+    """The power in the pupil: what a mismatched sample damps is stored near its surface, not lost on the way."""
+    matched = objective.model_copy(update={"sample_depth_nm": 0.0})
+    waves = plane_waves(matched, beam, radial, azimuthal)
+    lit = waves.weight > 0
+    return float((waves.amplitude.abs().square().sum(1)[lit] / waves.weight[lit]).sum())
+
+
+def plane_waves(
+    objective: Objective, beam: Beam, radial: int, azimuthal: int, changes: Mapping[str, Tensor] | None = None
+) -> PlaneWaves:
+    """Nodes on ``azimuthal`` rays from the core of the beam's mask, ``radial`` of them in each panel.
+
+    Rays are straight in the pupil. Panels end where the mask's phase steps and at the edges of stop and pupil. A ray
+    element t dt dphi, t from the core, is the solid angle (H / apodization)^2 t dt dphi with H the pupil's radius over
+    the focal length, since the apodization conserves energy. With the sine condition this grows without bound at
+    grazing angles, so there the rays are followed in psi: along one that passes the pupil's center at the distance h,
+    cos(theta) = A cos(psi) with A^2 = 1 - (h sin(alpha))^2 and A sin(psi) = sin(alpha) u, u counted from the foot of
+    h, and dOmega = sin(alpha) t dpsi dphi; with a centered mask this is sin(theta) dtheta dphi.
+
+    ``changes`` holds (B,) values of some of ``BEAM_PARAMETERS``; without it B is 1. Everything is differentiable in
+    them, because the nodes move with the mask; a core outside the pupil gives NaN.
+    """
+    given = dict(changes or {})
+    like = next(iter(given.values()), torch.zeros(1, dtype=torch.float64))
+
+    def value(name: str) -> Tensor:
+        found = given.get(name)
+        return (torch.full_like(like, beam_parameter(beam, name)) if found is None else found)[:, None, None]
+
+    pattern, sine = beam.pattern, objective.sine
+    offset = core_x, core_y = value("mask_offset_x"), value("mask_offset_y")
+    phi, phi_weight = _azimuths(azimuthal, _steps_around(pattern, offset), like)
+    along, across = torch.cos(phi), torch.sin(phi)
+    foot = core_x * along + core_y * across
+    height_squared = core_x**2 + core_y**2 - foot**2
+
+    def reach(radius: float) -> Tensor:
+        """Distance from the core at which rays leave the disk of ``radius`` around the pupil's center."""
+        return torch.sqrt(radius**2 - height_squared) - foot
+
+    edge = reach(1.0)
+    start = reach(beam.stop_radius) if beam.stop_radius else torch.zeros_like(edge)
+    steps = []
+    if pattern.ring is not None:
+        steps.append(torch.full_like(edge, pattern.ring))
+    if objective.has_evanescent_waves and objective.sample_index is not None:
+        critical = objective.sample_index / objective.immersion_index
+        steps.append(torch.nan_to_num(reach(float(objective.pupil_radius(np.array(critical))))))
+    if len(steps) == 2:
+        steps = [torch.minimum(*steps), torch.maximum(*steps)]
+    breaks = [start, *(torch.minimum(torch.maximum(step, start), edge) for step in steps), edge]
+
+    node, gauss_weight = (torch.as_tensor(part).to(like) for part in np.polynomial.legendre.leggauss(radial))
+
+    def on_rays(ends: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Nodes between the ends of the panels, and their weights."""
+        halves = [(outer - inner) / 2 for inner, outer in pairwise(ends)]
+        places = [inner + half * (node + 1) for inner, half in zip(ends, halves, strict=False)]
+        return torch.cat(places, dim=-1), torch.cat([half * gauss_weight * phi_weight for half in halves], dim=-1)
+
+    if objective.mapping == "sine":
+        axis_cosine = torch.sqrt(1 - sine**2 * height_squared)
+        psi, weight = on_rays([torch.arcsin(sine * (foot + distance) / axis_cosine) for distance in breaks])
+        distance = axis_cosine * torch.sin(psi) / sine - foot
+        x, y = core_x + distance * along, core_y + distance * across
+        q_x, q_y, cosine = x, y, (axis_cosine * torch.cos(psi)).expand_as(x)
+        weight = sine * distance * weight
+    else:
+        distance, weight = on_rays(breaks)
+        x, y = core_x + distance * along, core_y + distance * across
+        # The tiny floor keeps the slope finite at the center.
+        radius = torch.sqrt(x**2 + y**2 + 1e-24)
+        ray_sine = objective.ray_sine(radius)
+        q_x, q_y = x * ray_sine / (sine * radius), y * ray_sine / (sine * radius)
+        cosine = torch.sqrt(1 - ray_sine**2)
+        weight = (objective.pupil_height / objective.apodization(cosine)) ** 2 * distance * weight
+
+    damping, path = objective.mismatch(sine * torch.sqrt(q_x**2 + q_y**2), beam.wavelength_nm)
+    envelope = beam.envelope(x, y, value("taper"), (value("fill_center_x"), value("fill_center_y")))
+    size = weight * objective.apodization(cosine) * envelope * damping
+    phase = pattern.phase(x, y, offset) + path
+    jones_x, jones_y = (torch.complex(*part) for part in beam.polarization.field(x, y))
+    if "leak_real" in given or "leak_imaginary" in given:
+        leak = torch.complex(value("leak_real"), value("leak_imaginary"))
+        own = torch.rsqrt(1 + leak.abs().square())
+        jones_x, jones_y = own * (jones_x - leak * jones_y.conj()), own * (jones_y + leak * jones_x.conj())
+    parts = refracted(sine * q_x, sine * q_y, cosine, jones_x, jones_y)
+    amplitude = torch.stack(parts, dim=1) * torch.polar(size, phase)[:, None]
+    return PlaneWaves(
+        q_x.flatten(1),
+        q_y.flatten(1),
+        cosine.flatten(1),
+        x.flatten(1),
+        y.flatten(1),
+        weight.flatten(1),
+        amplitude.flatten(2),
+    )
+
+
+def refracted(s_x: Tensor, s_y: Tensor, s_z: Tensor, jones_x: Tensor, jones_y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The field of Jones vectors after the lens has turned them towards the unit vectors (s_x, s_y, s_z).
+
+    The lens keeps the azimuthal component and turns the radial one by theta (Richards and Wolf 1959,
+    eq. 2.23): E = J - [ (1 - cos theta) (e_rho.J) e_rho + sin theta (e_rho.J) e_z ].
+    """
+    radial = s_x * jones_x + s_y * jones_y
+    # (1 - cos) / sin^2 = 1 / (1 + cos), so the axis needs no special case.
+    bend = radial / (1 + s_z)
+    return jones_x - s_x * bend, jones_y - s_y * bend, -radial
+
+
+def _azimuths(count: int, steps: tuple[Tensor, Tensor] | None, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Directions from the core and their weights, each (B, count, 1).
+
+    They follow the trapezoidal rule, or Gauss-Legendre on both arcs between two directions (B, 1, 1) at which the
+    integrand has a kink.
+    """
+    if steps is None:
+        phi = 2 * np.pi * torch.arange(count, dtype=like.dtype, device=like.device)[None, :, None] / count
+        return phi, torch.full_like(phi, 2 * np.pi / count)
+    node, weight = (
+        torch.as_tensor(part).to(like)[None, :, None] for part in np.polynomial.legendre.leggauss(count // 2)
+    )
+    first, second = steps
+    arcs = torch.remainder(second - first, 2 * np.pi), torch.remainder(first - second, 2 * np.pi)
+    phi = torch.cat([start + arc / 2 * (node + 1) for start, arc in zip(steps, arcs, strict=True)], dim=1)
+    return phi, torch.cat([arc / 2 * weight for arc in arcs], dim=1)
+
+
+def _steps_around(pattern: Pattern, offset: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor] | None:
+    """Two directions (B, 1, 1) from the core between which the integral over a ray is smooth; None if it is all around.
+
+    Those of a straight edge, or of the points where a displaced ring leaves the pupil.
+    """
+    if pattern.edge_rad is not None:
+        edge = torch.full_like(offset[0], pattern.edge_rad)
+        return edge, edge + np.pi
+    if pattern.ring is None:
+        return None
+    distance = torch.sqrt(offset[0] ** 2 + offset[1] ** 2 + 1e-24)
+    cosine = (1 - distance**2 - pattern.ring**2) / (2 * distance * pattern.ring)
+    crossed = (cosine.abs() < 1) & (distance > 1e-6)
+    if not bool(crossed.any()):
+        return None
+    towards = torch.arctan2(offset[1], offset[0])
+    half = torch.arccos(torch.where(crossed, cosine, torch.zeros_like(cosine)))
+    return towards - half, towards + half

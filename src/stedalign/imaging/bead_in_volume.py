@@ -1,0 +1,94 @@
+"""The bead in a volume: what lies around it, and the three sections through it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from stedalign.imaging.images import OrthoSections, PixelSize, Volume, cut_sections
+
+Floats = NDArray[np.float64]
+Voxel = tuple[int, int, int]
+JOINED_NM = 300.0, 300.0, 900.0
+"""Bright pieces with a gap of at most this along x, y, z belong to one focus, which is longer than wide."""
+WHOLE = 4
+"""Planes, rows and columns come in multiples of this, so that pixels can be added up."""
+MOST = 128
+"""Voxels along each axis, as far as the memory goes."""
+
+
+def sections_through_bead(volume: Volume, samples: int | None = None) -> tuple[OrthoSections, Voxel]:
+    """The largest square sections around the brightest bead that fit, ``samples`` at most, and their middle (z, y, x).
+
+    Their number of samples is odd: the planes then cross in the voxel that is the middle of each, as the forward
+    model assumes. With an even number they cross half a pixel beside it. Raises ``ValueError`` for a volume without a
+    bead, with two, or with one too close to its end.
+    """
+    center, room = _bead(volume)
+    fitting = min(*(2 * space + 1 for space in room), samples or 2 * min(room) + 1)
+    fitting -= 1 - fitting % 2
+    _check_room(fitting, center, volume)
+    planes = cut_sections(volume.data, center, fitting)
+    return OrthoSections(planes, volume.pixel_nm, saturation=volume.saturation, origin=volume.origin), center
+
+
+def around_bead(volume: Volume) -> Volume:
+    """The part of a volume that lies evenly around its brightest bead, with ``MOST`` voxels along each axis at most.
+
+    Raises ``ValueError`` as ``sections_through_bead`` does.
+    """
+    center, room = _bead(volume)
+    limits = [min(2 * space, MOST) // WHOLE * WHOLE for space in room]
+    _check_room(min(limits) + 1, center, volume)
+    box = tuple(slice(at - count // 2, at - count // 2 + count) for at, count in zip(center, limits, strict=True))
+    return Volume(volume.data[box], volume.pixel_nm, saturation=volume.saturation, origin=volume.origin)
+
+
+def volume_planes(counts: Floats, pixel_nm: PixelSize, place_nm: Sequence[float]) -> dict[str, Floats]:
+    """The planes "xy", "xz" and "yz" of ``counts`` (Z, Y, X) nearest to a place (x, y, z) counted from their middle."""
+    last = np.array(counts.shape[::-1]) - 1
+    x, y, z = np.rint(last / 2 + np.array(place_nm) / pixel_nm).clip(0, last).astype(int)
+    return {"xy": counts[z], "xz": counts[:, y], "yz": counts[:, :, x]}
+
+
+def _bead(volume: Volume) -> tuple[Voxel, list[int]]:
+    """The voxel (z, y, x) in the middle of the brightest bead, and how many lie between it and the nearer end."""
+    signal = np.clip(volume.data - np.quantile(volume.data, 0.1), 0, None)
+    if not signal.any():
+        raise ValueError("the volume is empty: every voxel has the same value")
+    signal = _brightest_bead(signal, volume.pixel_nm)
+    z, y, x = (
+        round(float((signal.sum(axis=tuple({0, 1, 2} - {axis})) * np.arange(size)).sum() / signal.sum()))
+        for axis, size in enumerate(signal.shape)
+    )
+    return (z, y, x), [min(at, size - 1 - at) for at, size in zip((z, y, x), signal.shape, strict=True)]
+
+
+def _check_room(samples: int, center: Voxel, volume: Volume) -> None:
+    if samples < 9:
+        raise ValueError(
+            f"the bead at voxel (z, y, x) = {center} is too close to the end of the volume {volume.data.shape} "
+            "for sections of 9 pixels; image it nearer the middle"
+        )
+
+
+def _brightest_bead(signal: Floats, pixel_nm: PixelSize) -> Floats:
+    """The bright parts of the brightest bead in ``signal`` (Z, Y, X), zero elsewhere.
+
+    Raises ``ValueError`` where another bead has more than half of its light.
+    """
+    smooth = ndimage.gaussian_filter(signal, 1.0)
+    smooth[smooth < 0.3 * smooth.max()] = 0
+    # Grown by half the gap to either side, the pieces of a donut touch.
+    reach = [2 * round(gap / 2 / pixel) + 1 for gap, pixel in zip(JOINED_NM, pixel_nm, strict=True)]
+    grown = ndimage.maximum_filter(smooth > 0, size=reach[::-1], mode="constant")
+    labels, count = ndimage.label(grown)
+    light = ndimage.sum_labels(smooth, labels, np.arange(1, count + 1))
+    first, second = (*np.sort(light)[::-1], 0.0)[:2]
+    if second > 0.5 * first:
+        raise ValueError("two beads: crop the volume to one")
+    smooth[labels != 1 + light.argmax()] = 0
+    return smooth

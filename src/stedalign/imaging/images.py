@@ -1,0 +1,214 @@
+"""Images of a bead, of any kind: what each shows of the focus, the counts that it holds, and their normalization."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor
+
+from stedalign.optics.targets import Grid, centered, section
+from stedalign.spec import Spec
+
+PLANES = ("xy", "xz", "yz")
+BACKGROUND_QUANTILE = 0.1
+VOLUME = "volume"
+AXES_OF = {"xy": "yx", "xz": "zx", "yz": "zy", VOLUME: "zyx"}
+"""The axes of each part of an image, the slowest first."""
+SMALLEST = 8
+"""Pixels along each axis of an image."""
+Floats = NDArray[np.float64]
+PixelSize = tuple[float, float, float]
+
+
+class View(Spec):
+    """What an image shows: one or several exposures, each with its own light, all through the nominal focus."""
+
+    parts: tuple[str, ...]
+    """Of "xy", "xz", "yz" and "volume"."""
+    shape: tuple[int, ...]
+    """Pixels of each of them, along the slowest axis first; sample i of N lies at (i - (N-1)/2) pixels."""
+    pixel_nm: PixelSize
+    """Pixel size along x, y, z."""
+    integrate: bool = False
+    """Whether each pixel holds the mean over its area or volume."""
+
+    @property
+    def axes(self) -> str:
+        """The axes that the image resolves, of "xyz"."""
+        return "".join(axis for axis in "xyz" if any(axis in AXES_OF[part] for part in self.parts))
+
+    @property
+    def pixels(self) -> int:
+        """Of all parts together."""
+        return len(self.parts) * int(np.prod(self.shape))
+
+    def samples(self, axis: str) -> int:
+        """Pixels along one of ``axes``."""
+        return next(
+            count for part in self.parts for name, count in zip(AXES_OF[part], self.shape, strict=True) if name == axis
+        )
+
+    def targets(self) -> list[Grid]:
+        """The parts for ``Focus``."""
+        pixel = dict(zip("xyz", self.pixel_nm, strict=True))
+        return [
+            section(axes, self.shape, [pixel[axis] for axis in axes], integrate=self.integrate)
+            for axes in (AXES_OF[part] for part in self.parts)
+        ]
+
+
+@dataclass(frozen=True, eq=False)
+class Image(ABC):
+    """Counts with the size of their pixels.
+
+    Raises ``ValueError`` for the wrong shape, for pixel sizes that are not positive, or for values that are not finite
+    real numbers.
+    """
+
+    data: Floats
+    pixel_nm: PixelSize
+    """Pixel size along x, y, z."""
+    saturation: float | None = None
+    """The count at which the detector clips, where known."""
+    origin: str = ""
+    """Where the image comes from; images of the simulator say SIMULATED."""
+
+    @property
+    @abstractmethod
+    def view(self) -> View: ...
+
+    @property
+    def counts(self) -> Floats:
+        """The parts of the view, shape (parts, ...)."""
+        return self.data.reshape(len(self.view.parts), *self.view.shape)
+
+    def __post_init__(self) -> None:
+        data = np.asarray(self.data)
+        if data.dtype.kind not in "uif":
+            raise ValueError(f"an image holds real numbers, got {data.dtype}")
+        data = np.array(data, dtype=np.float64)
+        self._check_shape(data.shape)
+        if not np.isfinite(data).all():
+            raise ValueError("the image holds NaN or infinite values")
+        if len(self.pixel_nm) != 3 or not all(0 < pixel < np.inf for pixel in self.pixel_nm):
+            raise ValueError(f"pixel sizes must be three positive lengths in nm, got {self.pixel_nm}")
+        data.flags.writeable = False
+        object.__setattr__(self, "data", data)
+        object.__setattr__(self, "pixel_nm", tuple(float(pixel) for pixel in self.pixel_nm))
+
+    @abstractmethod
+    def _check_shape(self, shape: tuple[int, ...]) -> None:
+        """Raise ``ValueError`` unless data of this shape are such an image."""
+
+
+@dataclass(frozen=True, eq=False)
+class FocalSection(Image):
+    """The xy section alone: ``data`` (Y, X)."""
+
+    @property
+    def view(self) -> View:
+        return View(parts=("xy",), shape=self.data.shape, pixel_nm=self.pixel_nm)
+
+    def _check_shape(self, shape: tuple[int, ...]) -> None:
+        if len(shape) != 2 or min(shape) < SMALLEST:
+            raise ValueError(f"a section (Y, X) of at least {SMALLEST} pixels each is expected, got the shape {shape}")
+
+
+@dataclass(frozen=True, eq=False)
+class Volume(Image):
+    """All planes of a z-stack: ``data`` (Z, Y, X)."""
+
+    @property
+    def view(self) -> View:
+        return View(parts=(VOLUME,), shape=self.data.shape, pixel_nm=self.pixel_nm)
+
+    def _check_shape(self, shape: tuple[int, ...]) -> None:
+        if len(shape) != 3 or min(shape) < SMALLEST:
+            raise ValueError(f"a volume (Z, Y, X) of at least {SMALLEST} pixels is expected, got the shape {shape}")
+
+
+class Sampling(Spec):
+    """How the three sections are sampled; sample i of N lies at (i - (N-1)/2) pixels."""
+
+    samples: int = Field(64, ge=8, le=512)
+    """Samples along each axis."""
+    pixel_nm: tuple[float, float, float] = (31.25, 31.25, 31.25)
+    """Pixel size along x, y, z."""
+    integrate: bool = False
+    """Whether each pixel holds the mean over its area, as where a detector or a scan integrates."""
+
+    def model_post_init(self, context: Any, /) -> None:
+        if not all(0 < pixel <= 1000 for pixel in self.pixel_nm):
+            raise ValueError(f"pixel_nm {self.pixel_nm} must lie between 0 and 1000 nm")
+
+    @property
+    def axis_px(self) -> Floats:
+        """Positions of the samples in pixels, shape (samples,)."""
+        return centered(self.samples, 1.0)
+
+    @property
+    def view(self) -> View:
+        """What an image of the three sections shows."""
+        return View(parts=PLANES, shape=(self.samples, self.samples), pixel_nm=self.pixel_nm, integrate=self.integrate)
+
+    def targets(self) -> list[Grid]:
+        """The xy, xz and yz section for ``Focus``."""
+        return self.view.targets()
+
+    def points_nm(self) -> list[Floats]:
+        """The points (samples^2, 3) of the xy, xz and yz section in nm, row by row."""
+        return [target.points_nm for target in self.targets()]
+
+
+@dataclass(frozen=True, eq=False)
+class OrthoSections(Image):
+    """Three sections of one image: ``data`` (3, N, N) in counts, as xy [y, x], xz [z, x] and yz [z, y]."""
+
+    @property
+    def sampling(self) -> Sampling:
+        return Sampling(samples=self.data.shape[1], pixel_nm=self.pixel_nm)
+
+    @property
+    def view(self) -> View:
+        return self.sampling.view
+
+    def _check_shape(self, shape: tuple[int, ...]) -> None:
+        if len(shape) != 3 or shape[0] != 3 or shape[1] != shape[2]:
+            raise ValueError(f"three square sections (3, N, N) are expected, got the shape {shape}")
+        if shape[1] < SMALLEST:
+            raise ValueError(f"sections of {shape[1]} pixels are too small: {SMALLEST} at least")
+
+
+def cut_sections(volume: NDArray[Any], center: tuple[int, int, int], samples: int) -> Floats:
+    """The three planes of a volume (Z, Y, X) through the voxel ``center`` (z, y, x): (3, samples, samples).
+
+    The voxel comes to lie at index samples // 2 of each section. Raises ``ValueError`` where the volume ends
+    before the sections do.
+    """
+    starts = [position - samples // 2 for position in center]
+    if any(start < 0 or start + samples > size for start, size in zip(starts, volume.shape, strict=True)):
+        raise ValueError(
+            f"sections of {samples} samples around the voxel {center} do not fit a volume of shape {volume.shape}"
+        )
+    z, y, x = (slice(start, start + samples) for start in starts)
+    return np.stack([volume[center[0], y, x], volume[z, center[1], x], volume[z, y, center[2]]]).astype(np.float64)
+
+
+def normalize(sections: Tensor) -> Tensor:
+    """Sections (..., 3, N, N) with their background subtracted and one common scale, for networks.
+
+    The background is the lowest decile over the three sections together and the scale the root mean square
+    of what remains: neither hangs on a single noisy pixel, and the ratio between the sections survives.
+    """
+    pixels = sections.flatten(-3)
+    rank = max(1, round(BACKGROUND_QUANTILE * pixels.shape[-1]))
+    background = pixels.kthvalue(rank, dim=-1, keepdim=True).values
+    signal = pixels - background
+    scale = signal.square().mean(dim=-1, keepdim=True).sqrt().clamp_min(torch.finfo(signal.dtype).tiny)
+    return (signal / scale).reshape(sections.shape)

@@ -1,0 +1,70 @@
+"""The polarization of a beam in front of the objective."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from stedalign.optics.arrays import Array, namespace
+from stedalign.optics.pupil_maps import interpolate, jones_map, with_fingerprint
+from stedalign.spec import Spec
+
+
+class Polarization(Spec):
+    """A pure polarization in front of the objective: one ellipse everywhere, a vector beam, or a map."""
+
+    kind: Literal["uniform", "radial", "azimuthal", "file"] = "uniform"
+    """uniform = the ellipse below; radial and azimuthal = linear along or across the radius; file = your own map."""
+
+    ellipticity_deg: float = Field(45.0, ge=-45, le=45)
+    """+45 is circular, turning from +x to +y in time, and gives the zero of a vortex of positive charge;
+    -45 turns the other way; 0 is linear."""
+    azimuth_deg: float = Field(0.0, ge=-180, le=180)
+    """Direction of the ellipse's long axis, from +x to +y."""
+
+    file: str = ""
+    """For kind = "file": an .npy array (2, N, N), the complex Ex and Ey on a square whose edges touch the pupil's."""
+    sha256: str = ""
+    """Fingerprint of the file; filled in when it is first read, and a file that has changed since is refused."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _mark_the_file(cls, data: Any) -> Any:
+        return with_fingerprint(data)
+
+    @model_validator(mode="after")
+    def _has_its_file(self) -> Polarization:
+        if (self.kind == "file") != bool(self.file):
+            raise ValueError('a polarization map needs both kind = "file" and file = "..."')
+        return self
+
+    def field(self, x: Array, y: Array) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+        """Real and imaginary part of Ex, and those of Ey, at pupil points (pupil radii); each of x's shape.
+
+        Raises ``ValueError`` where a map's file is missing, has changed or holds no map.
+        """
+        xp, zero = namespace(x), x * 0.0 + y * 0.0
+        if self.kind == "file":
+            channels = interpolate(jones_map(self.file, self.sha256), x, y)
+            return (channels[0], channels[1]), (channels[2], channels[3])
+        if self.kind != "uniform":
+            azimuth = xp.arctan2(y, x) + (np.pi / 2 if self.kind == "azimuthal" else 0.0)
+            return (xp.cos(azimuth), zero), (xp.sin(azimuth), zero)
+        chi, psi = zero + np.radians(self.ellipticity_deg), zero + np.radians(self.azimuth_deg)
+        along, across = xp.cos(chi), xp.sin(chi)
+        return (along * xp.cos(psi), -across * xp.sin(psi)), (along * xp.sin(psi), across * xp.cos(psi))
+
+    @property
+    def jones(self) -> NDArray[np.complex128]:
+        """Unit Jones vector (Ex, Ey) of the ellipse, for the kernel exp(+ikr), that is exp(-i omega t) in time.
+
+        Raises ``ValueError`` for a polarization that is not the same everywhere.
+        """
+        if self.kind != "uniform":
+            raise ValueError(f"a {self.kind} polarization has no Jones vector of its own")
+        origin = np.zeros(())
+        (x_real, x_imag), (y_real, y_imag) = self.field(origin, origin)
+        return np.array([x_real + 1j * x_imag, y_real + 1j * y_imag])

@@ -1,0 +1,40 @@
+"""The simulated microscope's unit of intensity: the crest of its own ideal focus."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from stedalign.optics.beam import Beam
+from stedalign.optics.objective import Objective
+from stedalign.simulator.lens import CartesianLens
+
+
+@lru_cache(maxsize=2)
+def ideal_crest(objective: Objective, beam: Beam, cells_per_radius: float) -> tuple[CartesianLens, float]:
+    """The lens, and the highest intensity of a point in its unaberrated focus with an ideal mask.
+
+    Looked for on the three sections, then around the highest point with a pitch 40 times finer.
+    """
+    lens = CartesianLens(objective, beam.wavelength_nm, cells_per_radius)
+    amplitude = np.exp(-(lens.x**2 + lens.y**2) / beam.fill**2)
+    waves = lens.waves(beam.polarization.jones, amplitude, beam.pattern.phase(lens.x, lens.y))
+    pitch = beam.wavelength_nm / objective.immersion_index / 20
+    steps = np.arange(-40, 41.0)
+    peak, crest = np.zeros(3), 0.0
+    for zoom in (1, 40):
+        x, y, z = peak[:, None] + pitch / zoom * steps
+        sections = (
+            lens.xy(waves, x, y, peak[2]),
+            lens.xz(waves, x, peak[1], z),
+            lens.yz(waves, peak[0], y, z),
+        )
+        places = []
+        for section, (down, right) in zip(sections, ((1, 0), (2, 0), (2, 1)), strict=True):
+            row, column = np.unravel_index(int(section.argmax()), section.shape)
+            place = peak.copy()
+            place[down], place[right] = (x, y, z)[down][row], (x, y, z)[right][column]
+            places.append((float(section.max()), place))
+        crest, peak = max(places, key=lambda found: found[0])
+    return lens, crest

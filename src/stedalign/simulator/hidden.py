@@ -1,0 +1,91 @@
+"""What the simulated microscope hides: the truth that an alignment has to find, or has to live with."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from stedalign.instrument.protocols import Position
+from stedalign.optics.polarization import Polarization
+from stedalign.optics.wavefront import ModeSet, Wavefront
+from stedalign.spec import Spec
+
+Floats = NDArray[np.float64]
+
+BEAD_SIGMA_NM = (60.0, 60.0, 100.0)
+"""How far from the stage's origin a drawn bead lies along x, y, z (standard deviation)."""
+
+
+class HiddenWorld(Spec):
+    """Everything about one simulated microscope that its setup does not tell."""
+
+    aberration: Wavefront
+    """The misalignment: what the optics add to the displayed mask, in rms waves."""
+    bead_nm: Position = (0.0, 0.0, 0.0)
+    """Where the bead lies at the start, in stage coordinates x, y, z."""
+    fill: float | None = Field(default=None, gt=0)
+    """The beam's true 1/e amplitude radius in pupil radii; none = as the setup says."""
+    ellipticity_error_deg: float = Field(default=0.0, ge=0, le=45)
+    """How far the ellipticity angle falls short of the setup's, towards linear polarization and past it."""
+    ellipse_azimuth_deg: float = Field(default=0.0, ge=-90, le=90)
+    """Angle added to the azimuth of the polarization ellipse."""
+    mask_shift: tuple[float, float] = (0.0, 0.0)
+    """Shift (x, y) of the displayed mask against the pupil, in pupil radii."""
+    drift_nm: float = Field(default=0.0, ge=0, le=1000)
+    """Standard deviation per axis of the bead's random step after each section."""
+    amplitude: tuple[tuple[int, int, float], ...] = ()
+    """Uneven illumination: (n, m, a) terms of the factor 1 + sum of a x Z(n, m) on the amplitude."""
+    blur_nm: float = Field(default=0.0, ge=0, le=100)
+    """Standard deviation per axis of a Gaussian blur of the intensity, from vibration, say."""
+    pixel_error: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """By which fraction the true pixels along x, y, z are larger than the setup says (the scanner's calibration)."""
+    second_bead_nm: Position | None = None
+    """Where a second, equally bright bead lies relative to the first, which it follows; none = there is none."""
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> HiddenWorld:
+        if not np.isfinite(self.bead_nm).all():
+            raise ValueError(f"bead_nm {self.bead_nm} must be finite")
+        if not math.hypot(*self.mask_shift) <= 0.5:
+            raise ValueError(f"mask_shift {self.mask_shift} is longer than 0.5 pupil radii")
+        if self.amplitude:
+            ModeSet.of((n, m) for n, m, _ in self.amplitude)
+        if not all(abs(error) <= 0.5 for error in self.pixel_error):
+            raise ValueError(f"pixel_error {self.pixel_error} must lie between -0.5 and 0.5 along each axis")
+        if self.second_bead_nm is not None and not np.isfinite(self.second_bead_nm).all():
+            raise ValueError(f"second_bead_nm {self.second_bead_nm} must be finite")
+        return self
+
+    def pixel_nm(self, nominal: Position) -> Position:
+        """The true pixel size along x, y, z, where the setup says ``nominal``."""
+        x, y, z = (size * (1 + error) for size, error in zip(nominal, self.pixel_error, strict=True))
+        return x, y, z
+
+    def polarization(self, nominal: Polarization) -> Polarization:
+        """The true polarization, where the setup says ``nominal``."""
+        ellipticity = nominal.ellipticity_deg - math.copysign(self.ellipticity_error_deg, nominal.ellipticity_deg)
+        azimuth = math.remainder(nominal.azimuth_deg + self.ellipse_azimuth_deg, 360)
+        return Polarization(ellipticity_deg=ellipticity, azimuth_deg=azimuth)
+
+    def illumination(self, x: Floats, y: Floats, nominal_fill: float) -> Floats:
+        """The true amplitude at pupil points (pupil radii), up to a factor; shape of x."""
+        fill = nominal_fill if self.fill is None else self.fill
+        amplitude = np.exp(-(x**2 + y**2) / fill**2)
+        if self.amplitude:
+            modes = ModeSet.of((n, m) for n, m, _ in self.amplitude)
+            uneven = modes.polynomials(x, y) @ np.array([a for _, _, a in self.amplitude])
+            amplitude = amplitude * np.clip(1 + uneven, 0, None)
+        return np.asarray(amplitude)
+
+
+def draw_hidden(modes: ModeSet, generator: np.random.Generator, *, peak_waves_sigma: float = 0.1) -> HiddenWorld:
+    """A random misalignment, ``peak_waves_sigma`` peak waves on each mode, and a bead near the origin.
+
+    The numbers drawn do not depend on ``peak_waves_sigma``, so one seed gives the same world at any strength.
+    """
+    peaks = generator.normal(size=len(modes)) * peak_waves_sigma
+    x, y, z = generator.normal(scale=BEAD_SIGMA_NM)
+    return HiddenWorld(aberration=Wavefront.from_peak_waves(modes, peaks), bead_nm=(float(x), float(y), float(z)))

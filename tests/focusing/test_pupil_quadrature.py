@@ -1,0 +1,161 @@
+import numpy as np
+import pytest
+
+from stedalign.focusing.pupil_quadrature import sample_pupil
+from stedalign.optics.beam import Beam
+from stedalign.optics.objective import Objective
+from stedalign.optics.patterns import Pattern
+from stedalign.optics.polarization import Polarization
+from stedalign.optics.zernike import Mode
+
+POINTS = np.random.default_rng(0).uniform(-500, 500, size=(40, 3))
+CENTER = np.zeros((1, 3))
+MAPPINGS = ("sine", "herschel", "uniform", "tangent")
+
+
+def intensity(objective, beam, points=POINTS, radial=24, azimuthal=56, waves=0.05):
+    pupil = sample_pupil(objective, beam, radial, azimuthal)
+    phase = 2 * np.pi * waves * (Mode(3, 1).polynomial(pupil.x, pupil.y) + Mode(2, -2).polynomial(pupil.x, pupil.y))
+    return (np.abs(pupil.field(points, phase)) ** 2).sum(axis=0)
+
+
+def by_midpoints(objective, beam, count=900, waves=0.05):
+    """Midpoint rule on a Cartesian pupil: blind to core, rings and edges, and so only good to about 1 %."""
+    axis = (np.arange(count) + 0.5) / count * 2 - 1
+    x, y = (grid.ravel() for grid in np.meshgrid(axis, axis))
+    inside = (np.hypot(x, y) < 1) & (np.hypot(x, y) > beam.stop_radius)
+    x, y = x[inside], y[inside]
+    cosine = np.sqrt(1 - objective.sine**2 * (x**2 + y**2))
+    phase = beam.pattern.phase(x, y) + 2 * np.pi * waves * (Mode(3, 1).polynomial(x, y) + Mode(2, -2).polynomial(x, y))
+    scalar = (2 / count) ** 2 * objective.sine**2 / np.sqrt(cosine) * beam.envelope(x, y) * np.exp(1j * phase)
+    jones = [real + 1j * imag for real, imag in beam.polarization.field(x, y)]
+    sx, sy = objective.sine * x, objective.sine * y
+    radial = sx * jones[0] + sy * jones[1]
+    field = np.stack([jones[0] - sx * radial / (1 + cosine), jones[1] - sy * radial / (1 + cosine), -radial]) * scalar
+    k = objective.wavenumber(beam.wavelength_nm) * np.stack([sx, sy, cosine])
+    return np.array([(np.abs((field * np.exp(1j * point @ k)).sum(axis=1)) ** 2).sum() for point in POINTS])
+
+
+@pytest.mark.parametrize(
+    "beam",
+    [
+        Beam(pattern=Pattern(kind="top_hat")),
+        Beam(pattern=Pattern(kind="top_hat", mask_offset=(0.2, -0.1), step_waves=0.4)),
+        Beam(pattern=Pattern(kind="bivortex", mask_offset=(0.0, 0.1), mask_scale=1.3)),
+        Beam(pattern=Pattern(kind="half_moon", mask_rotation_deg=30.0)),
+        Beam(pattern=Pattern(kind="half_moon", mask_rotation_deg=-70.0, mask_offset=(0.1, 0.2))),
+        Beam(pattern=Pattern(charge=2, mask_rotation_deg=40.0), stop_radius=0.3),
+        Beam(pattern=Pattern(kind="flat"), fill=0.8, fill_center=(0.2, -0.3)),
+        Beam(pattern=Pattern(kind="flat"), polarization=Polarization(kind="radial")),
+        Beam(pattern=Pattern(kind="flat"), polarization=Polarization(kind="azimuthal")),
+        Beam(polarization=Polarization(ellipticity_deg=20.0, azimuth_deg=35.0)),
+    ],
+    ids=lambda beam: f"{beam.pattern.kind}-{beam.polarization.kind}",
+)
+def test_every_beam_meets_a_midpoint_rule_on_a_cartesian_pupil(beam):
+    reference = by_midpoints(Objective(), beam)
+    found = intensity(Objective(), beam)
+    assert np.linalg.norm(found - reference) < 0.015 * np.linalg.norm(reference)
+
+
+@pytest.mark.parametrize("mapping", MAPPINGS)
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        Pattern(mask_offset=(0.3, -0.2)),
+        Pattern(kind="top_hat", mask_offset=(0.1, 0.1)),
+        Pattern(kind="half_moon"),
+        Pattern(kind="bivortex"),
+    ],
+    ids=lambda pattern: pattern.kind,
+)
+@pytest.mark.parametrize(("na", "index"), [(0.7, 1.518), (1.4, 1.518), (1.2, 1.333)])
+def test_the_rule_converges_spectrally_for_every_pattern_and_mapping(mapping, pattern, na, index):
+    objective = Objective(na=na, immersion_index=index, back_aperture_mm=3.6 * na, mapping=mapping)
+    beam = Beam(pattern=pattern)
+    finest = intensity(objective, beam, radial=48, azimuthal=112)
+    errors = [
+        np.linalg.norm(intensity(objective, beam, radial=n, azimuthal=2 * n + 8) - finest) / np.linalg.norm(finest)
+        for n in (14, 20, 26)
+    ]
+    assert errors[-1] < 1e-7
+    assert errors[1] < max(0.1 * errors[0], 1e-11)
+
+
+@pytest.mark.parametrize("mapping", MAPPINGS)
+def test_a_mapping_conserves_the_energy_of_a_uniform_pupil(mapping):
+    objective = Objective(mapping=mapping)
+    alpha = np.arcsin(objective.sine)
+    height = {"sine": np.sin(alpha), "herschel": 2 * np.sin(alpha / 2), "uniform": alpha, "tangent": np.tan(alpha)}
+    pupil = sample_pupil(objective, Beam(pattern=Pattern(kind="flat")), 40, 16)
+    assert pupil.power == pytest.approx(np.pi * height[mapping] ** 2, rel=1e-6)
+
+
+@pytest.mark.parametrize("mapping", MAPPINGS)
+def test_pupil_radius_and_ray_angle_invert_each_other(mapping):
+    objective, radius = Objective(mapping=mapping), np.linspace(0, 1, 11)
+    np.testing.assert_allclose(objective.pupil_radius(objective.ray_sine(radius)), radius, atol=1e-12)
+
+
+def test_a_top_hat_leaves_the_center_dark_between_two_bright_spots_on_the_axis():
+    beam = Beam(pattern=Pattern(kind="top_hat"))
+    line = np.zeros((201, 3))
+    line[:, 2] = np.linspace(-1500, 1500, 201)
+    along = intensity(Objective(), beam, line, waves=0)
+    assert along[100] < 1e-3 * along.max()
+    assert along[:100].max() == pytest.approx(along[101:].max(), rel=1e-6)
+
+
+def test_a_half_moon_leaves_a_dark_line_along_its_edge():
+    beam = Beam(pattern=Pattern(kind="half_moon"), polarization=Polarization(ellipticity_deg=0, azimuth_deg=90))
+    line = np.zeros((41, 3))
+    line[:, 1] = np.linspace(-300, 300, 41)
+    across = np.zeros((201, 3))
+    across[:, 0] = np.linspace(-600, 600, 201)
+    dark, bright = (intensity(Objective(), beam, points, waves=0) for points in (line, across))
+    assert dark.max() < 0.02 * bright.max()
+    assert dark[20] < 1e-12 * bright.max()
+
+
+def test_radial_light_is_axial_in_the_center_and_azimuthal_light_is_dark_there():
+    flat = Pattern(kind="flat")
+    radial, azimuthal = (
+        sample_pupil(Objective(), Beam(pattern=flat, polarization=Polarization(kind=kind)), 24, 48).field(CENTER)[:, 0]
+        for kind in ("radial", "azimuthal")
+    )
+    assert abs(radial[2]) > 1e6 * np.abs(radial[:2]).max()
+    assert np.abs(azimuthal).max() < 1e-12 * abs(radial[2])
+
+
+def test_a_sample_of_the_same_index_changes_nothing():
+    same = Objective(sample_index=1.518, sample_depth_nm=5000)
+    np.testing.assert_allclose(intensity(same, Beam()), intensity(Objective(), Beam()), rtol=1e-9)
+
+
+def test_a_watery_sample_adds_the_path_difference_and_damps_waves_beyond_the_critical_angle():
+    objective = Objective(sample_index=1.33, sample_depth_nm=1000)
+    sine = np.array([0.0, 0.5, 0.9])
+    damping, phase = objective.mismatch(sine, 775.0)
+    factor = damping * np.exp(1j * phase)
+    path = 1.33 * np.sqrt(1 - (1.518 * 0.5 / 1.33) ** 2) - 1.518 * np.sqrt(1 - 0.25)
+    assert factor[0] == pytest.approx(np.exp(2j * np.pi * 1000 / 775 * (1.33 - 1.518)))
+    assert factor[1] == pytest.approx(np.exp(2j * np.pi * 1000 / 775 * path))
+    assert abs(factor[2]) < 0.1
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Pattern(charge=0), "charge that is not 0"),
+        (lambda: Pattern(kind="top_hat", step_waves=0), "needs a phase step"),
+        (lambda: Pattern(mask_offset=(0.4, 0.4)), "longer than 0.5"),
+        (lambda: Objective(na=1.6), "smaller than immersion_index"),
+        (lambda: Objective(back_aperture_mm=8), "disagrees with"),
+        (lambda: Beam(stop_radius=0.1, pattern=Pattern(mask_offset=(0.2, 0))), "outside the central stop"),
+        (lambda: Beam(power_w=0), "greater than 0"),
+        (lambda: Beam(wavelength_nm=-775), "greater than"),
+    ],
+)
+def test_impossible_optics_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()

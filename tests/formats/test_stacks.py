@@ -1,0 +1,167 @@
+import numpy as np
+import pytest
+import tifffile
+import torch
+
+from stedalign.focusing.focus import Focus
+from stedalign.formats.ome_tiff import StackError, load_stack, save_sections, save_volume
+from stedalign.imaging.detector import Bead
+from stedalign.imaging.forward_spec import ForwardSpec
+from stedalign.imaging.images import FocalSection, OrthoSections, Volume
+from stedalign.optics.beam import Beam
+from stedalign.optics.patterns import Pattern
+from stedalign.optics.targets import section
+from stedalign.optics.wavefront import ModeSet
+
+NM = (31.25, 31.25, 50.0)
+
+
+@pytest.fixture
+def sections():
+    counts = np.random.default_rng(0).poisson(20.0, size=(3, 16, 16)).astype(float)
+    return OrthoSections(counts, NM, origin="SIMULATED")
+
+
+def blob(shape, center):
+    grids = np.meshgrid(*(np.arange(size) for size in shape), indexing="ij")
+    return 1000 * np.exp(-sum((g - c) ** 2 for g, c in zip(grids, center, strict=True)) / 8) + 5
+
+
+def test_sections_come_back_from_ome_tiff_with_pixel_sizes_and_origin(tmp_path, sections):
+    save_sections(tmp_path / "a.ome.tif", sections)
+    again = load_stack(tmp_path / "a.ome.tif")
+    np.testing.assert_array_equal(again.data, sections.data)
+    assert again.pixel_nm == NM
+    assert again.origin == "SIMULATED"
+
+
+def test_counts_that_are_not_whole_are_kept_as_floats(tmp_path):
+    data = np.random.default_rng(0).random((3, 16, 16)).astype(np.float32)
+    save_sections(tmp_path / "a.ome.tif", OrthoSections(data, NM))
+    np.testing.assert_array_equal(load_stack(tmp_path / "a.ome.tif").data, data)
+
+
+def test_a_volume_is_cut_through_its_bead(tmp_path):
+    volume = blob((30, 40, 50), (14, 22, 27)).astype(np.uint16)
+    save_volume(tmp_path / "v.ome.tif", volume, NM)
+    found = load_stack(tmp_path / "v.ome.tif", samples=16)
+    assert found.data.shape == (3, 15, 15)
+    assert found.pixel_nm == NM
+    for plane in found.data:
+        assert np.unravel_index(plane.argmax(), plane.shape) == (7, 7)
+
+
+def test_the_sections_of_a_volume_are_as_large_as_fit_around_the_bead(tmp_path):
+    save_volume(tmp_path / "v.ome.tif", blob((30, 40, 50), (10, 22, 27)).astype(np.uint16), NM)
+    assert load_stack(tmp_path / "v.ome.tif").data.shape == (3, 21, 21)
+
+
+def ring(shape, center, radius):
+    z, y, x = np.meshgrid(*(np.arange(size) for size in shape), indexing="ij")
+    across = np.hypot(y - center[1], x - center[2]) - radius
+    return 1000 * np.exp(-(across**2) / 4 - (z - center[0]) ** 2 / 30)
+
+
+def test_two_beads_in_a_volume_are_refused(tmp_path):
+    shape = (30, 30, 70)
+    save_volume(tmp_path / "v.ome.tif", ring(shape, (14, 15, 17), 6) + 0.8 * ring(shape, (14, 15, 52), 6), NM)
+    with pytest.raises(StackError, match="two beads: crop the volume to one"):
+        load_stack(tmp_path / "v.ome.tif")
+
+
+def test_a_much_fainter_bead_does_not_move_the_cut(tmp_path):
+    shape = (30, 30, 70)
+    volume = np.round(ring(shape, (14, 15, 17), 6) + 0.4 * ring(shape, (14, 15, 52), 6))
+    save_volume(tmp_path / "v.ome.tif", volume, NM)
+    np.testing.assert_array_equal(load_stack(tmp_path / "v.ome.tif").data[1], volume[0:29, 15, 3:32])
+
+
+def test_a_donut_in_pieces_is_one_bead(tmp_path):
+    shape = (31, 41, 41)
+    volume = blob(shape, (15, 20, 14)) + blob(shape, (15, 20, 26))
+    save_volume(tmp_path / "lobes.ome.tif", volume.astype(np.uint16), NM)
+    np.testing.assert_array_equal(
+        load_stack(tmp_path / "lobes.ome.tif").data[0], volume.astype(np.uint16)[15, 5:36, 5:36]
+    )
+
+
+@pytest.mark.parametrize("kind", ["vortex", "top_hat", "half_moon", "bivortex"])
+def test_each_pattern_s_focus_is_one_bead(tmp_path, kind):
+    spec = ForwardSpec(beam=Beam(pattern=Pattern(kind=kind)), bead=Bead(diameter_nm=0.0))
+    focus = Focus(
+        spec.objective,
+        spec.beam,
+        ModeSet.of([(2, 2)]),
+        [section("zyx", (21, 11, 11), (110.0, 110.0, 110.0))],
+        bead_diameter_nm=0.0,
+        tolerance=1e-2,
+        strength_waves=0.02,
+    )
+    volume = focus(torch.zeros(1, 4))[0].reshape(21, 11, 11).numpy()
+    save_volume(tmp_path / "v.ome.tif", volume, (110.0, 110.0, 110.0))
+    assert load_stack(tmp_path / "v.ome.tif").data.shape[1] >= 9
+
+
+def test_npy_needs_pixel_sizes_from_the_user(tmp_path, sections):
+    np.save(tmp_path / "a.npy", sections.data)
+    with pytest.raises(StackError, match="pixel sizes"):
+        load_stack(tmp_path / "a.npy")
+    np.testing.assert_array_equal(load_stack(tmp_path / "a.npy", pixel_nm=NM).data, sections.data)
+
+
+def test_the_users_pixel_sizes_win_over_the_files(tmp_path, sections):
+    save_sections(tmp_path / "a.ome.tif", sections)
+    assert load_stack(tmp_path / "a.ome.tif", pixel_nm=(1.0, 2.0, 3.0)).pixel_nm == (1.0, 2.0, 3.0)
+
+
+def test_a_tiff_without_ome_metadata_is_read_with_given_pixel_sizes(tmp_path, sections):
+    tifffile.imwrite(tmp_path / "plain.tif", sections.data.astype(np.uint8), photometric="minisblack")
+    found = load_stack(tmp_path / "plain.tif", pixel_nm=NM)
+    assert found.saturation == 255
+
+
+@pytest.mark.parametrize("length", [0, 4, 200, 900])
+def test_a_truncated_tiff_is_one_clear_error(tmp_path, sections, length):
+    save_sections(tmp_path / "a.ome.tif", sections)
+    whole = (tmp_path / "a.ome.tif").read_bytes()
+    (tmp_path / "a.ome.tif").write_bytes(whole[:length])
+    with pytest.raises(StackError, match="not a readable TIFF"):
+        load_stack(tmp_path / "a.ome.tif")
+
+
+def test_a_failed_write_leaves_the_former_file_alone(tmp_path, sections, monkeypatch):
+    path = tmp_path / "a.ome.tif"
+    save_sections(path, sections)
+    before = path.read_bytes()
+
+    def fail(*args, **kwargs):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(tifffile, "imwrite", fail)
+    with pytest.raises(OSError, match="disk full"):
+        save_sections(path, sections)
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["a.ome.tif"]
+
+
+def test_an_image_of_one_plane_is_an_xy_section(tmp_path):
+    np.save(tmp_path / "xy.npy", np.arange(20 * 24).reshape(20, 24))
+    found = load_stack(tmp_path / "xy.npy", pixel_nm=NM)
+    assert isinstance(found, FocalSection)
+    assert found.data.shape == (20, 24)
+
+
+def test_a_plane_needs_no_step_along_z(tmp_path):
+    metadata = {"axes": "YX", "PhysicalSizeX": 20.0, "PhysicalSizeXUnit": "nm"}
+    metadata |= {"PhysicalSizeY": 25.0, "PhysicalSizeYUnit": "nm"}
+    tifffile.imwrite(tmp_path / "xy.ome.tif", np.zeros((20, 24), np.uint16), ome=True, metadata=metadata)
+    assert load_stack(tmp_path / "xy.ome.tif").pixel_nm[:2] == (20.0, 25.0)
+
+
+def test_the_whole_volume_is_cropped_evenly_around_its_bead(tmp_path):
+    z, y, x = np.indices((30, 40, 50))
+    volume = np.round(100 * np.exp(-((z - 14) ** 2 + (y - 22) ** 2 + (x - 20) ** 2) / 18))
+    save_volume(tmp_path / "v.ome.tif", volume, NM)
+    found = load_stack(tmp_path / "v.ome.tif", whole=True)
+    assert isinstance(found, Volume)
+    np.testing.assert_array_equal(found.data, volume[0:28, 6:38, 0:40])

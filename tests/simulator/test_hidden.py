@@ -1,0 +1,130 @@
+"""Promises of the hidden world: what blurs, stretches and doubles the simulated image."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from stedalign.imaging.detector import Bead, Detector
+from stedalign.imaging.images import Sampling
+from stedalign.instrument.slm_mask import SlmGeometry
+from stedalign.instrument.stage import StageSpec
+from stedalign.optics.beam import Beam
+from stedalign.optics.objective import Objective
+from stedalign.optics.wavefront import ModeSet, Wavefront
+from stedalign.simulator.hidden import HiddenWorld, draw_hidden
+from stedalign.simulator.microscope import build_simulated
+from stedalign.spec import SpecError
+
+MODES = ModeSet.default()
+HIDDEN = draw_hidden(MODES, np.random.default_rng(4))
+SAMPLING = Sampling(samples=16, pixel_nm=(70.0, 60.0, 80.0))
+SECTION_AXES = ((1, 0), (2, 0), (2, 1))
+
+
+def build(*, sampling=SAMPLING, diameter_nm=0.0, **hidden):
+    """A simulated microscope with an open shutter whose hidden world differs in ``hidden``."""
+    microscope = build_simulated(
+        Objective(),
+        Beam(),
+        Bead(diameter_nm=diameter_nm),
+        sampling,
+        Detector(),
+        SlmGeometry(),
+        StageSpec(),
+        MODES,
+        0,
+        hidden=HiddenWorld(**{**dict(HIDDEN), **hidden}),
+    )
+    microscope.shutter.open()
+    return microscope
+
+
+def averaged(spots_nm, sigma_nm, diameter_nm):
+    """The Gaussian average of the sharp intensity around each spot, point by point over +-5.25 sigma."""
+    steps = 0.75 * np.arange(-7, 8)
+    gauss = np.exp(-(steps**2) / 2) / np.exp(-(steps**2) / 2).sum()
+    microscope = build(sampling=Sampling(samples=15, pixel_nm=(0.75 * sigma_nm,) * 3), diameter_nm=diameter_nm)
+    found = []
+    for spot in spots_nm:
+        microscope.stage.move_to_nm(*spot)
+        found.append(np.einsum("zyx,z,y,x->", microscope.world.volume(), gauss, gauss, gauss))
+    return np.array(found)
+
+
+@pytest.mark.parametrize(
+    ("sigma_nm", "diameter_nm", "row", "column"),
+    [(8.0, 0.0, 0, 15), (30.0, 80.0, 6, 10), (100.0, 0.0, 9, 5)],
+)
+def test_the_blur_is_the_average_over_displaced_points(sigma_nm, diameter_nm, row, column):
+    sections = build(blur_nm=sigma_nm, diameter_nm=diameter_nm).world.intensity()
+    spots = np.zeros((3, 3))
+    for spot, (down, right) in zip(spots, SECTION_AXES, strict=True):
+        spot[[down, right]] = SAMPLING.axis_px[[row, column]] * np.array(SAMPLING.pixel_nm)[[down, right]]
+    expected = averaged(spots, sigma_nm, diameter_nm)
+    assert np.allclose(sections[:, row, column], expected, rtol=0, atol=2e-5)
+
+
+def test_no_blur_no_error_and_no_second_bead_change_no_bit():
+    plain = build_simulated(
+        Objective(), Beam(), Bead(), SAMPLING, Detector(), SlmGeometry(), StageSpec(), MODES, 0, hidden=HIDDEN
+    )
+    plain.shutter.open()
+    told = build(diameter_nm=80.0, blur_nm=0.0, pixel_error=(0.0, 0.0, 0.0), second_bead_nm=None)
+    assert np.array_equal(plain.source.acquire().data, told.source.acquire().data)
+
+
+def test_an_error_of_the_pixels_stretches_the_axes_and_leaves_the_declared_size():
+    errors = (0.1, -0.05, 0.2)
+    stretched = tuple(size * (1 + error) for size, error in zip(SAMPLING.pixel_nm, errors, strict=True))
+    wrong = build(pixel_error=errors)
+    true = build(sampling=Sampling(samples=16, pixel_nm=stretched))
+    assert np.allclose(wrong.world.intensity(), true.world.intensity(), rtol=0, atol=1e-12)
+    assert wrong.source.acquire().pixel_nm == SAMPLING.pixel_nm
+
+
+def test_a_stage_that_follows_the_bead_in_true_nm_centers_it_whatever_the_pixels():
+    odd = Sampling(samples=15, pixel_nm=SAMPLING.pixel_nm)
+    centered, followed = build(sampling=odd, bead_nm=(0.0, 0.0, 0.0)), build(sampling=odd, pixel_error=(0.3, 0.3, 0.3))
+    followed.stage.move_to_nm(*HIDDEN.bead_nm)
+    middle = np.s_[:, 7, 7]
+    assert np.allclose(followed.world.intensity()[middle], centered.world.intensity()[middle], rtol=0, atol=1e-9)
+
+
+def test_a_second_bead_adds_its_own_image():
+    second = (250.0, -80.0, 130.0)
+    moved = tuple((np.array(HIDDEN.bead_nm) + second).tolist())
+    both = build(second_bead_nm=second).world.intensity()
+    assert np.allclose(both, build().world.intensity() + build(bead_nm=moved).world.intensity(), rtol=0, atol=1e-12)
+
+
+def test_the_volume_holds_the_sections_of_a_blurred_stretched_pair():
+    odd = Sampling(samples=9, pixel_nm=(60.0, 60.0, 80.0))
+    world = build(sampling=odd, blur_nm=40.0, pixel_error=(0.1, 0.0, -0.1), second_bead_nm=(150.0, 90.0, -100.0)).world
+    volume = world.volume()
+    assert np.allclose(world.intensity(), [volume[4], volume[:, 4], volume[:, :, 4]], rtol=0, atol=3e-5)
+
+
+def test_the_darkest_point_of_a_hardly_blurred_zero_can_still_be_counted():
+    world = build(
+        sampling=Sampling(samples=16, pixel_nm=(20.0, 20.0, 20.0)),
+        aberration=Wavefront.zero(MODES),
+        bead_nm=(50.0, 50.0, 0.0),
+        blur_nm=1e-3,
+    ).world
+    assert world.intensity().min() >= 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"blur_nm": 100.5}, "blur_nm = 100.5: Input should be less than or equal to 100"),
+        ({"blur_nm": -1.0}, "blur_nm = -1.0: Input should be greater than or equal to 0"),
+        ({"pixel_error": (0.0, 0.6, 0.0)}, "pixel_error (0.0, 0.6, 0.0) must lie between -0.5 and 0.5 along each axis"),
+        ({"second_bead_nm": (0.0, float("nan"), 0.0)}, "second_bead_nm (0.0, nan, 0.0) must be finite"),
+    ],
+)
+def test_a_world_that_cannot_be_is_refused_in_one_line(changes, words):
+    with pytest.raises(SpecError) as refusal:
+        HiddenWorld.parse({"aberration": HIDDEN.aberration, **changes})
+    assert str(refusal.value) == words
