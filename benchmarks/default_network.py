@@ -17,9 +17,9 @@ from rich.progress import track
 from rich.table import Table
 
 from stedalign import Setup
-from stedalign.api import DEFAULT_NETWORK
 from stedalign.dataset.generate import Simulator
 from stedalign.dataset.spec import DatasetSpec
+from stedalign.jobs.estimate import DEFAULT_NETWORK
 from stedalign.networks.checkpoint import load_network, packaged_weights
 from stedalign.training.batches import add_noise
 from stedalign.training.spec import NoiseSpec

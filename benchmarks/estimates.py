@@ -29,11 +29,11 @@ from rich.progress import track
 from rich.table import Table
 
 import stedalign as sa
-from stedalign.api import default_network, make_estimator
 from stedalign.estimation.bound import cramer_rao
 from stedalign.estimation.checks import Limits
 from stedalign.imaging.forward import ForwardModel
 from stedalign.imaging.images import FocalSection, View, Volume
+from stedalign.jobs.estimate import default_network, make_estimator
 from stedalign.simulator.hidden import HiddenWorld
 from stedalign.simulator.microscope import build_simulated
 

@@ -3,24 +3,24 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from stedalign.version import __version__
 
 _HOMES = {
     "Mode": "stedalign.optics.zernike",
     "ModeSet": "stedalign.optics.wavefront",
     "Wavefront": "stedalign.optics.wavefront",
-    "OrthoSections": "stedalign.imaging.sections",
+    "OrthoSections": "stedalign.imaging.images",
     "load_stack": "stedalign.formats.ome_tiff",
     "Setup": "stedalign.config",
     "Estimate": "stedalign.estimation.estimate",
-    "focus": "stedalign.api",
-    "focus_on": "stedalign.api",
-    "effective_spot": "stedalign.api",
-    "bound": "stedalign.api",
+    "focus": "stedalign.jobs.focus",
+    "focus_on": "stedalign.jobs.focus",
+    "effective_spot": "stedalign.jobs.focus",
+    "bound": "stedalign.jobs.bound",
     "Bounds": "stedalign.estimation.acquisition",
-    "estimate": "stedalign.api",
-    "align": "stedalign.api",
-    "Alignment": "stedalign.api",
+    "estimate": "stedalign.jobs.estimate",
+    "align": "stedalign.jobs.align",
+    "Alignment": "stedalign.jobs.align",
     "load_microscope": "stedalign.instrument.loading",
 }
 
@@ -33,6 +33,7 @@ __all__ = [
     "OrthoSections",
     "Setup",
     "Wavefront",
+    "__version__",
     "align",
     "bound",
     "effective_spot",
@@ -44,13 +45,16 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from stedalign.api import Alignment, align, bound, effective_spot, estimate, focus, focus_on
     from stedalign.config import Setup
     from stedalign.estimation.acquisition import Bounds
     from stedalign.estimation.estimate import Estimate
     from stedalign.formats.ome_tiff import load_stack
     from stedalign.imaging.images import OrthoSections
     from stedalign.instrument.loading import load_microscope
+    from stedalign.jobs.align import Alignment, align
+    from stedalign.jobs.bound import bound
+    from stedalign.jobs.estimate import estimate
+    from stedalign.jobs.focus import effective_spot, focus, focus_on
     from stedalign.optics.wavefront import ModeSet, Wavefront
     from stedalign.optics.zernike import Mode
 
@@ -60,3 +64,8 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'stedalign' has no attribute '{name}'")
     return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """The public names, also those that were not asked for yet."""
+    return __all__

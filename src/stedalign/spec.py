@@ -8,8 +8,10 @@ from typing import Any, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from stedalign.errors import InputError
 
-class SpecError(ValueError):
+
+class SpecError(InputError):
     """A description that cannot be: one line that names the key, the value and what is expected."""
 
 

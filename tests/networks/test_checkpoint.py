@@ -9,9 +9,9 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from stedalign.api import DEFAULT_NETWORK
 from stedalign.imaging.forward_spec import ForwardSpec, optics_disagreement
 from stedalign.imaging.images import Sampling
+from stedalign.jobs.estimate import DEFAULT_NETWORK
 from stedalign.networks.checkpoint import CheckpointError, Origin, load_network, packaged_weights, save_network
 from stedalign.networks.network import Network
 from stedalign.networks.outputs import Outputs

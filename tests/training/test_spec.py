@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from stedalign.api import DEFAULT_NETWORK
 from stedalign.imaging.forward_spec import ForwardSpec
+from stedalign.jobs.estimate import DEFAULT_NETWORK
 from stedalign.networks import registry
 from stedalign.networks.checkpoint import load_network, packaged_weights
 from stedalign.networks.outputs import Outputs

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from stedalign.alignment.policy import Policy
+from stedalign.errors import JobError
 from stedalign.estimation.centering import displacement_nm
 from stedalign.estimation.checks import ImageError, check_image
 from stedalign.estimation.estimate import Estimate
@@ -19,7 +20,7 @@ from stedalign.instrument.protocols import Levels, Microscope, Position
 from stedalign.optics.wavefront import Wavefront
 
 
-class AlignmentError(RuntimeError):
+class AlignmentError(JobError):
     """The loop cannot go on, with the reason; mask and stage are back where they were before."""
 
 

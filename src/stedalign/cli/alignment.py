@@ -25,6 +25,7 @@ from stedalign.cli.options import (
     run_folder,
     working,
 )
+from stedalign.errors import JobError
 
 if TYPE_CHECKING:
     from stedalign.alignment.model_based import Event
@@ -50,8 +51,8 @@ def estimate(
 
     One xy section alone does not tell the modes that it calls blind; the mask leaves those as they are.
     """
-    from stedalign.api import make_estimator, save_estimate
     from stedalign.formats.ome_tiff import load_stack
+    from stedalign.jobs.estimate import make_estimator, save_estimate
 
     the_setup = read_setup(setup)
     folder = run_folder(out, "estimate")
@@ -65,7 +66,7 @@ def estimate(
     else:
         _print_estimate(found, folder)
     if not found.accepted:
-        raise RuntimeError(f"refused: {found.reason}; see {folder / 'estimate.png'}")
+        raise JobError(f"refused: {found.reason}; see {folder / 'estimate.png'}")
 
 
 def align(
@@ -89,9 +90,9 @@ def align(
     microscope; a real one ignores it.
     """
     with working("starting", quiet=json):
-        from stedalign import api
         from stedalign.alignment.policy import Policy
         from stedalign.instrument.loading import load_microscope
+        from stedalign.jobs import align as job
 
         the_setup = read_setup(setup)
         folder = run_folder(out, "align")
@@ -107,7 +108,7 @@ def align(
             live.refresh()
 
         try:
-            done = api.align(
+            done = job.align(
                 instrument,
                 the_setup,
                 folder,

@@ -45,12 +45,12 @@ def bound(
     with working("reading") as status:
         import numpy as np
 
-        from stedalign import api
         from stedalign.estimation.acquisition import random_wavefronts
+        from stedalign.jobs.bound import bound as compute_bound
 
         the_setup = read_setup(setup)
         drawn = random_wavefronts(the_setup.modes, 1e-3 * strength, wavefronts, np.random.default_rng(seed))
-        found = api.bound(the_setup, drawn, photons, background, volume=not without_volume, progress=status.update)
+        found = compute_bound(the_setup, drawn, photons, background, volume=not without_volume, progress=status.update)
     if json:
         print_json(found.to_json() | {"read_noise": the_setup.detector.read_noise, "seed": seed})
         return

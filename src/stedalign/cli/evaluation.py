@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from stedalign.cli.options import Json, SetupFile, Weights, print_json, read_setup, run_folder, working
+from stedalign.errors import InputError
 
 if TYPE_CHECKING:
     from stedalign.evaluation.against_mismatch import AgainstMismatch, Curve
@@ -69,11 +70,11 @@ def evaluate(
     from the network is then the whole estimate, with the setup's [nuisances].
     """
     with working("reading, and planning the optics"):
-        from stedalign.api import DEFAULT_NETWORK
         from stedalign.evaluation.against_mismatch import against_mismatch, why_not
         from stedalign.evaluation.judging import judge, trained_noise
         from stedalign.evaluation.test_set import KnownImages
         from stedalign.files import write_json
+        from stedalign.jobs.estimate import DEFAULT_NETWORK
         from stedalign.networks.checkpoint import load_network, packaged_weights
         from stedalign.provenance import environment
         from stedalign.reports.evaluation import draw_against_mismatch, draw_comparison
@@ -126,12 +127,12 @@ def evaluate(
 
 
 def _beside(weights: Path | None) -> Path:
-    """The dataset in the run folder of ``weights``. Raises ``ValueError`` where there is none."""
+    """The dataset in the run folder of ``weights``. Raises ``InputError`` where there is none."""
     if weights is None:
-        raise ValueError("which dataset? name it with --data, or a run's weights with --weights")
+        raise InputError("which dataset? name it with --data, or a run's weights with --weights")
     data = weights.parent / "dataset.h5"
     if weights.is_file() and not data.is_file():
-        raise ValueError(f"no dataset.h5 lies beside {weights}: name the dataset with --data")
+        raise InputError(f"no dataset.h5 lies beside {weights}: name the dataset with --data")
     return data
 
 

@@ -18,6 +18,7 @@ from stedalign.cli.options import (
     read_setup,
     run_folder,
 )
+from stedalign.errors import InputError
 
 Config = Annotated[Path, typer.Argument(help="Training configuration, such as configs/origin/multinet11.toml.")]
 
@@ -44,14 +45,14 @@ def dataset(
 
     the_setup = read_setup(setup)
     if shard is not None and join:
-        raise ValueError("choose either --shard or --join: shards are joined when all are there")
+        raise InputError("choose either --shard or --join: shards are joined when all are there")
     the_shard = None if shard is None else Shard.parse(shard)
     if out.is_dir():
-        raise ValueError(f"{out} is a folder; name a file")
+        raise InputError(f"{out} is a folder; name a file")
     check_writable(out.parent)
     recipe = load_train_spec(config) if config else None
     if recipe is not None and recipe.simulation is not None:
-        raise ValueError(f"{config} simulates its images while it trains: it has no dataset")
+        raise InputError(f"{config} simulates its images while it trains: it has no dataset")
     spec = DatasetSpec() if recipe is None else recipe.dataset
     if samples is not None:
         spec = DatasetSpec.parse(spec.model_dump() | {"samples": samples})
@@ -98,7 +99,7 @@ def train(
 
     require_extra()
     if devices != "auto" and not (devices.isdecimal() and int(devices) > 0):
-        raise ValueError(f"--devices {devices}: give a number of devices from 1, or auto")
+        raise InputError(f"--devices {devices}: give a number of devices from 1, or auto")
     the_setup = read_setup(setup)
     spec = load_train_spec(config)
     if data is not None:

@@ -13,14 +13,15 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-import stedalign
 from stedalign.cli import alignment, benchmark, evaluation, learning, setups
+from stedalign.errors import JobError
+from stedalign.version import __version__
 
 JOB_FAILED = 1
 WRONG_INPUT = 2
 
 
-class Stopped(RuntimeError):
+class Stopped(JobError):
     """Ctrl-C ended a command, with what became of its work."""
 
 
@@ -59,7 +60,7 @@ def version(
     show: bool = typer.Option(False, "--version", help="Print the version and exit.", is_eager=True),
 ) -> None:
     if show:
-        print(stedalign.__version__)
+        print(__version__)
         raise typer.Exit
     if context.invoked_subcommand is None:
         print(context.get_help())

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.status import Status
 
+from stedalign.errors import InputError
 from stedalign.files import json_text
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def read_setup(path: Path | None) -> Setup:
 
 def read_network(setup: Setup, weights: Path | None, no_network: bool) -> Network | None:
     """The network to start from; weights that were named and do not fit are an error."""
-    from stedalign.api import default_network
+    from stedalign.jobs.estimate import default_network
     from stedalign.networks.checkpoint import load_network
 
     if no_network:
@@ -48,7 +49,7 @@ def read_wavefront(
 ) -> Wavefront:
     """A wavefront from JSON with ``modes`` and ``waves``: a mask's side-car or an estimate.
 
-    Raises ``ValueError`` where the file says that it is not what ``role`` asks for, that the estimate was
+    Raises ``InputError`` where the file says that it is not what ``role`` asks for, that the estimate was
     refused, or that its wavelength is not that of the depletion beam of ``setup``.
     """
     from stedalign.optics.wavefront import Wavefront
@@ -59,37 +60,37 @@ def read_wavefront(
         wavelength_nm = float(content.get("wavelength_nm", math.nan))
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         what = f"{error} is missing" if isinstance(error, KeyError) else error
-        raise ValueError(f'{path}: no wavefront in it (JSON with "modes" [n, m] and "waves"): {what}') from error
+        raise InputError(f'{path}: no wavefront in it (JSON with "modes" [n, m] and "waves"): {what}') from error
     _check_role(path, content, role)
     beam_nm = math.nan if setup is None else setup.depletion.wavelength_nm
     if not (math.isnan(wavelength_nm) or math.isnan(beam_nm) or math.isclose(wavelength_nm, beam_nm, rel_tol=1e-6)):
-        raise ValueError(f"{path} is for {wavelength_nm} nm, the setup's depletion beam has {beam_nm} nm")
+        raise InputError(f"{path} is for {wavelength_nm} nm, the setup's depletion beam has {beam_nm} nm")
     return wavefront
 
 
 def _check_role(path: Path, content: dict[str, Any], role: str) -> None:
-    """Raise ``ValueError`` where a correction is taken for an estimate or the other way round."""
+    """Raise ``InputError`` where a correction is taken for an estimate or the other way round."""
     from stedalign.instrument.mask_files import CORRECTION_SIGN
 
     if role == "correction" and "sigma_waves" in content:
-        raise ValueError(f"{path} is an estimate, whose correction is its negative; use 'mask --estimate', or its mask")
+        raise InputError(f"{path} is an estimate, whose correction is its negative; use 'mask --estimate', or its mask")
     if role == "estimate" and content.get("sign") == CORRECTION_SIGN:
-        raise ValueError(f"{path} is a correction already (the side-car of a mask), not an estimate; use --waves")
+        raise InputError(f"{path} is a correction already (the side-car of a mask), not an estimate; use --waves")
     if role == "estimate" and content.get("accepted", True) is not True:
         reason = f" ({content['reason']})" if content.get("reason") else ""
-        raise ValueError(f"{path}: this estimate was refused{reason}; there is nothing to correct by")
+        raise InputError(f"{path}: this estimate was refused{reason}; there is nothing to correct by")
 
 
 def fresh_file(path: Path, overwrite: bool, suffixes: tuple[str, ...] = ()) -> Path:
-    """``path``, ready to be written. Raises ``ValueError`` where something stands there or nothing can."""
+    """``path``, ready to be written. Raises ``InputError`` where something stands there or nothing can."""
     if path.is_dir():
-        raise ValueError(f"{path} is a folder; name a file")
+        raise InputError(f"{path} is a folder; name a file")
     if suffixes and path.suffix.lower() not in suffixes:
-        raise ValueError(f"{path}: the name must end in {' or '.join(suffixes)}")
+        raise InputError(f"{path}: the name must end in {' or '.join(suffixes)}")
     if path.exists() and not overwrite:
-        raise ValueError(f"{path} exists already; choose another name or add --overwrite")
+        raise InputError(f"{path} exists already; choose another name or add --overwrite")
     if not path.parent.is_dir():
-        raise ValueError(f"{path.parent}: no such folder")
+        raise InputError(f"{path.parent}: no such folder")
     check_writable(path.parent)
     return path
 
@@ -97,24 +98,24 @@ def fresh_file(path: Path, overwrite: bool, suffixes: tuple[str, ...] = ()) -> P
 def run_folder(out: Path | None, job: str) -> Path:
     """The folder of this run: as asked for, or a new one under ``runs`` named after job and time.
 
-    Raises ``ValueError`` where it holds something already or cannot be made, so that no work is done in vain.
+    Raises ``InputError`` where it holds something already or cannot be made, so that no work is done in vain.
     """
-    from stedalign.api import new_run_folder
+    from stedalign.jobs.align import new_run_folder
 
     folder = out or new_run_folder(job)
     if folder.is_dir() and any(folder.iterdir()):
-        raise ValueError(f"{folder} is not empty; choose another folder with --out")
+        raise InputError(f"{folder} is not empty; choose another folder with --out")
     check_writable(folder)
     return folder
 
 
 def check_writable(folder: Path) -> None:
-    """Raise ``ValueError`` where ``folder`` can neither be written to nor be made."""
+    """Raise ``InputError`` where ``folder`` can neither be written to nor be made."""
     nearest = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
     if not nearest.is_dir():
-        raise ValueError(f"{folder} cannot be made: {nearest} is not a folder; choose another one")
+        raise InputError(f"{folder} cannot be made: {nearest} is not a folder; choose another one")
     if not os.access(nearest, os.W_OK):
-        raise ValueError(f"{nearest} cannot be written to; choose another folder")
+        raise InputError(f"{nearest} cannot be written to; choose another folder")
 
 
 def working(title: str, *, quiet: bool = False) -> Status:

@@ -102,8 +102,8 @@ def mask(
     overwrite: Overwrite = False,
 ) -> None:
     """Write the SLM's mask: the pattern, with a correction or without."""
-    from stedalign.api import correction_levels, save_mask
     from stedalign.instrument.mask_files import FORMATS
+    from stedalign.jobs.mask import correction_levels, save_mask
     from stedalign.optics.wavefront import Wavefront
 
     the_setup = read_setup(setup)

@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, model_
 from tomlkit.items import Table
 from tomlkit.toml_document import TOMLDocument
 
+from stedalign.errors import InputError
 from stedalign.estimation.checks import Limits
 from stedalign.imaging.detector import Bead, Detector
 from stedalign.imaging.forward_spec import ForwardSpec
@@ -41,7 +42,7 @@ def _as_modes(value: Any) -> ModeSet:
     pairs = value if isinstance(value, list | tuple) else [value]
     for pair in pairs:
         if not (isinstance(pair, list | tuple) and [type(number) for number in pair] == [int, int]):
-            raise ValueError(f"modes must be a list of pairs [n, m] of whole numbers, got {brief(pair)}")
+            raise InputError(f"modes must be a list of pairs [n, m] of whole numbers, got {brief(pair)}")
     return ModeSet.of(pairs)
 
 
@@ -85,7 +86,7 @@ class Setup(Spec):
     def _leaves_shifts_to_the_stage(self) -> Setup:
         shifting = [mode.name for mode in self.modes if mode.n < 2]
         if shifting:
-            raise ValueError(f"modes: {' and '.join(shifting)} only move the focus or nothing; the stage does that")
+            raise InputError(f"modes: {' and '.join(shifting)} only move the focus or nothing; the stage does that")
         return self
 
     @model_validator(mode="after")

@@ -43,7 +43,7 @@ def generate(
 ) -> Path:
     """Make the dataset ``path`` (HDF5), go on with a started one, or return a finished one as it is.
 
-    ``simulator`` is one that was ``planned`` before. Raises ``ValueError`` when ``path`` holds another dataset, or
+    ``simulator`` is one that was ``planned`` before. Raises ``InputError`` when ``path`` holds another dataset, or
     shows parts that are gone, and ``overwrite`` is not set, or when the optics cannot be planned; and
     ``GenerationInterrupted`` on Ctrl-C; nothing half-made is ever found at ``path``.
     """
@@ -67,7 +67,7 @@ def generate_shard(
 ) -> list[Part]:
     """Make the share of the parts of ``path`` that is ``shard``'s, and nothing else; other jobs make the others.
 
-    Parts that are there are kept, those of a joined dataset mended. Raises like ``generate``, and ``ValueError`` where
+    Parts that are there are kept, those of a joined dataset mended. Raises like ``generate``, and ``InputError`` where
     there are more shards than parts.
     """
     parts = shard.of(cut(path, spec, forward))
@@ -91,7 +91,7 @@ def join_shards(spec: DatasetSpec, forward: ForwardSpec, path: Path, *, overwrit
 
 
 def is_finished(spec: DatasetSpec, forward: ForwardSpec, path: Path, overwrite: bool = False) -> bool:
-    """Whether there is nothing left to make; raises ``ValueError`` like ``generate``."""
+    """Whether there is nothing left to make; raises ``InputError`` like ``generate``."""
     if overwrite or not path.exists():
         return False
     check_identity(path, spec, forward)
@@ -102,7 +102,7 @@ def is_finished(spec: DatasetSpec, forward: ForwardSpec, path: Path, overwrite: 
 def planned(spec: DatasetSpec, forward: ForwardSpec) -> Simulator:
     """What simulates a dataset that is to be made.
 
-    Raises ``ValueError`` where the optics cannot be planned, or where images leave the field that they are planned
+    Raises ``InputError`` where the optics cannot be planned, or where images leave the field that they are planned
     for.
     """
     check_moves(spec.shift_nm, forward.sampling, "shift_nm")

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stedalign.dataset.spec import DatasetSpec
+from stedalign.errors import InputError
 from stedalign.files import leftovers, replacing
 from stedalign.imaging.forward_spec import ForwardSpec
 
@@ -29,7 +30,7 @@ BATCH = 32
 MOST_PARTS = 128
 
 
-class PartError(ValueError):
+class PartError(InputError):
     """A part is missing, damaged or of another dataset; the message is one line and names its file."""
 
 
@@ -95,18 +96,18 @@ class Shard:
 
     @classmethod
     def parse(cls, text: str) -> Shard:
-        """The shard that "3/8" names. Raises ``ValueError`` for anything that names none."""
+        """The shard that "3/8" names. Raises ``InputError`` for anything that names none."""
         found = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text, re.ASCII)
         shard = cls(*map(int, found.groups())) if found else cls(0, 0)
         if not 1 <= shard.number <= shard.count:
-            raise ValueError(f"{text!r} is no shard: 3/8 is the third of eight, counted from 1")
+            raise InputError(f"{text!r} is no shard: 3/8 is the third of eight, counted from 1")
         return shard
 
     def of(self, parts: list[Part]) -> list[Part]:
-        """Its share of ``parts``. Raises ``ValueError`` where there are fewer parts than shards."""
+        """Its share of ``parts``. Raises ``InputError`` where there are fewer parts than shards."""
         if self.count > len(parts):
             samples = parts[-1].first + parts[-1].count
-            raise ValueError(f"{samples} samples make {len(parts)} parts, too few for {self.count} shards")
+            raise InputError(f"{samples} samples make {len(parts)} parts, too few for {self.count} shards")
         start, stop = ((self.number - back) * len(parts) // self.count for back in (1, 0))
         return parts[start:stop]
 

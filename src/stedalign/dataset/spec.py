@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from stedalign.errors import InputError
 from stedalign.imaging.images import Sampling
 from stedalign.optics.beam import Beam
 from stedalign.optics.wavefront import ModeSet
@@ -48,11 +49,11 @@ class DatasetSpec(Spec):
     def model_post_init(self, context: Any, /) -> None:
         ModeSet.of(self.modes)
         if abs(sum(self.split) - 1) > 1e-9 or min(self.split) <= 0:
-            raise ValueError(f"split {self.split} must be three positive fractions that add up to 1")
+            raise InputError(f"split {self.split} must be three positive fractions that add up to 1")
         if min(self.counts) < 1:
-            raise ValueError(f"{self.samples} samples leave a part of the split {self.split} empty")
+            raise InputError(f"{self.samples} samples leave a part of the split {self.split} empty")
         if not all(0 <= sigma <= 1000 for sigma in self.shift_nm):
-            raise ValueError(f"shift_nm {self.shift_nm} must lie between 0 and 1000 nm")
+            raise InputError(f"shift_nm {self.shift_nm} must lie between 0 and 1000 nm")
 
     @property
     def mode_set(self) -> ModeSet:
@@ -111,14 +112,14 @@ def draw(spec: DatasetSpec) -> Draw:
 
 
 def check_moves(sigma_nm: Sequence[float], sampling: Sampling, keys: str) -> None:
-    """Raise ``ValueError`` with one line where images leave the field that the optics are planned for.
+    """Raise ``InputError`` with one line where images leave the field that the optics are planned for.
 
     ``sigma_nm`` are the standard deviations (3,) of their place along x, y, z, which ``keys`` of the specification set.
     """
     for axis, sigma, pixel in zip("xyz", sigma_nm, sampling.pixel_nm, strict=True):
         limit = FARTHEST_MOVE * sampling.samples * pixel
         if sigma > limit:
-            raise ValueError(
+            raise InputError(
                 f"{keys}: a standard deviation of {sigma:.4g} nm along {axis} takes images out of their field; "
                 f"it must not exceed {limit:.4g} nm, an eighth of the field"
             )

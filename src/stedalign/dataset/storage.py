@@ -15,6 +15,7 @@ import numpy as np
 from stedalign import __version__
 from stedalign.dataset.parts import FORMAT_VERSION, Part, PartError, Singles, checksum, identity, parts_folder
 from stedalign.dataset.spec import SPLITS, DatasetSpec, draw
+from stedalign.errors import InputError
 from stedalign.files import leftovers, replacing
 from stedalign.imaging.forward_spec import ForwardSpec, optics_disagreement
 from stedalign.optics.wavefront import LABEL_UNIT, ModeSet
@@ -88,7 +89,7 @@ def _view(part: Part, images: Singles, path: Path) -> Any:
 
 
 def check_identity(path: Path, spec: DatasetSpec, forward: ForwardSpec) -> None:
-    """Raise ``ValueError`` with one line unless the file ``path`` is the dataset that the specs describe.
+    """Raise ``InputError`` with one line unless the file ``path`` is the dataset that the specs describe.
 
     Descriptions are compared as this version reads them, not fingerprints, so that a dataset from before a new
     key stays good; what does not change the images, such as the laser's power, may differ.
@@ -96,24 +97,24 @@ def check_identity(path: Path, spec: DatasetSpec, forward: ForwardSpec) -> None:
     attributes = read_attributes(path)
     advice = "choose another name or overwrite it"
     if attributes["format_version"] != FORMAT_VERSION:
-        raise ValueError(
+        raise InputError(
             f"{path} has the format {attributes['format_version']}, this version reads {FORMAT_VERSION}: {advice}"
         )
     try:
         held_spec = DatasetSpec.parse(json.loads(attributes["dataset_spec"]))
         held_forward = ForwardSpec.parse(json.loads(attributes["forward_spec"]))
     except SpecError as error:
-        raise ValueError(f"{path} holds a dataset that this version does not know ({error}): {advice}") from error
+        raise InputError(f"{path} holds a dataset that this version does not know ({error}): {advice}") from error
     found = differences(
         {"dataset": held_spec.model_dump(), "forward": held_forward.image},
         {"dataset": spec.model_dump(), "forward": forward.image},
     )
     if found:
-        raise ValueError(f"{path} holds another dataset ({found[0]}; asked for: {found[1]}): {advice}")
+        raise InputError(f"{path} holds another dataset ({found[0]}; asked for: {found[1]}): {advice}")
 
 
 def check_optics(path: Path, forward: ForwardSpec, modes: ModeSet | None = None) -> None:
-    """Raise ``ValueError`` with one line unless a dataset was made for this optics, sampling and mode set, if any."""
+    """Raise ``InputError`` with one line unless a dataset was made for this optics, sampling and mode set, if any."""
     attributes = read_attributes(path)
     disagreement = optics_disagreement(
         json.loads(attributes["forward_spec"]),
@@ -122,23 +123,23 @@ def check_optics(path: Path, forward: ForwardSpec, modes: ModeSet | None = None)
         modes,
     )
     if disagreement:
-        raise ValueError(f"{path} was made {disagreement}")
+        raise InputError(f"{path} was made {disagreement}")
 
 
 def read_spec(path: Path) -> DatasetSpec:
-    """What a dataset was asked to hold. Raises ``ValueError`` where this version cannot tell."""
+    """What a dataset was asked to hold. Raises ``InputError`` where this version cannot tell."""
     return DatasetSpec.parse(json.loads(read_attributes(path)["dataset_spec"]), str(path))
 
 
 def read_attributes(path: Path) -> dict[str, Any]:
-    """What a dataset says about itself. Raises ``ValueError`` for a file that is no dataset."""
+    """What a dataset says about itself. Raises ``InputError`` for a file that is no dataset."""
     try:
         with h5py.File(path, "r") as file:
             attributes = dict(file.attrs)
     except OSError as error:
-        raise ValueError(f"{path} cannot be read as a dataset (HDF5): {error}") from None
+        raise InputError(f"{path} cannot be read as a dataset (HDF5): {error}") from None
     if "identity" not in attributes:
-        raise ValueError(f"{path} is an HDF5 file, but no dataset of stedalign")
+        raise InputError(f"{path} is an HDF5 file, but no dataset of stedalign")
     return attributes
 
 
@@ -151,19 +152,19 @@ def shown_parts(path: Path, splits: Sequence[str] = SPLITS) -> list[Path]:
 
 
 def check_parts(path: Path, splits: Sequence[str] = SPLITS) -> None:
-    """Raise ``ValueError`` with one line where a joined dataset lacks a part.
+    """Raise ``InputError`` with one line where a joined dataset lacks a part.
 
     HDF5 itself reads such images without a word, or others from a file of that name in the working folder.
     """
     for part in shown_parts(path, splits):
         if not part.is_file():
-            raise ValueError(f"{path} shows the images in {part}, which is missing: bring it back or make it again")
+            raise InputError(f"{path} shows the images in {part}, which is missing: bring it back or make it again")
 
 
 def read_split(path: Path, split: str) -> tuple[Singles, Singles]:
     """Images (n, 3, N, N) relative to the unaberrated crest and labels (n, modes) in peak waves of one split.
 
-    Raises ``ValueError`` when they are missing or do not match the checksum that was written with them.
+    Raises ``InputError`` when they are missing or do not match the checksum that was written with them.
     """
     try:
         check_parts(path, [split])
@@ -172,20 +173,20 @@ def read_split(path: Path, split: str) -> tuple[Singles, Singles]:
             labels: Singles = file[f"{split}_labels"][:]
             recorded = file[f"{split}_img"].attrs["sha256"]
     except (OSError, KeyError) as error:
-        raise ValueError(f"{path} holds no {split} images that can be read: {error}") from error
+        raise InputError(f"{path} holds no {split} images that can be read: {error}") from error
     if checksum(images) != recorded:
-        raise ValueError(f"the {split} images in {path} are damaged (checksum): make the dataset again")
+        raise InputError(f"the {split} images in {path} are damaged (checksum): make the dataset again")
     return images, labels
 
 
 def read_mask_offset(path: Path, split: str) -> Singles:
     """Where the mask lies on the pupil in the images of one split: (n, 2) along x and y, in pupil radii.
 
-    Raises ``ValueError`` for a dataset in which the mask does not move.
+    Raises ``InputError`` for a dataset in which the mask does not move.
     """
     try:
         with h5py.File(path, "r") as file:
             offsets: Singles = file[f"{split}_mask_offset"][:]
     except (OSError, KeyError) as error:
-        raise ValueError(f"{path} holds no mask offsets of its {split} images: {error}") from error
+        raise InputError(f"{path} holds no mask offsets of its {split} images: {error}") from error
     return offsets

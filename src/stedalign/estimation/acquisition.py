@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from stedalign.errors import InputError
 from stedalign.estimation.bound import BLIND_WAVES, covariance, fisher_information
 from stedalign.imaging.detector import Detector
 from stedalign.imaging.forward import ForwardModel
@@ -101,10 +102,10 @@ def total(sigma: Floats) -> float:
 def random_wavefronts(modes: ModeSet, rms_waves: float, count: int, generator: np.random.Generator) -> list[Wavefront]:
     """``count`` wavefronts of exactly this strength, all directions alike; of strength 0 there is but one.
 
-    Raises ``ValueError`` for a strength that is no number from 0.
+    Raises ``InputError`` for a strength that is no number from 0.
     """
     if not 0 <= rms_waves < np.inf:
-        raise ValueError(f"the strength of a wavefront must be a number from 0, got {rms_waves} waves rms")
+        raise InputError(f"the strength of a wavefront must be a number from 0, got {rms_waves} waves rms")
     if rms_waves == 0:
         return [Wavefront.zero(modes)]
     drawn = generator.normal(size=(count, len(modes)))
@@ -126,14 +127,14 @@ def acquisition_bounds(
     Of a known instrument the modes, the shift, and scale and background of each section are unknown. Of an unsure one
     so is what ``nuisances.free`` names and the drift of the sections; the inverse of their variances is added to the
     Fisher matrix, as for random parameters (Van Trees 1968, section 2.4). A volume is one exposure with one scale and
-    one background, in which nothing drifts. Raises ``ValueError`` for no wavefronts, for wavefronts on different modes
+    one background, in which nothing drifts. Raises ``InputError`` for no wavefronts, for wavefronts on different modes
     and for a volume of more than ``MOST_PIXELS``.
     """
     if not wavefronts or any(wavefront.modes != wavefronts[0].modes for wavefront in wavefronts):
-        raise ValueError("a bound needs wavefronts, all of them on the same modes")
+        raise InputError("a bound needs wavefronts, all of them on the same modes")
     modes, samples = wavefronts[0].modes, spec.sampling.samples
     if volume and samples**3 > MOST_PIXELS:
-        raise ValueError(f"a volume of {samples} x {samples} x {samples} pixels is too large; leave the volume out")
+        raise InputError(f"a volume of {samples} x {samples} x {samples} pixels is too large; leave the volume out")
     strengths = np.array([wavefront.rms_waves for wavefront in wavefronts])
     free, strength = nuisances.free(spec.beam), max(0.1, 1.25 * float(strengths.max()))
 

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
+from stedalign.errors import InputError
 from stedalign.estimation.centering import displacement_nm
 from stedalign.estimation.fit import FitResult
 from stedalign.imaging.images import VOLUME, Image, View
@@ -27,7 +28,7 @@ BLOCK = 4
 """Pixels along each axis whose mean tells a focus from noise."""
 
 
-class ImageError(ValueError):
+class ImageError(InputError):
     """An image that no estimate can be made from, with the reason and what to do about it."""
 
 

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from stedalign.errors import InputError
 from stedalign.estimation.centering import displacement_nm
 from stedalign.imaging.bead_in_volume import volume_planes
 from stedalign.imaging.images import AXES_OF, PLANES, Image, Sampling, Volume
@@ -47,7 +48,7 @@ def propose(network: Network, images: Sequence[Image], sampling: Sampling) -> li
         return [None] * len(images)
     found = network.predict_all(torch.from_numpy(np.stack([planes for planes, *_ in seen])).float())
     if found.waves is None:
-        raise ValueError("this network predicts the mask offset alone, no modes")
+        raise InputError("this network predicts the mask offset alone, no modes")
     waves = found.waves.double().numpy()
     shifts, offsets = (None if part is None else part.double().numpy() for part in (found.shift_nm, found.mask_offset))
     sigmas = None if found.sigma is None or found.sigma.waves is None else found.sigma.waves.double().numpy()

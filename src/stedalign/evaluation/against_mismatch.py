@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from stedalign.errors import InputError
 from stedalign.estimation.checks import ImageError, Limits
 from stedalign.estimation.estimator import Estimator as FullEstimator
 from stedalign.evaluation.bounds import Linearized
@@ -116,11 +117,11 @@ def against_mismatch(
     """Estimate the first known wavefronts from ``images`` images at each level of each mismatch.
 
     ``NETWORK`` and ``FIT`` are those of ``judge``: the fit knows of nothing but what the data vary. ``HYBRID`` is here
-    the whole ``Estimator``, which finds also what the setup's nuisances leave open. Raises ``ValueError`` where
+    the whole ``Estimator``, which finds also what the setup's nuisances leave open. Raises ``InputError`` where
     ``why_not`` tells a reason.
     """
     if reason := why_not(setup, network, noise):
-        raise ValueError(f"nothing can be told against mismatch: {reason}")
+        raise InputError(f"nothing can be told against mismatch: {reason}")
     count = min(images, len(known))
     bound = Linearized(known, count, noise.background_fraction, track).bounds(noise)[WAVEFRONT].median_total
     microscopes = _Microscopes(setup, known, noise, seed, count)
@@ -164,7 +165,7 @@ class _Microscopes:
 
 
 def _take(setup: MismatchedSetup, hidden: HiddenWorld, noise: NoiseSpec, seed: int) -> OrthoSections:
-    """Raises ``ValueError`` for optics that the simulated microscope does not know."""
+    """Raises ``InputError`` for optics that the simulated microscope does not know."""
     light = {"photons": noise.photons, "background": noise.background_fraction, "read_noise": uneven_counts(noise)}
     microscope = build_simulated(
         setup.objective,
@@ -195,7 +196,7 @@ def _estimators(
         def estimate(sections: Sequence[OrthoSections]) -> Floats:
             waves = estimator(torch.from_numpy(np.stack([each.data for each in sections])).float()).waves
             if waves is None:
-                raise ValueError("no wavefront to compare")
+                raise InputError("no wavefront to compare")
             return np.asarray(waves.double().numpy())
 
         return estimate

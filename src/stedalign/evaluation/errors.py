@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from stedalign.errors import InputError
 from stedalign.evaluation.estimators import Estimator, joined
 from stedalign.evaluation.reconstruction import correlations, rebuilt
 from stedalign.evaluation.test_set import KnownImages
@@ -147,7 +148,7 @@ def open_loop(
 ) -> OpenLoop:
     """Estimate the images ``counts`` (n, 3, N, N), the first n of ``known``, and rebuild them from that.
 
-    ``planes`` are the sections that the network sees. Raises ``ValueError`` where the estimator does not say what it
+    ``planes`` are the sections that the network sees. Raises ``InputError`` where the estimator does not say what it
     is asked for.
     """
     parts = estimate(estimator, counts, track, title)
@@ -168,7 +169,7 @@ def estimate(estimator: Estimator, counts: Tensor, track: Track = untracked, tit
 
 
 def compare_quantities(known: KnownImages, said: Prediction, asked: Sequence[str]) -> dict[str, Compared]:
-    """What was asked for, of the first n known images. Raises ``ValueError`` where nothing is said about it."""
+    """What was asked for, of the first n known images. Raises ``InputError`` where nothing is said about it."""
     sigma = said.sigma or Prediction(None, None)
     values = {
         WAVEFRONT: (known.waves, said.waves, sigma.waves),
@@ -178,7 +179,7 @@ def compare_quantities(known: KnownImages, said: Prediction, asked: Sequence[str
     for name in asked:
         true, estimated, expected = values[name]
         if true is None or estimated is None:
-            raise ValueError(f"no {name.replace('_', ' ')} to compare")
+            raise InputError(f"no {name.replace('_', ' ')} to compare")
         quantities[name] = Compared(
             true[: len(estimated)],
             estimated.double().numpy(),

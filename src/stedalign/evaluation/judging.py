@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from torch import Tensor
 
+from stedalign.errors import InputError
 from stedalign.evaluation.bounds import Bound, Linearized
 from stedalign.evaluation.comparison import (
     BOUND,
@@ -61,17 +62,17 @@ def judge(
     """Judge ``network`` on all known images, the fits on the first ``fits`` (0 = none), and compute the bound.
 
     Of these estimators only ``names`` are run. Without photon noise there are neither fits nor a bound; raises
-    ``ValueError`` where that leaves no estimator, and for a network of z-stacks, of which a dataset has none. What the
+    ``InputError`` where that leaves no estimator, and for a network of z-stacks, of which a dataset has none. What the
     data do not vary, fits and bound take as known.
     """
     if stack := getattr(network.module, "stack", 0):
-        raise ValueError(f"this network sees z-stacks of {stack} planes; a dataset holds three sections")
+        raise InputError(f"this network sees z-stacks of {stack} planes; a dataset holds three sections")
     judging = _Judging(network, known, names, track)
     fits = fits if noise.photons else 0
     counts = known.counts(noise, seed)
     chosen = judging.estimators(noise, counts, fits)
     if not chosen:
-        raise ValueError("nothing is left to judge: a fit needs photon noise and images to fit")
+        raise InputError("nothing is left to judge: a fit needs photon noise and images to fit")
     results = judging.results(chosen)
     first, (estimator, _) = next(iter(chosen.items()))
     linearized = Linearized(known, BOUND_IMAGES, noise.background_fraction, track) if noise.photons else None

@@ -13,6 +13,7 @@ from torch import Tensor
 from stedalign.dataset.generate import Simulator
 from stedalign.dataset.spec import DatasetSpec
 from stedalign.dataset.storage import check_optics, read_mask_offset, read_spec, read_split
+from stedalign.errors import InputError
 from stedalign.imaging.forward import ForwardModel
 from stedalign.imaging.forward_spec import ForwardSpec
 from stedalign.networks.outputs import OFFSET_NAMES, Outputs
@@ -44,13 +45,13 @@ class KnownImages:
     def load(cls, path: Path, forward: ForwardSpec, outputs: Outputs, limit: int | None = None) -> KnownImages:
         """The first ``limit`` test images of a dataset, to be judged by ``outputs``.
 
-        Raises ``ValueError`` with one line for a file that is no dataset, is damaged, was made for another optics or
+        Raises ``InputError`` with one line for a file that is no dataset, is damaged, was made for another optics or
         other modes, or has one mask offset for all where ``outputs`` are nothing else.
         """
         check_optics(path, forward)
         spec = read_spec(path)
         if outputs.modes is not None and outputs.modes != spec.mode_set:
-            raise ValueError(f"{path} holds the modes {spec.mode_set}, the weights predict {outputs.modes}")
+            raise InputError(f"{path} holds the modes {spec.mode_set}, the weights predict {outputs.modes}")
         images, peak_waves = read_split(path, "test")
         moving = spec.mask_offset > 0 or outputs.modes is None
         offset = read_mask_offset(path, "test")[:limit].astype(np.float64) if moving else None
@@ -96,7 +97,7 @@ class KnownImages:
         """Modes, shifts and the beam's parameters of the first images, (count, modes + 3 + free).
 
         A dataset does not store the shift that centered an image, but its description tells it by simulating again.
-        Raises ``ValueError`` where that gives other images, as for a dataset of a version that centered otherwise.
+        Raises ``InputError`` where that gives other images, as for a dataset of a version that centered otherwise.
         """
         rows = self.rows[:count]
         drawn = torch.from_numpy(self.simulator.parameters[rows.start : rows.stop])
@@ -105,7 +106,7 @@ class KnownImages:
             again = self.model.intensity(placed)
         difference = (again - self.images[:count]).flatten(1).norm(dim=1) / again.flatten(1).norm(dim=1)
         if float(difference.max()) > SAME_IMAGE:
-            raise ValueError("this version simulates other images than the dataset holds: make the dataset again")
+            raise InputError("this version simulates other images than the dataset holds: make the dataset again")
         return placed
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.sparse.linalg import eigsh
 from torch import Tensor
 
+from stedalign.errors import InputError
 from stedalign.focusing.chebyshev import polynomials, slopes
 
 Floats = NDArray[np.float64]
@@ -35,7 +36,7 @@ def coherent_factors(k: Floats, area: Floats, diameter_nm: float, tolerance: flo
     """Pupil factors (C, J) such that the focus of a bead is the sum of the intensities of C beams.
 
     The waves have the vectors ``k`` (J, 3) in rad per nm and stand for solid angles ``area`` (J,). Raises
-    ``ValueError`` for a bead too large.
+    ``InputError`` for a bead too large.
     """
     if diameter_nm == 0:
         return np.ones((1, len(k)))
@@ -125,7 +126,7 @@ def _leading(operators: Sequence[Floats], tolerance: float) -> tuple[Floats, Flo
         if enough[:-1].any():
             needed = int(enough.argmax()) + 1
             return power[:needed], vectors[:, :needed].T
-    raise ValueError("the bead, or its blur, is too large for this engine")
+    raise InputError("the bead, or its blur, is too large for this engine")
 
 
 def _growing(matrix: Floats) -> Floats:

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from stedalign.errors import InputError
 from stedalign.focusing.target_samples import TargetSamples
 
 Floats = NDArray[np.float64]
@@ -127,11 +128,11 @@ def _folded(waves: Tensor, folds: Collection[Fold]) -> dict[Fold, Tensor]:
 
 
 def _parity(values: Floats) -> tuple[int, int]:
-    """Whether a function (J,) is odd in x and in y; raises ``ValueError`` where it is neither odd nor even."""
+    """Whether a function (J,) is odd in x and in y; raises ``InputError`` where it is neither odd nor even."""
     quarters = values.reshape(2, 2, -1)
     odd_x, odd_y = (int(np.vdot(quarters.take(0, axis), quarters.take(1, axis)) < 0) for axis in (0, 1))
     signs = np.outer([1, (-1) ** odd_x], [1, (-1) ** odd_y])
     # A coarse grid can see nothing of a mode, and what is left then is rounding without a parity.
     if not np.allclose(quarters, signs[..., None] * quarters[0, 0], atol=1e-9):
-        raise ValueError("steering parameters need phases that are odd or even in x and in y")
+        raise InputError("steering parameters need phases that are odd or even in x and in y")
     return odd_x, odd_y

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from stedalign.errors import InputError
 from stedalign.focusing.beam_family import MovingBeam
 from stedalign.focusing.chebyshev import polynomials, slopes
 from stedalign.focusing.coherent_modes import Blur, coherent_factors
@@ -77,7 +78,7 @@ class Focus(torch.nn.Module):
         with the largest deviation from its own value that is expected; with ``drifting`` each target is shifted by
         itself, too. Nodes and samples are chosen so that the relative L2 error of the intensity on each target stays
         below ``tolerance`` for wavefronts of up to ``strength_waves`` rms on ``modes`` and beams within those
-        deviations (stronger ones lose accuracy slowly). Raises ``ValueError`` where that takes more nodes than is
+        deviations (stronger ones lose accuracy slowly). Raises ``InputError`` where that takes more nodes than is
         sensible, for free parameters of a beam with an overlay, and for errors of the pixel size of targets that are no
         grids along x, y, z through the nominal focus.
         """
@@ -87,9 +88,9 @@ class Focus(torch.nn.Module):
         self.drifting = drifting
         self.objective, self.beam = objective, beam
         if not targets:
-            raise ValueError("a focus needs a target")
+            raise InputError("a focus needs a target")
         if not 1e-9 <= tolerance < 1:
-            raise ValueError(f"a tolerance must lie between 1e-9 and 1, got {tolerance}")
+            raise InputError(f"a tolerance must lie between 1e-9 and 1, got {tolerance}")
         of_image = {name: most for name, most in (free or {}).items() if name in IMAGE_PARAMETERS}
         of_beam = {name: most for name, most in (free or {}).items() if name not in IMAGE_PARAMETERS}
         self.of_beam, self.reach = tuple(of_beam), dict(free or {})
@@ -209,7 +210,7 @@ class Focus(torch.nn.Module):
     def _checked(self, parameters: Tensor) -> Tensor:
         expected = self.steering + len(self.free)
         if parameters.ndim != 2 or parameters.shape[1] != expected or len(parameters) == 0:
-            raise ValueError(f"parameters of the shape (B, {expected}) are expected, got {tuple(parameters.shape)}")
+            raise InputError(f"parameters of the shape (B, {expected}) are expected, got {tuple(parameters.shape)}")
         return parameters.to(self.basis)
 
     def _at_once(self, waves: int = 1, derivatives: int = 0) -> int:
@@ -329,8 +330,8 @@ def _turned(amplitude: Tensor, phase: Tensor) -> Tensor:
 
 
 def _check_image(free: Mapping[str, float]) -> None:
-    """Raise ``ValueError`` for free parameters of the image beyond what the series follow."""
+    """Raise ``InputError`` for free parameters of the image beyond what the series follow."""
     for name, most in free.items():
         limit = 1e4 if name == BLUR else 0.3
         if not 0 < most <= limit:
-            raise ValueError(f"the largest deviation of {name} must lie between 0 and {limit:g}, got {most:g}")
+            raise InputError(f"the largest deviation of {name} must lie between 0 and {limit:g}, got {most:g}")

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from stedalign.errors import InputError
 from stedalign.focusing.beam_family import OFFSETS, MovingBeam
 from stedalign.focusing.pupil_quadrature import BEAM_PARAMETERS, PlaneWaves, beam_parameter, plane_waves
 from stedalign.focusing.wave_grid import PolarGrid, moments
@@ -49,20 +50,20 @@ class Plan:
 
 
 def check_free(beam: Beam, free: Mapping[str, float]) -> None:
-    """Raise ``ValueError`` for free parameters that a beam does not have, or that would take its mask's core astray."""
+    """Raise ``InputError`` for free parameters that a beam does not have, or that would take its mask's core astray."""
     unknown = [name for name in free if name not in BEAM_PARAMETERS]
     if unknown:
-        raise ValueError(f"no beam has a parameter {', '.join(unknown)}; known: {', '.join(BEAM_PARAMETERS)}")
+        raise InputError(f"no beam has a parameter {', '.join(unknown)}; known: {', '.join(BEAM_PARAMETERS)}")
     idle = [name for name in free if name.startswith("mask_offset") and beam.pattern.kind == "flat"]
     if idle:
-        raise ValueError(f"{', '.join(idle)} would change nothing in this beam")
+        raise InputError(f"{', '.join(idle)} would change nothing in this beam")
     if free and beam.overlay is not None:
-        raise ValueError("free beam parameters are not supported for a beam with an overlay")
+        raise InputError("free beam parameters are not supported for a beam with an overlay")
     if any(not 0 < most < np.inf for most in free.values()):
-        raise ValueError("the largest deviation of a free beam parameter must be a positive number")
+        raise InputError("the largest deviation of a free beam parameter must be a positive number")
     farthest = math.hypot(*(abs(beam_parameter(beam, name)) + free.get(name, 0.0) for name in OFFSETS))
     if any(name in free for name in OFFSETS) and farthest >= _farthest_offset(beam):
-        raise ValueError(
+        raise InputError(
             f"a mask offset of up to {farthest:.2g} pupil radii is too far; it must stay below "
             f"{_farthest_offset(beam):.2g}"
         )
@@ -91,14 +92,14 @@ def plan_waves(
 ) -> Plan:
     """The fewest nodes that meet the tolerance on some of the points, for strong wavefronts and displaced beams.
 
-    They are measured against a rule that itself agrees with a coarser one. Raises ``ValueError`` where no light reaches
+    They are measured against a rule that itself agrees with a coarser one. Raises ``InputError`` where no light reaches
     the points, and where the finest rule or grid is not enough; warns where a map from a file is too rough.
     """
     generator = np.random.default_rng(0)
     extremes = np.concatenate([points_nm.argmin(axis=0), points_nm.argmax(axis=0)])
     points = points_nm[np.concatenate([extremes, generator.integers(len(points_nm), size=60)])]
     if not 0 <= strength_waves < np.inf:
-        raise ValueError(f"a wavefront's strength must be a positive number of waves, got {strength_waves}")
+        raise InputError(f"a wavefront's strength must be a positive number of waves, got {strength_waves}")
     coefficients = strength_waves * _test_wavefronts(modes, generator)
     beams = list(_test_beams(beam, free, generator))
 
@@ -139,7 +140,7 @@ def plan_waves(
     enough = 0.3 * tolerance if rough else max((0.1 * tolerance) ** (2 / 3), 1e-9)
     reference = by_rule(RULES[0])
     if not all(part.any() for part in reference):
-        raise ValueError(
+        raise InputError(
             "no light reaches the target: the beam lies beside the pupil, or the target far from the focus"
         )
     for rule in RULES[1:]:
@@ -148,7 +149,7 @@ def plan_waves(
             break
     else:
         if not rough:
-            raise ValueError(too_much)
+            raise InputError(too_much)
         warnings.warn(
             "a map from a file, a singular polarization or a mismatch beyond the critical angle is too rough for a "
             f"tolerance of {tolerance:g}: errors of about {_error(coarse, reference):.1g} remain",
@@ -168,7 +169,7 @@ def plan_waves(
         if on_grid(widest, found) < goal:
             break
     else:
-        raise ValueError(too_much)
+        raise InputError(too_much)
     radial = _fewest(_ladder(widest[0], 1), lambda count: on_grid((count, widest[1]), found) < goal)
     azimuthal = _fewest(_ladder(widest[1], 4), lambda count: on_grid((radial, count), found) < goal)
     grid = radial, azimuthal

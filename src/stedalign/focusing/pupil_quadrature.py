@@ -22,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from stedalign.errors import InputError
 from stedalign.optics.beam import Beam
 from stedalign.optics.objective import Objective
 from stedalign.optics.patterns import Pattern
@@ -107,10 +108,10 @@ class Pupil:
 def sample_pupil(objective: Objective, beam: Beam, radial: int, azimuthal: int) -> Pupil:
     """The nodes of ``plane_waves`` for a beam of one pattern, in float64.
 
-    Raises ``ValueError`` for a beam with an overlay, whose parts (``beam.components``) have nodes of their own.
+    Raises ``InputError`` for a beam with an overlay, whose parts (``beam.components``) have nodes of their own.
     """
     if beam.overlay is not None:
-        raise ValueError("a beam with an overlay has no single pupil: take its components one by one")
+        raise InputError("a beam with an overlay has no single pupil: take its components one by one")
     waves = plane_waves(objective, beam, radial, azimuthal)
     # Panels that the pupil's edge cuts off have no width; their nodes would only cost time.
     lit = waves.weight[0] > 0

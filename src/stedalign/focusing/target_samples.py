@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from stedalign.errors import InputError
 from stedalign.focusing.bandlimited import interpolation, samples_needed, sampling_points
 from stedalign.optics.objective import Objective
 from stedalign.optics.resolution import bandwidth, warn_of_coarse_pixels
@@ -37,7 +38,7 @@ class TargetSamples(torch.nn.Module):
     ) -> None:
         """``pixel_errors`` are the largest errors of the pixel size along x, y, z that will be asked for.
 
-        Raises ``ValueError`` where there are such and the target is no grid along x, y, z through the nominal focus.
+        Raises ``InputError`` where there are such and the target is no grid along x, y, z through the nominal focus.
         """
         super().__init__()
         lines = _lines_through_the_focus(target)
@@ -52,7 +53,7 @@ class TargetSamples(torch.nn.Module):
         self.counts: list[int] = []
         """Samples along each axis of the grid."""
         if any(pixel_errors) and lines is None:
-            raise ValueError("errors of the pixel size need targets along x, y, z through the nominal focus")
+            raise InputError("errors of the pixel size need targets along x, y, z through the nominal focus")
         if isinstance(target, Points):
             self.points = target.points_nm
             return
@@ -87,10 +88,10 @@ class TargetSamples(torch.nn.Module):
     def pixel_count(self, binning: int = 1) -> int:
         """How many pixels there are when ``binning`` of them along each axis of the grid become one.
 
-        Raises ``ValueError`` where they do not come out even.
+        Raises ``InputError`` where they do not come out even.
         """
         if binning != 1 and (not self.counts or any(side % binning for side in self.sides)):
-            raise ValueError(f"{' x '.join(map(str, self.sides)) or 'single'} pixels cannot be binned by {binning}")
+            raise InputError(f"{' x '.join(map(str, self.sides)) or 'single'} pixels cannot be binned by {binning}")
         return self.size // binning ** len(self.sides)
 
     @property

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from stedalign.errors import InputError
 from stedalign.focusing.pupil_quadrature import PlaneWaves
 from stedalign.optics.objective import Objective
 
@@ -36,10 +37,10 @@ class PolarGrid(torch.nn.Module):
     from_order: Tensor
 
     def __init__(self, objective: Objective, radial: int, azimuthal: int) -> None:
-        """Raises ``ValueError`` unless ``azimuthal`` is a multiple of 4."""
+        """Raises ``InputError`` unless ``azimuthal`` is a multiple of 4."""
         super().__init__()
         if azimuthal % 4:
-            raise ValueError(f"the grid's rays come in fours, got {azimuthal}")
+            raise InputError(f"the grid's rays come in fours, got {azimuthal}")
         self.radial, self.azimuthal = radial, azimuthal
         self.objective = objective
         alpha = float(np.arcsin(objective.sine))

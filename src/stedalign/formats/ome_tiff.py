@@ -15,6 +15,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from stedalign.errors import InputError
 from stedalign.files import replacing
 from stedalign.imaging.bead_in_volume import around_bead, sections_through_bead
 from stedalign.imaging.images import PLANES, FocalSection, Image, OrthoSections, PixelSize, Volume
@@ -24,7 +25,7 @@ SIMULATED = "SIMULATED"
 UNKNOWN = math.nan, math.nan, math.nan
 
 
-class StackError(ValueError):
+class StackError(InputError):
     """A file that holds no usable image, with the reason."""
 
 
@@ -122,7 +123,7 @@ def _read_tiff(path: Path) -> tuple[NDArray[Any], PixelSize, str]:
 
 @contextmanager
 def _complaints_are_errors() -> Iterator[None]:
-    """Raise ``ValueError`` for what tifffile only logs as an error, such as pages that lie beyond a file's end.
+    """Raise ``InputError`` for what tifffile only logs as an error, such as pages that lie beyond a file's end.
 
     It would go on with the part of the image that is left.
     """
@@ -136,7 +137,7 @@ def _complaints_are_errors() -> Iterator[None]:
         logger.removeHandler(complaints)
     errors = [record.getMessage() for record in complaints.buffer if record.levelno >= logging.ERROR]
     if errors:
-        raise ValueError(f"damaged or truncated: {' '.join(errors[0].split())[:100]}")
+        raise InputError(f"damaged or truncated: {' '.join(errors[0].split())[:100]}")
 
 
 def _ome_facts(ome: str | None) -> tuple[PixelSize, str]:

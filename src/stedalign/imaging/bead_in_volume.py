@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from stedalign.errors import InputError
 from stedalign.imaging.images import OrthoSections, PixelSize, Volume, cut_sections
 
 Floats = NDArray[np.float64]
@@ -24,7 +25,7 @@ def sections_through_bead(volume: Volume, samples: int | None = None) -> tuple[O
     """The largest square sections around the brightest bead that fit, ``samples`` at most, and their middle (z, y, x).
 
     Their number of samples is odd: the planes then cross in the voxel that is the middle of each, as the forward
-    model assumes. With an even number they cross half a pixel beside it. Raises ``ValueError`` for a volume without a
+    model assumes. With an even number they cross half a pixel beside it. Raises ``InputError`` for a volume without a
     bead, with two, or with one too close to its end.
     """
     center, room = _bead(volume)
@@ -38,7 +39,7 @@ def sections_through_bead(volume: Volume, samples: int | None = None) -> tuple[O
 def around_bead(volume: Volume) -> Volume:
     """The part of a volume that lies evenly around its brightest bead, with ``MOST`` voxels along each axis at most.
 
-    Raises ``ValueError`` as ``sections_through_bead`` does.
+    Raises ``InputError`` as ``sections_through_bead`` does.
     """
     center, room = _bead(volume)
     limits = [min(2 * space, MOST) // WHOLE * WHOLE for space in room]
@@ -58,7 +59,7 @@ def _bead(volume: Volume) -> tuple[Voxel, list[int]]:
     """The voxel (z, y, x) in the middle of the brightest bead, and how many lie between it and the nearer end."""
     signal = np.clip(volume.data - np.quantile(volume.data, 0.1), 0, None)
     if not signal.any():
-        raise ValueError("the volume is empty: every voxel has the same value")
+        raise InputError("the volume is empty: every voxel has the same value")
     signal = _brightest_bead(signal, volume.pixel_nm)
     z, y, x = (
         round(float((signal.sum(axis=tuple({0, 1, 2} - {axis})) * np.arange(size)).sum() / signal.sum()))
@@ -69,7 +70,7 @@ def _bead(volume: Volume) -> tuple[Voxel, list[int]]:
 
 def _check_room(samples: int, center: Voxel, volume: Volume) -> None:
     if samples < 9:
-        raise ValueError(
+        raise InputError(
             f"the bead at voxel (z, y, x) = {center} is too close to the end of the volume {volume.data.shape} "
             "for sections of 9 pixels; image it nearer the middle"
         )
@@ -78,7 +79,7 @@ def _check_room(samples: int, center: Voxel, volume: Volume) -> None:
 def _brightest_bead(signal: Floats, pixel_nm: PixelSize) -> Floats:
     """The bright parts of the brightest bead in ``signal`` (Z, Y, X), zero elsewhere.
 
-    Raises ``ValueError`` where another bead has more than half of its light.
+    Raises ``InputError`` where another bead has more than half of its light.
     """
     smooth = ndimage.gaussian_filter(signal, 1.0)
     smooth[smooth < 0.3 * smooth.max()] = 0
@@ -89,6 +90,6 @@ def _brightest_bead(signal: Floats, pixel_nm: PixelSize) -> Floats:
     light = ndimage.sum_labels(smooth, labels, np.arange(1, count + 1))
     first, second = (*np.sort(light)[::-1], 0.0)[:2]
     if second > 0.5 * first:
-        raise ValueError("two beads: crop the volume to one")
+        raise InputError("two beads: crop the volume to one")
     smooth[labels != 1 + light.argmax()] = 0
     return smooth

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from stedalign.errors import InputError
 from stedalign.focusing.focus import SHIFT_AXES, Focus
 from stedalign.imaging.forward_spec import ForwardSpec
 from stedalign.imaging.images import View
@@ -39,13 +40,13 @@ class ForwardModel(torch.nn.Module):
 
         In float32, which is finer than any detector. Without a ``view`` an image is the three sections of the spec's
         sampling. With ``binning`` it is a model of ``binned`` images, of N pixels along each axis where the view has
-        N x ``binning``. Raises ``ValueError`` where they do not come out even.
+        N x ``binning``. Raises ``InputError`` where they do not come out even.
         """
         super().__init__()
         self.view = view or spec.sampling.view
         if any(count % binning for count in self.view.shape):
             shape = " x ".join(map(str, self.view.shape))
-            raise ValueError(f"{shape} pixels cannot be binned by {binning}")
+            raise InputError(f"{shape} pixels cannot be binned by {binning}")
         self.binning = binning
         self.shape = tuple(count // binning for count in self.view.shape)
         """Pixels of each part as the model sees it."""

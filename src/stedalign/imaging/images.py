@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
+from stedalign.errors import InputError
 from stedalign.optics.targets import Grid, centered, section
 from stedalign.spec import Spec
 
@@ -67,7 +68,7 @@ class View(Spec):
 class Image(ABC):
     """Counts with the size of their pixels.
 
-    Raises ``ValueError`` for the wrong shape, for pixel sizes that are not positive, or for values that are not finite
+    Raises ``InputError`` for the wrong shape, for pixel sizes that are not positive, or for values that are not finite
     real numbers.
     """
 
@@ -91,20 +92,20 @@ class Image(ABC):
     def __post_init__(self) -> None:
         data = np.asarray(self.data)
         if data.dtype.kind not in "uif":
-            raise ValueError(f"an image holds real numbers, got {data.dtype}")
+            raise InputError(f"an image holds real numbers, got {data.dtype}")
         data = np.array(data, dtype=np.float64)
         self._check_shape(data.shape)
         if not np.isfinite(data).all():
-            raise ValueError("the image holds NaN or infinite values")
+            raise InputError("the image holds NaN or infinite values")
         if len(self.pixel_nm) != 3 or not all(0 < pixel < np.inf for pixel in self.pixel_nm):
-            raise ValueError(f"pixel sizes must be three positive lengths in nm, got {self.pixel_nm}")
+            raise InputError(f"pixel sizes must be three positive lengths in nm, got {self.pixel_nm}")
         data.flags.writeable = False
         object.__setattr__(self, "data", data)
         object.__setattr__(self, "pixel_nm", tuple(float(pixel) for pixel in self.pixel_nm))
 
     @abstractmethod
     def _check_shape(self, shape: tuple[int, ...]) -> None:
-        """Raise ``ValueError`` unless data of this shape are such an image."""
+        """Raise ``InputError`` unless data of this shape are such an image."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +118,7 @@ class FocalSection(Image):
 
     def _check_shape(self, shape: tuple[int, ...]) -> None:
         if len(shape) != 2 or min(shape) < SMALLEST:
-            raise ValueError(f"a section (Y, X) of at least {SMALLEST} pixels each is expected, got the shape {shape}")
+            raise InputError(f"a section (Y, X) of at least {SMALLEST} pixels each is expected, got the shape {shape}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +131,7 @@ class Volume(Image):
 
     def _check_shape(self, shape: tuple[int, ...]) -> None:
         if len(shape) != 3 or min(shape) < SMALLEST:
-            raise ValueError(f"a volume (Z, Y, X) of at least {SMALLEST} pixels is expected, got the shape {shape}")
+            raise InputError(f"a volume (Z, Y, X) of at least {SMALLEST} pixels is expected, got the shape {shape}")
 
 
 class Sampling(Spec):
@@ -145,7 +146,7 @@ class Sampling(Spec):
 
     def model_post_init(self, context: Any, /) -> None:
         if not all(0 < pixel <= 1000 for pixel in self.pixel_nm):
-            raise ValueError(f"pixel_nm {self.pixel_nm} must lie between 0 and 1000 nm")
+            raise InputError(f"pixel_nm {self.pixel_nm} must lie between 0 and 1000 nm")
 
     @property
     def axis_px(self) -> Floats:
@@ -180,20 +181,20 @@ class OrthoSections(Image):
 
     def _check_shape(self, shape: tuple[int, ...]) -> None:
         if len(shape) != 3 or shape[0] != 3 or shape[1] != shape[2]:
-            raise ValueError(f"three square sections (3, N, N) are expected, got the shape {shape}")
+            raise InputError(f"three square sections (3, N, N) are expected, got the shape {shape}")
         if shape[1] < SMALLEST:
-            raise ValueError(f"sections of {shape[1]} pixels are too small: {SMALLEST} at least")
+            raise InputError(f"sections of {shape[1]} pixels are too small: {SMALLEST} at least")
 
 
 def cut_sections(volume: NDArray[Any], center: tuple[int, int, int], samples: int) -> Floats:
     """The three planes of a volume (Z, Y, X) through the voxel ``center`` (z, y, x): (3, samples, samples).
 
-    The voxel comes to lie at index samples // 2 of each section. Raises ``ValueError`` where the volume ends
+    The voxel comes to lie at index samples // 2 of each section. Raises ``InputError`` where the volume ends
     before the sections do.
     """
     starts = [position - samples // 2 for position in center]
     if any(start < 0 or start + samples > size for start, size in zip(starts, volume.shape, strict=True)):
-        raise ValueError(
+        raise InputError(
             f"sections of {samples} samples around the voxel {center} do not fit a volume of shape {volume.shape}"
         )
     z, y, x = (slice(start, start + samples) for start in starts)

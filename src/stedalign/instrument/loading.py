@@ -6,13 +6,14 @@ from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 
+from stedalign.errors import InputError
 from stedalign.instrument.protocols import Microscope, PsfSource, Shutter, Slm, Stage
 
 GROUP = "stedalign.microscopes"
 SIMULATED = EntryPoint("simulated", "stedalign.simulator.microscope:make_microscope", GROUP)
 
 
-class MicroscopeError(ValueError):
+class MicroscopeError(InputError):
     """A microscope that was asked for cannot be had."""
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from stedalign.errors import InputError
 from stedalign.files import replacing, write_json
 from stedalign.instrument.protocols import Levels
 from stedalign.optics.wavefront import Wavefront
@@ -34,13 +35,13 @@ def write_mask(
     """Write ``levels`` (rows, columns) as an 8-bit gray BMP or PNG, and its JSON side-car, which is returned.
 
     ``correction`` is None for a mask that was found on the panel. The suffix decides the format. Both files are
-    written under another name and then renamed, so nobody ever loads half a mask. Raises ``ValueError`` for another
+    written under another name and then renamed, so nobody ever loads half a mask. Raises ``InputError`` for another
     suffix, or levels that are not two-dimensional uint8.
     """
     path = Path(path)
     _check_suffix(path)
     if levels.ndim != 2 or levels.dtype != np.uint8:
-        raise ValueError(f"a mask is a two-dimensional uint8 image, got {levels.dtype} of the shape {levels.shape}")
+        raise InputError(f"a mask is a two-dimensional uint8 image, got {levels.dtype} of the shape {levels.shape}")
     description = {
         **(correction.to_json() if correction is not None else {"modes": None, "waves": None}),
         "unit": "rms waves",
@@ -60,7 +61,7 @@ def write_mask(
 def read_mask(path: Path | str) -> Levels:
     """The gray levels (rows, columns) of a mask file.
 
-    Raises ``ValueError`` when the file is not an 8-bit gray BMP or PNG, or when it is not the image that its
+    Raises ``InputError`` when the file is not an 8-bit gray BMP or PNG, or when it is not the image that its
     side-car describes; ``FileNotFoundError`` when it is missing.
     """
     path = Path(path)
@@ -71,20 +72,20 @@ def read_mask(path: Path | str) -> Levels:
     except (OSError, SyntaxError) as error:
         if isinstance(error, FileNotFoundError):
             raise
-        raise ValueError(f"{path} is not a readable image: {error}") from error
+        raise InputError(f"{path} is not a readable image: {error}") from error
     if mode != "L":
-        raise ValueError(f"{path} is not an 8-bit gray image but of mode {mode}")
+        raise InputError(f"{path} is not an 8-bit gray image but of mode {mode}")
     sidecar = sidecar_path(path)
     if sidecar.exists():
         try:
             promised = json.loads(sidecar.read_text())["sha256"]
         except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{sidecar} does not describe a mask") from error
+            raise InputError(f"{sidecar} does not describe a mask") from error
         if promised != levels_hash(levels):
-            raise ValueError(f"{path} is not the mask that {sidecar.name} describes: its SHA-256 differs")
+            raise InputError(f"{path} is not the mask that {sidecar.name} describes: its SHA-256 differs")
     return levels
 
 
 def _check_suffix(path: Path) -> None:
     if path.suffix.lower() not in FORMATS:
-        raise ValueError(f"mask files end in {' or '.join(FORMATS)}, got {path.name}")
+        raise InputError(f"mask files end in {' or '.join(FORMATS)}, got {path.name}")

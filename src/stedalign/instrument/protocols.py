@@ -48,7 +48,7 @@ class Stage(Protocol):
     def position_nm(self) -> Position: ...
 
     def move_to_nm(self, x: float, y: float, z: float) -> None:
-        """Move; raises ``ValueError`` outside the limits and then does not move."""
+        """Move; raises ``InputError`` outside the limits and then does not move."""
 
 
 @runtime_checkable

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from stedalign.errors import InputError
 from stedalign.instrument.protocols import Levels
 from stedalign.optics.patterns import Pattern
 from stedalign.optics.wavefront import Wavefront
@@ -53,7 +54,7 @@ class SlmGeometry(Spec):
     def _fits_the_panel(self) -> SlmGeometry:
         for period in self.grating_period_px:
             if period != 0 and not 2 <= abs(period) < np.inf:
-                raise ValueError(f"grating_period_px {self.grating_period_px} must be 0 or at least 2 pixels")
+                raise InputError(f"grating_period_px {self.grating_period_px} must be 0 or at least 2 pixels")
         first, last = self.used_columns
         (column, row), radius = self.center_px, self.pupil_radius_px
         inside = (
@@ -63,7 +64,7 @@ class SlmGeometry(Spec):
             and row + radius <= self.rows - 0.5
         )
         if not inside:
-            raise ValueError(
+            raise InputError(
                 f"a pupil of radius {radius} px around (column, row) = ({column}, {row}) does not lie on the "
                 f"used part of the panel: columns {first} to {last}, rows 0 to {self.rows - 1}"
             )
@@ -143,7 +144,7 @@ def mask_levels(
     the correction ends with the last pixel that the pupil touches, since polynomials grow without bound. The
     result depends on nothing but the arguments, so a write can be repeated.
 
-    Raises ``ValueError`` when the flatness map does not fit the panel or is not finite.
+    Raises ``InputError`` when the flatness map does not fit the panel or is not finite.
     """
     x, y = pupil_coordinates(geometry)
     first, last = geometry.used_columns
@@ -158,7 +159,7 @@ def mask_levels(
     exact = waves * geometry.levels_per_2pi
     if flatness_levels is not None:
         if np.shape(flatness_levels) != geometry.shape or not np.isfinite(flatness_levels).all():
-            raise ValueError(
+            raise InputError(
                 f"a flatness map needs finite levels of the panel's shape {geometry.shape}, "
                 f"got the shape {np.shape(flatness_levels)}"
             )

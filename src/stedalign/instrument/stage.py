@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from pydantic import model_validator
 
+from stedalign.errors import InputError
 from stedalign.instrument.protocols import Position
 from stedalign.spec import Spec
 
@@ -19,12 +20,12 @@ class StageSpec(Spec):
     def _is_a_range(self) -> StageSpec:
         lowest, highest = self.limits_nm
         if not (np.isfinite(self.limits_nm).all() and all(a < b for a, b in zip(lowest, highest, strict=True))):
-            raise ValueError(f"limits_nm {self.limits_nm} must be finite, each low end below its high end")
+            raise InputError(f"limits_nm {self.limits_nm} must be finite, each low end below its high end")
         return self
 
     def check(self, position_nm: Position) -> None:
-        """Raise ``ValueError`` when the position is not a finite point within the limits."""
+        """Raise ``InputError`` when the position is not a finite point within the limits."""
         lowest, highest = self.limits_nm
         for axis, low, value, high in zip("xyz", lowest, position_nm, highest, strict=True):
             if not low <= value <= high:
-                raise ValueError(f"{axis} = {value} nm is outside the stage's limits, {low} to {high} nm")
+                raise InputError(f"{axis} = {value} nm is outside the stage's limits, {low} to {high} nm")

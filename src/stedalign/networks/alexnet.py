@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from stedalign.errors import InputError
 from stedalign.imaging.forward_spec import ForwardSpec
 from stedalign.networks.image_network import SectionNetwork
 from stedalign.networks.outputs import Outputs
@@ -26,11 +27,11 @@ class AlexNet(SectionNetwork):
     """
 
     def __init__(self, planes: Sequence[str], outputs: Outputs, forward: ForwardSpec, *, apart: bool = False) -> None:
-        """Raises ``ValueError`` unless the sections' samples are a multiple of 8."""
+        """Raises ``InputError`` unless the sections' samples are a multiple of 8."""
         super().__init__(planes)
         samples = forward.sampling.samples
         if samples % REDUCTION:
-            raise ValueError(f"the network halves its input three times: {samples} samples are no multiple of 8")
+            raise InputError(f"the network halves its input three times: {samples} samples are no multiple of 8")
         self.apart = apart
         channels, copies = (1, len(planes)) if apart else (len(planes), 1)
         self.features = nn.Sequential(

@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from stedalign.errors import InputError
 from stedalign.files import replacing
 from stedalign.imaging.forward_spec import ForwardSpec, optics_disagreement
 from stedalign.networks.network import Network
@@ -27,7 +28,7 @@ from stedalign.optics.wavefront import LABEL_UNIT, ModeSet
 FORMAT = "stedalign-network-1"
 
 
-class CheckpointError(ValueError):
+class CheckpointError(InputError):
     """A file of weights that is damaged, foreign, or made for another microscope; the message is one line."""
 
 
@@ -75,7 +76,7 @@ def packaged_weights(name: str) -> Path:
 def save_network(path: Path, module: nn.Module, origin: Origin) -> None:
     """Write the weights and buffers of ``module``, whole or not at all.
 
-    Raises ``ValueError`` for weights that numbers of 16 bits do not hold, where the network is kept in those.
+    Raises ``InputError`` for weights that numbers of 16 bits do not hold, where the network is kept in those.
     """
     half = architecture(origin.network).half
     tensors = {
@@ -83,7 +84,7 @@ def save_network(path: Path, module: nn.Module, origin: Origin) -> None:
         for name, tensor in module.state_dict().items()
     }
     if half and not all(tensor.isfinite().all() for tensor in tensors.values()):
-        raise ValueError(f"the weights of {origin.network} are too large for numbers of 16 bits")
+        raise InputError(f"the weights of {origin.network} are too large for numbers of 16 bits")
     metadata = origin.metadata()
     metadata["sha256"] = _checksum(tensors, metadata)
     path.parent.mkdir(parents=True, exist_ok=True)

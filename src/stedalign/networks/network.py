@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from stedalign.errors import InputError
 from stedalign.imaging.images import PLANES, normalize
 from stedalign.networks.outputs import Outputs, Prediction
 
@@ -23,21 +24,21 @@ class Network:
         """All that the network predicts of images (B, 3, N, N) in counts or any other unit.
 
         Networks of z-stacks take those, (B, planes, N, N), instead. Always in evaluation mode: dropout that stays
-        active makes a network guess. Raises ``ValueError`` for images of another number of planes.
+        active makes a network guess. Raises ``InputError`` for images of another number of planes.
         """
         stack = getattr(self.module, "stack", 0)
         if sections.shape[1] != (stack or len(PLANES)):
             wanted = f"z-stacks of {stack} planes" if stack else "three sections"
-            raise ValueError(f"this network sees {wanted}, and is shown images of {sections.shape[1]} planes")
+            raise InputError(f"this network sees {wanted}, and is shown images of {sections.shape[1]} planes")
         self.module.eval()
         return self.outputs.read(self.module(normalize(sections.float())))
 
     def predict(self, sections: Tensor) -> Tensor:
         """Coefficients (B, modes) in rms waves of images (B, 3, N, N).
 
-        Raises ``ValueError`` where the network predicts the mask offset alone.
+        Raises ``InputError`` where the network predicts the mask offset alone.
         """
         waves = self.predict_all(sections).waves
         if waves is None:
-            raise ValueError("this network predicts the mask offset alone, no modes")
+            raise InputError("this network predicts the mask offset alone, no modes")
         return waves

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from stedalign.errors import InputError
 from stedalign.optics.wavefront import ModeSet
 
 OFFSET_NAMES = "mask_offset_x", "mask_offset_y"
@@ -36,7 +37,7 @@ class Outputs:
     """The outputs of a network, in this order: the modes in peak waves, the mask offset (x, y) in pupil radii, the
     shift (x, y, z) in nm; and then the logarithm of the variance of each.
 
-    Raises ``ValueError`` where that is neither modes nor mask offset.
+    Raises ``InputError`` where that is neither modes nor mask offset.
     """
 
     modes: ModeSet | None
@@ -47,7 +48,7 @@ class Outputs:
 
     def __post_init__(self) -> None:
         if self.modes is None and not self.mask_offset:
-            raise ValueError("a network predicts modes, the mask offset or both")
+            raise InputError("a network predicts modes, the mask offset or both")
 
     def __len__(self) -> int:
         return self.labels * (1 + self.sigma)

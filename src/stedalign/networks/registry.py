@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
+from stedalign.errors import InputError
 from stedalign.imaging.forward_spec import ForwardSpec
 from stedalign.imaging.images import PLANES
 from stedalign.networks.alexnet import AlexNet
@@ -61,16 +62,16 @@ NETWORKS: Mapping[str, Architecture] = {
 
 
 def architecture(name: str) -> Architecture:
-    """The entry of the network ``name``. Raises ``ValueError`` for an unknown one."""
+    """The entry of the network ``name``. Raises ``InputError`` for an unknown one."""
     if name not in NETWORKS:
-        raise ValueError(f'there is no network "{name}"; known: {", ".join(NETWORKS)}')
+        raise InputError(f'there is no network "{name}"; known: {", ".join(NETWORKS)}')
     return NETWORKS[name]
 
 
 def build(name: str, outputs: Outputs, forward: ForwardSpec) -> ImageNetwork:
     """A fresh network for ``outputs`` of images of ``forward``.
 
-    Raises ``ValueError`` for an unknown name or for sections that do not fit the network.
+    Raises ``InputError`` for an unknown name or for sections that do not fit the network.
     """
     entry = architecture(name)
     return entry.module(entry.planes, outputs, forward)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from stedalign.errors import InputError
 from stedalign.imaging.forward_spec import ForwardSpec
 from stedalign.networks.image_network import ImageNetwork
 from stedalign.networks.outputs import Outputs
@@ -26,10 +27,10 @@ class StackNetwork(ImageNetwork):
     binning = 2
 
     def __init__(self, planes: Sequence[str], outputs: Outputs, forward: ForwardSpec) -> None:
-        """Raises ``ValueError`` unless the samples along an axis are a multiple of 16."""
+        """Raises ``InputError`` unless the samples along an axis are a multiple of 16."""
         super().__init__([f"plane {index}" for index in range(self.stack)])
         if forward.sampling.samples % 16:
-            raise ValueError(f"the network halves its input often: {forward.sampling.samples} is no multiple of 16")
+            raise InputError(f"the network halves its input often: {forward.sampling.samples} is no multiple of 16")
         self.outputs = outputs
         self.samples = forward.sampling.samples
         self.side = forward.sampling.samples // 16

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field, model_validator
 
+from stedalign.errors import InputError
 from stedalign.optics.arrays import Array, namespace
 from stedalign.optics.patterns import Pattern
 from stedalign.optics.polarization import Polarization
@@ -50,10 +51,10 @@ class Beam(Spec):
     @model_validator(mode="after")
     def _is_a_beam(self) -> Beam:
         if not np.hypot(*self.fill_center) <= 1:
-            raise ValueError(f"fill_center {self.fill_center} is longer than 1 pupil radius")
+            raise InputError(f"fill_center {self.fill_center} is longer than 1 pupil radius")
         for part in (self, self.overlay):
             if part is not None and 0 < self.stop_radius <= np.hypot(*part.pattern.mask_offset):
-                raise ValueError(
+                raise InputError(
                     f"mask_offset {part.pattern.mask_offset} lies outside the central stop of radius "
                     f"{self.stop_radius}: a mask's core in the light of an annulus is not supported"
                 )

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field, model_validator
 
+from stedalign.errors import InputError
 from stedalign.optics.arrays import Array, namespace
 from stedalign.spec import Spec
 
@@ -36,15 +37,15 @@ class Objective(Spec):
     @model_validator(mode="after")
     def _is_an_objective(self) -> Objective:
         if self.na >= self.immersion_index:
-            raise ValueError(
+            raise InputError(
                 f"na = {self.na} must be smaller than immersion_index = {self.immersion_index}: "
                 "NA is the index times the sine of the marginal angle"
             )
         if self.sample_depth_nm > 0 and self.sample_index is None:
-            raise ValueError("sample_depth_nm has no effect without sample_index, the refractive index of the sample")
+            raise InputError("sample_depth_nm has no effect without sample_index, the refractive index of the sample")
         expected = 2 * self.focal_length_mm * self.na
         if abs(self.back_aperture_mm / expected - 1) > 0.05:
-            raise ValueError(
+            raise InputError(
                 f"back_aperture_mm = {self.back_aperture_mm} disagrees with 2 x focal_length_mm x na = "
                 f"{expected:.3g} by more than 5 %"
             )

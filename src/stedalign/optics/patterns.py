@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
+from stedalign.errors import InputError
 from stedalign.optics.arrays import Array, namespace
 from stedalign.optics.pupil_maps import interpolate, phase_map, with_fingerprint
 from stedalign.spec import Spec
@@ -47,13 +48,13 @@ class Pattern(Spec):
     @model_validator(mode="after")
     def _is_a_mask(self) -> Pattern:
         if self.kind in ("vortex", "bivortex") and self.charge == 0:
-            raise ValueError("a vortex needs a charge that is not 0; the pattern without one is 'flat'")
+            raise InputError("a vortex needs a charge that is not 0; the pattern without one is 'flat'")
         if self.kind in ("top_hat", "half_moon") and self.step_waves == 0:
-            raise ValueError(f"a {self.kind} needs a phase step; the pattern without one is 'flat'")
+            raise InputError(f"a {self.kind} needs a phase step; the pattern without one is 'flat'")
         if (self.kind == "file") != bool(self.file):
-            raise ValueError('a mask of your own needs both kind = "file" and file = "..."')
+            raise InputError('a mask of your own needs both kind = "file" and file = "..."')
         if not np.hypot(*self.mask_offset) <= 0.5:
-            raise ValueError(f"mask_offset {self.mask_offset} is longer than 0.5 pupil radii")
+            raise InputError(f"mask_offset {self.mask_offset} is longer than 0.5 pupil radii")
         return self
 
     @property
@@ -74,7 +75,7 @@ class Pattern(Spec):
     def phase(self, x: Array, y: Array, offset: tuple[Any, Any] | None = None) -> Array:
         """The mask's phase in radians at pupil points (pupil radii), shape of x.
 
-        ``offset`` (numbers or arrays that broadcast with x) stands in for ``mask_offset``. Raises ``ValueError`` where
+        ``offset`` (numbers or arrays that broadcast with x) stands in for ``mask_offset``. Raises ``InputError`` where
         a mask's file is missing, has changed or holds no mask.
         """
         xp = namespace(x)

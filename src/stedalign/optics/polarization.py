@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from stedalign.errors import InputError
 from stedalign.optics.arrays import Array, namespace
 from stedalign.optics.pupil_maps import interpolate, jones_map, with_fingerprint
 from stedalign.spec import Spec
@@ -38,13 +39,13 @@ class Polarization(Spec):
     @model_validator(mode="after")
     def _has_its_file(self) -> Polarization:
         if (self.kind == "file") != bool(self.file):
-            raise ValueError('a polarization map needs both kind = "file" and file = "..."')
+            raise InputError('a polarization map needs both kind = "file" and file = "..."')
         return self
 
     def field(self, x: Array, y: Array) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
         """Real and imaginary part of Ex, and those of Ey, at pupil points (pupil radii); each of x's shape.
 
-        Raises ``ValueError`` where a map's file is missing, has changed or holds no map.
+        Raises ``InputError`` where a map's file is missing, has changed or holds no map.
         """
         xp, zero = namespace(x), x * 0.0 + y * 0.0
         if self.kind == "file":
@@ -61,10 +62,10 @@ class Polarization(Spec):
     def jones(self) -> NDArray[np.complex128]:
         """Unit Jones vector (Ex, Ey) of the ellipse, for the kernel exp(+ikr), that is exp(-i omega t) in time.
 
-        Raises ``ValueError`` for a polarization that is not the same everywhere.
+        Raises ``InputError`` for a polarization that is not the same everywhere.
         """
         if self.kind != "uniform":
-            raise ValueError(f"a {self.kind} polarization has no Jones vector of its own")
+            raise InputError(f"a {self.kind} polarization has no Jones vector of its own")
         origin = np.zeros(())
         (x_real, x_imag), (y_real, y_imag) = self.field(origin, origin)
         return np.array([x_real + 1j * x_imag, y_real + 1j * y_imag])

@@ -17,17 +17,18 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from stedalign.errors import InputError
 from stedalign.optics.arrays import Array
 
 SMALLEST, LARGEST = 8, 4096
 
 
 def fingerprint(path: str) -> str:
-    """SHA-256 of a file; raises ``ValueError`` where it cannot be read."""
+    """SHA-256 of a file; raises ``InputError`` where it cannot be read."""
     try:
         return hashlib.sha256(Path(path).read_bytes()).hexdigest()
     except OSError as error:
-        raise ValueError(f"cannot read the map {path!r}: {error.strerror}") from None
+        raise InputError(f"cannot read the map {path!r}: {error.strerror}") from None
 
 
 def with_fingerprint(data: Any) -> Any:
@@ -41,7 +42,7 @@ def with_fingerprint(data: Any) -> Any:
 def phase_map(path: str, sha256: str, levels_per_2pi: float) -> Tensor:
     """Cosine and sine (2, N, N) of a phase mask: radians from .npy, gray levels from an image.
 
-    Raises ``ValueError`` for a file that is no square map, or not the one with this fingerprint.
+    Raises ``InputError`` for a file that is no square map, or not the one with this fingerprint.
     """
     _check(path, sha256)
     if path.endswith(".npy"):
@@ -53,9 +54,9 @@ def phase_map(path: str, sha256: str, levels_per_2pi: float) -> Tensor:
                 gray = image if image.mode.startswith(("L", "I", "F")) and image.mode != "LA" else image.convert("L")
                 values = np.asarray(gray, dtype=float) * (2 * np.pi / levels_per_2pi)
         except (UnidentifiedImageError, OSError):
-            raise ValueError(f"{path!r} is neither an image nor an .npy array") from None
+            raise InputError(f"{path!r} is neither an image nor an .npy array") from None
     if np.iscomplexobj(values):
-        raise ValueError(f"the phase mask {path!r} must hold real numbers, in radians")
+        raise InputError(f"the phase mask {path!r} must hold real numbers, in radians")
     phase = torch.from_numpy(_square(values, path, ()))
     return torch.stack([phase.cos(), phase.sin()])
 
@@ -64,7 +65,7 @@ def phase_map(path: str, sha256: str, levels_per_2pi: float) -> Tensor:
 def jones_map(path: str, sha256: str) -> Tensor:
     """Real and imaginary parts (4, N, N) of Ex and Ey from an .npy array (2, N, N); mean intensity in the pupil 1.
 
-    Raises ``ValueError`` as ``phase_map``, and where there is no light.
+    Raises ``InputError`` as ``phase_map``, and where there is no light.
     """
     _check(path, sha256)
     field = _square(_load(path), path, (2,)).astype(complex)
@@ -72,7 +73,7 @@ def jones_map(path: str, sha256: str) -> Tensor:
     inside = axis[:, None] ** 2 + axis**2 <= 1
     mean = (np.abs(field[:, inside]) ** 2).sum(axis=0).mean()
     if mean == 0:
-        raise ValueError(f"the polarization map {path!r} leaves the pupil dark")
+        raise InputError(f"the polarization map {path!r} leaves the pupil dark")
     field = field / np.sqrt(mean)
     return torch.from_numpy(np.stack([field[0].real, field[0].imag, field[1].real, field[1].imag]))
 
@@ -94,23 +95,23 @@ def interpolate(values: Tensor, x: Array, y: Array) -> list[Array]:
 
 def _check(path: str, sha256: str) -> None:
     if fingerprint(path) != sha256:
-        raise ValueError(f"the map {path!r} is not the one that this setup was made with: its content has changed")
+        raise InputError(f"the map {path!r} is not the one that this setup was made with: its content has changed")
 
 
 def _load(path: str) -> NDArray[np.generic]:
     try:
         return np.asarray(np.load(path, allow_pickle=False))
     except (OSError, ValueError, EOFError):
-        raise ValueError(f"{path!r} is no .npy array of numbers") from None
+        raise InputError(f"{path!r} is no .npy array of numbers") from None
 
 
 def _square(values: NDArray[np.generic], path: str, leading: tuple[int, ...]) -> NDArray[np.generic]:
     size = values.shape[-1] if values.ndim else 0
     shape = ", ".join(map(str, (*leading, "N", "N")))
     if values.shape != (*leading, size, size) or not SMALLEST <= size <= LARGEST:
-        raise ValueError(
+        raise InputError(
             f"the map {path!r} has the shape {values.shape}; ({shape}) with N from {SMALLEST} to {LARGEST} is expected"
         )
     if values.dtype.kind not in "uifc" or not np.isfinite(values).all():
-        raise ValueError(f"the map {path!r} holds values that are not finite numbers")
+        raise InputError(f"the map {path!r} holds values that are not finite numbers")
     return values if values.dtype.kind == "c" else values.astype(float)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from stedalign.errors import InputError
+
 Floats = NDArray[np.float64]
 
 AXES = {"x": np.array([1.0, 0.0, 0.0]), "y": np.array([0.0, 1.0, 0.0]), "z": np.array([0.0, 0.0, 1.0])}
@@ -29,7 +31,7 @@ class Line:
 class Grid:
     """Samples on a line, a plane or a volume; the intensity comes in the order of the axes, the first one slowest.
 
-    Raises ``ValueError`` unless there are one to three axes of unit length, each with samples.
+    Raises ``InputError`` unless there are one to three axes of unit length, each with samples.
     """
 
     axes: tuple[Line, ...]
@@ -37,15 +39,15 @@ class Grid:
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.axes) <= 3 or self.center_nm.shape != (3,):
-            raise ValueError("a grid has one to three axes and a center (x, y, z)")
+            raise InputError("a grid has one to three axes and a center (x, y, z)")
         numbers = [self.center_nm, *(part for line in self.axes for part in (line.direction, line.positions_nm))]
         if not all(np.isfinite(part).all() for part in numbers):
-            raise ValueError("a grid's center, directions and positions must be finite numbers")
+            raise InputError("a grid's center, directions and positions must be finite numbers")
         for line in self.axes:
             if line.positions_nm.ndim != 1 or line.positions_nm.size == 0 or line.width_nm < 0:
-                raise ValueError("each axis of a grid needs samples, and a width that is not negative")
+                raise InputError("each axis of a grid needs samples, and a width that is not negative")
             if abs(np.linalg.norm(line.direction) - 1) > 1e-9:
-                raise ValueError("the direction of a grid's axis must have unit length")
+                raise InputError("the direction of a grid's axis must have unit length")
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -60,7 +62,7 @@ class Grid:
 
 @dataclass(frozen=True, eq=False)
 class Points:
-    """Scattered points (P, 3) in nm, none of which tells anything about the others. Raises ``ValueError`` if empty."""
+    """Scattered points (P, 3) in nm, none of which tells anything about the others. Raises ``InputError`` if empty."""
 
     points_nm: Floats
 
@@ -71,7 +73,7 @@ class Points:
     def __post_init__(self) -> None:
         shape = np.shape(self.points_nm)
         if len(shape) != 2 or shape[1] != 3 or shape[0] == 0 or not np.isfinite(self.points_nm).all():
-            raise ValueError(f"points need the shape (P, 3) and finite coordinates, got the shape {shape}")
+            raise InputError(f"points need the shape (P, 3) and finite coordinates, got the shape {shape}")
 
 
 Target = Grid | Points
@@ -86,10 +88,10 @@ def section(axes: str, samples: Sequence[int], pixel_nm: Sequence[float], *, int
     """A grid through the focus along some of x, y, z, named with the slowest first: "zx" is xz as [z, x].
 
     ``samples`` and ``pixel_nm`` follow the same order; ``integrate`` averages over each pixel. "zyx" is a volume.
-    Raises ``ValueError`` for axes that are not different letters of xyz.
+    Raises ``InputError`` for axes that are not different letters of xyz.
     """
     if not axes or len(set(axes)) != len(axes) or not set(axes) <= set(AXES):
-        raise ValueError(f'the axes of a section are different letters of "xyz", got "{axes}"')
+        raise InputError(f'the axes of a section are different letters of "xyz", got "{axes}"')
     lines = tuple(
         Line(AXES[name], centered(count, pixel), pixel if integrate else 0.0)
         for name, count, pixel in zip(axes, samples, pixel_nm, strict=True)
@@ -111,7 +113,7 @@ def plane(
     for given in (rows, columns):
         direction = np.asarray(given, dtype=float)
         if direction.shape != (3,) or not 0 < np.linalg.norm(direction) < np.inf:
-            raise ValueError(f"a plane's directions are vectors (x, y, z) other than zero, got {given}")
+            raise InputError(f"a plane's directions are vectors (x, y, z) other than zero, got {given}")
         direction = direction / np.linalg.norm(direction)
         lines.append(Line(direction, centered(samples, pixel_nm), pixel_nm if integrate else 0.0))
     return Grid(tuple(lines), np.asarray(center_nm, dtype=float))

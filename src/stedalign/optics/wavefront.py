@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stedalign.errors import InputError
 from stedalign.optics.zernike import Mode
 
 LABEL_UNIT = "peak_waves"
@@ -18,23 +19,23 @@ LABEL_UNIT = "peak_waves"
 
 @dataclass(frozen=True)
 class ModeSet:
-    """An ordered tuple of distinct Zernike modes. Raises ``ValueError`` when empty or repeated."""
+    """An ordered tuple of distinct Zernike modes. Raises ``InputError`` when empty or repeated."""
 
     modes: tuple[Mode, ...]
 
     def __post_init__(self) -> None:
         if not self.modes:
-            raise ValueError("a mode set needs at least one mode")
+            raise InputError("a mode set needs at least one mode")
         if len(set(self.modes)) != len(self.modes):
-            raise ValueError(f"a mode set names each mode once, got {self}")
+            raise InputError(f"a mode set names each mode once, got {self}")
 
     @classmethod
     def of(cls, pairs: Iterable[Sequence[int]]) -> ModeSet:
-        """A mode set from (n, m) pairs. Raises ``ValueError`` for a pair that is no mode."""
+        """A mode set from (n, m) pairs. Raises ``InputError`` for a pair that is no mode."""
         checked = []
         for pair in pairs:
             if len(pair) != 2 or not all(isinstance(value, int) for value in pair):
-                raise ValueError(f"a mode is a pair of whole numbers (n, m), got {pair}")
+                raise InputError(f"a mode is a pair of whole numbers (n, m), got {pair}")
             checked.append(Mode(*pair))
         return cls(tuple(checked))
 
@@ -83,7 +84,7 @@ class ModeSet:
 class Wavefront:
     """Coefficients on a mode set, in rms waves at the beam's wavelength.
 
-    Raises ``ValueError`` when the numbers do not fit the modes or are not finite.
+    Raises ``InputError`` when the numbers do not fit the modes or are not finite.
     """
 
     modes: ModeSet
@@ -92,9 +93,9 @@ class Wavefront:
     def __post_init__(self) -> None:
         values = tuple(float(value) for value in self.waves)
         if len(values) != len(self.modes):
-            raise ValueError(f"{len(self.modes)} modes need as many coefficients, got {len(values)}")
+            raise InputError(f"{len(self.modes)} modes need as many coefficients, got {len(values)}")
         if not all(math.isfinite(value) for value in values):
-            raise ValueError("a wavefront needs finite coefficients")
+            raise InputError("a wavefront needs finite coefficients")
         object.__setattr__(self, "waves", values)
 
     @classmethod
@@ -123,12 +124,12 @@ class Wavefront:
     def on(self, modes: ModeSet) -> Wavefront:
         """The same wavefront written on another mode set.
 
-        Raises ``ValueError`` when a coefficient that is not zero has no place there.
+        Raises ``InputError`` when a coefficient that is not zero has no place there.
         """
         known = dict(zip(self.modes, self.waves, strict=True))
         lost = [mode for mode, value in known.items() if value != 0 and mode not in set(modes)]
         if lost:
-            raise ValueError(f"{modes} has no place for {', '.join(mode.name for mode in lost)}")
+            raise InputError(f"{modes} has no place for {', '.join(mode.name for mode in lost)}")
         return Wavefront(modes, tuple(known.get(mode, 0.0) for mode in modes))
 
     def __add__(self, other: Wavefront) -> Wavefront:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from stedalign.errors import InputError
 from stedalign.optics.arrays import Array
 
 NAMES = {
@@ -35,7 +36,7 @@ NAMES = {
 class Mode:
     """The identity of a Zernike mode: radial order ``n`` and azimuthal order ``m``.
 
-    Raises ``ValueError`` unless n >= 0, abs(m) <= n and n - m is even.
+    Raises ``InputError`` unless n >= 0, abs(m) <= n and n - m is even.
     """
 
     n: int
@@ -44,13 +45,13 @@ class Mode:
     def __post_init__(self) -> None:
         n, m = self.n, self.m
         if not (isinstance(n, int) and isinstance(m, int)) or n < 0 or abs(m) > n or (n - m) % 2:
-            raise ValueError(f"({n}, {m}) is not a Zernike mode: n >= 0, |m| <= n and n - m even")
+            raise InputError(f"({n}, {m}) is not a Zernike mode: n >= 0, |m| <= n and n - m even")
 
     @classmethod
     def from_ansi(cls, ansi: int) -> Mode:
         """The mode with the OSA/ANSI number ``ansi``, which counts from 0."""
         if ansi < 0:
-            raise ValueError(f"ANSI numbers count from 0, got {ansi}")
+            raise InputError(f"ANSI numbers count from 0, got {ansi}")
         n = (math.isqrt(8 * ansi + 1) - 1) // 2
         return cls(n, 2 * ansi - n * (n + 2))
 
@@ -58,7 +59,7 @@ class Mode:
     def from_noll(cls, noll: int) -> Mode:
         """The mode with the Noll number ``noll``, which counts from 1."""
         if noll < 1:
-            raise ValueError(f"Noll numbers count from 1, got {noll}")
+            raise InputError(f"Noll numbers count from 1, got {noll}")
         n = (math.isqrt(8 * noll - 7) - 1) // 2
         position = noll - n * (n + 1) // 2 - 1
         magnitude = 2 * ((position + 1) // 2) if n % 2 == 0 else 2 * (position // 2) + 1

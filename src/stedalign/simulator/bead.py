@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import roots_chebyu, roots_jacobi, roots_legendre
 
+from stedalign.errors import InputError
+
 Floats = NDArray[np.float64]
 
 TOLERANCE = 1e-4
@@ -55,7 +57,7 @@ def ball_rule(diameter_nm: float, highest_frequency: float) -> BallRule:
     """The smallest rule good to 1e-4 of the crest for intensities with frequencies up to some rad per nm.
 
     The average of exp(i q.s) over a ball is 3 (sin qR - qR cos qR) / (qR)^3; a rule passes when it gives that
-    at the highest frequency along the axes and the diagonals. Raises ``ValueError`` for a bead too large.
+    at the highest frequency along the axes and the diagonals. Raises ``InputError`` for a bead too large.
     """
     radius = diameter_nm / 2
     q = highest_frequency * radius
@@ -70,4 +72,4 @@ def ball_rule(diameter_nm: float, highest_frequency: float) -> BallRule:
         averages = [float((rule.weight * np.cos(highest_frequency * offset)).sum()) for offset in along]
         if np.abs(np.array(averages) - exact).max() < TOLERANCE:
             return rule
-    raise ValueError(f"a bead of {diameter_nm} nm is too large for the simulated microscope")
+    raise InputError(f"a bead of {diameter_nm} nm is too large for the simulated microscope")

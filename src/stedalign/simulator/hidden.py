@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from stedalign.errors import InputError
 from stedalign.instrument.protocols import Position
 from stedalign.optics.polarization import Polarization
 from stedalign.optics.wavefront import ModeSet, Wavefront
@@ -48,15 +49,15 @@ class HiddenWorld(Spec):
     @model_validator(mode="after")
     def _is_possible(self) -> HiddenWorld:
         if not np.isfinite(self.bead_nm).all():
-            raise ValueError(f"bead_nm {self.bead_nm} must be finite")
+            raise InputError(f"bead_nm {self.bead_nm} must be finite")
         if not math.hypot(*self.mask_shift) <= 0.5:
-            raise ValueError(f"mask_shift {self.mask_shift} is longer than 0.5 pupil radii")
+            raise InputError(f"mask_shift {self.mask_shift} is longer than 0.5 pupil radii")
         if self.amplitude:
             ModeSet.of((n, m) for n, m, _ in self.amplitude)
         if not all(abs(error) <= 0.5 for error in self.pixel_error):
-            raise ValueError(f"pixel_error {self.pixel_error} must lie between -0.5 and 0.5 along each axis")
+            raise InputError(f"pixel_error {self.pixel_error} must lie between -0.5 and 0.5 along each axis")
         if self.second_bead_nm is not None and not np.isfinite(self.second_bead_nm).all():
-            raise ValueError(f"second_bead_nm {self.second_bead_nm} must be finite")
+            raise InputError(f"second_bead_nm {self.second_bead_nm} must be finite")
         return self
 
     def pixel_nm(self, nominal: Position) -> Position:

@@ -13,6 +13,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from stedalign.errors import InputError
 from stedalign.imaging.detector import Bead, Detector
 from stedalign.imaging.images import OrthoSections, Sampling
 from stedalign.instrument.protocols import Microscope, Position
@@ -285,7 +286,7 @@ def _lit_pixels(
 
 
 def _require_known_optics(objective: Objective, beam: Beam, sampling: Sampling) -> None:
-    """Raise ``ValueError`` for optics that this simulation would silently leave out."""
+    """Raise ``InputError`` for optics that this simulation would silently leave out."""
     unknown = {
         f"the mapping '{objective.mapping}'": objective.mapping != "sine",
         "a sample of another index": objective.sample_index is not None and objective.sample_depth_nm > 0,
@@ -298,4 +299,4 @@ def _require_known_optics(objective: Objective, beam: Beam, sampling: Sampling) 
     }
     found = [name for name, present in unknown.items() if present]
     if found:
-        raise ValueError(f"the simulated microscope does not know {' and '.join(found)}")
+        raise InputError(f"the simulated microscope does not know {' and '.join(found)}")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from stedalign.errors import InputError
 from stedalign.instrument.protocols import Levels, Position
 from stedalign.instrument.stage import StageSpec
 
 
 class SimulatedSlm:
-    """A panel that shows what it is given. Raises ``ValueError`` for another shape or type."""
+    """A panel that shows what it is given. Raises ``InputError`` for another shape or type."""
 
     def __init__(self, levels: Levels) -> None:
         self._levels = levels.copy()
@@ -21,7 +22,7 @@ class SimulatedSlm:
 
     def show(self, levels: Levels) -> None:
         if levels.shape != self.shape or levels.dtype != np.uint8:
-            raise ValueError(
+            raise InputError(
                 f"the panel shows uint8 levels of shape {self.shape}, got {levels.dtype} of {levels.shape}"
             )
         self._levels = levels.copy()

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from stedalign.errors import InputError
+
 Floats = NDArray[np.float64]
 
 TOLERANCE = 1e-5
@@ -35,7 +37,7 @@ def blurred_axis(samples_nm: Floats, sigma_nm: float, highest_frequency: float) 
 
     The points lie on a lattice at half the Nyquist distance, so they are often fewer than the samples. Each
     sample is fitted to the nearest points of the lattice, as many as the band's transfer needs. Raises
-    ``ValueError`` for a blur too wide.
+    ``InputError`` for a blur too wide.
     """
     if sigma_nm == 0:
         return AxisRule(points_nm=samples_nm, weights=np.eye(len(samples_nm)))
@@ -54,13 +56,13 @@ def blurred_axis(samples_nm: Floats, sigma_nm: float, highest_frequency: float) 
             weights = np.zeros((len(samples_nm), len(points)))
             np.put_along_axis(weights, column.reshape(lattice.shape), fitted, axis=1)
             return AxisRule(points_nm=np.asarray(points * pitch, dtype=np.float64), weights=weights)
-    raise ValueError(f"a blur of {sigma_nm} nm is too wide for the simulated microscope")
+    raise InputError(f"a blur of {sigma_nm} nm is too wide for the simulated microscope")
 
 
 def blurred_point(sigma_nm: float, highest_frequency: float) -> AxisRule:
     """The rule for one sample at zero: the smallest Gauss-Hermite rule that is good up to a frequency.
 
-    Raises ``ValueError`` for a blur too wide.
+    Raises ``InputError`` for a blur too wide.
     """
     reach = sigma_nm * highest_frequency
     for order in range(1, MAX_REACH):
@@ -68,4 +70,4 @@ def blurred_point(sigma_nm: float, highest_frequency: float) -> AxisRule:
         weights = weights / weights.sum()
         if abs((weights * np.cos(reach * nodes)).sum() - np.exp(-(reach**2) / 2)) < TOLERANCE:
             return AxisRule(points_nm=sigma_nm * nodes, weights=weights[None])
-    raise ValueError(f"a blur of {sigma_nm} nm is too wide for the simulated microscope")
+    raise InputError(f"a blur of {sigma_nm} nm is too wide for the simulated microscope")

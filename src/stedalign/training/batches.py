@@ -10,6 +10,7 @@ import torch
 from torch import Generator, Tensor
 
 from stedalign.dataset.storage import read_mask_offset, read_split
+from stedalign.errors import InputError
 from stedalign.imaging.images import normalize
 from stedalign.networks.outputs import Outputs
 from stedalign.training.spec import NoiseSpec
@@ -30,7 +31,7 @@ class LabeledImages:
     def load(cls, path: Path, split: str, outputs: Outputs) -> LabeledImages:
         """One split ("train", "val", "test") of a dataset file, with the labels for ``outputs``.
 
-        Raises ``ValueError`` when the file is damaged or lacks such labels.
+        Raises ``InputError`` when the file is damaged or lacks such labels.
         """
         images, peak_waves = read_split(path, split)
         labels = [] if outputs.modes is None else [torch.from_numpy(peak_waves)]
@@ -65,7 +66,7 @@ class NoisyBatches:
     A last batch with fewer images than processes joins the one before, and shuffled batches leave out up to
     ``world`` - 1 images, others in each pass, so that the shares are equal, as the mean of their gradients requires.
 
-    Raises ``ValueError`` for a batch that the processes cannot share evenly, or with fewer images than processes.
+    Raises ``InputError`` for a batch that the processes cannot share evenly, or with fewer images than processes.
     """
 
     images: LabeledImages
@@ -79,9 +80,9 @@ class NoisyBatches:
 
     def __post_init__(self) -> None:
         if self.batch_size % self.world:
-            raise ValueError(f"{self.world} processes cannot share batches of {self.batch_size} images evenly")
+            raise InputError(f"{self.world} processes cannot share batches of {self.batch_size} images evenly")
         if len(self.images) < self.world:
-            raise ValueError(f"{len(self.images)} images are too few for {self.world} processes")
+            raise InputError(f"{len(self.images)} images are too few for {self.world} processes")
 
     def __len__(self) -> int:
         full, rest = divmod(len(self.images), self.batch_size)

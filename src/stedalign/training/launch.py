@@ -20,6 +20,7 @@ from lightning import Fabric
 from lightning.fabric.strategies.ddp import DDPStrategy
 from torch import distributed
 
+from stedalign.errors import InputError
 from stedalign.training.quiet import quiet
 from stedalign.training.worker_processes import companions
 
@@ -76,12 +77,12 @@ def together(devices: Devices, nodes: int, again: Callable[[], object]) -> Itera
     ``devices`` on each of ``nodes`` machines; "auto" takes all GPUs of this one, or its CPU. ``again`` is what another
     process on this machine calls to come to this place: it must be picklable, as must be what it is called with.
 
-    Raises ``ValueError`` where there are not so many, and ``RuntimeError`` where another process fails.
+    Raises ``InputError`` where there are not so many, and ``RuntimeError`` where another process fails.
     """
     count = _devices(devices)
     started = os.environ.get("WORLD_SIZE") if "LOCAL_RANK" in os.environ else None
     if started is not None and int(started) != count * nodes:
-        raise ValueError(f"this is one of {started} processes, not of {count} on each of {nodes} nodes: say how many")
+        raise InputError(f"this is one of {started} processes, not of {count} on each of {nodes} nodes: say how many")
     if count * nodes == 1:
         yield Processes()
         return
@@ -117,7 +118,7 @@ def _devices(asked: Devices) -> int:
     gpus = torch.cuda.device_count()
     count = (gpus or 1) if asked == "auto" else asked
     if gpus and count > gpus:
-        raise ValueError(f"{count} devices were asked for, and there are {gpus} GPUs")
+        raise InputError(f"{count} devices were asked for, and there are {gpus} GPUs")
     return count
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from stedalign.errors import InputError
 from stedalign.imaging.forward_spec import ForwardSpec
 from stedalign.networks.registry import NETWORKS
 from stedalign.recorded import differences
@@ -27,7 +28,7 @@ def run_record(spec: TrainSpec, forward: ForwardSpec) -> dict[str, Any]:
 
 
 def check_record(recorded: Mapping[str, Any], spec: TrainSpec, forward: ForwardSpec, source: str) -> None:
-    """Raise ``ValueError``, which begins with ``source``, unless this run may go on from the recorded one.
+    """Raise ``InputError``, which begins with ``source``, unless this run may go on from the recorded one.
 
     It may have another number of epochs and nothing else. Descriptions are compared as this version reads them,
     not fingerprints.
@@ -36,13 +37,13 @@ def check_record(recorded: Mapping[str, Any], spec: TrainSpec, forward: ForwardS
         held_spec = TrainSpec.parse(_as_it_counted(_without_nulls(recorded["train_spec"])))
         held_forward = ForwardSpec.parse(_without_nulls(recorded["forward_spec"]))
     except SpecError as error:
-        raise ValueError(f"{source} a configuration that this version does not know ({error})") from error
+        raise InputError(f"{source} a configuration that this version does not know ({error})") from error
     found = differences(
         {"training": held_spec.model_dump(exclude={"epochs"}), "forward": held_forward.image},
         {"training": spec.model_dump(exclude={"epochs"}), "forward": forward.image},
     )
     if found:
-        raise ValueError(f"{source} another configuration ({found[0]}; asked for: {found[1]})")
+        raise InputError(f"{source} another configuration ({found[0]}; asked for: {found[1]})")
 
 
 def _as_it_counted(spec: Mapping[str, Any]) -> dict[str, Any]:

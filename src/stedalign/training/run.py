@@ -15,6 +15,7 @@ from torch import nn
 
 from stedalign.dataset.generate import GenerationInterrupted, Simulator, generate, is_finished, planned, progress_bar
 from stedalign.dataset.spec import SPLITS
+from stedalign.errors import InputError, JobError
 from stedalign.files import write_json
 from stedalign.imaging.forward_spec import ForwardSpec
 from stedalign.networks.checkpoint import Origin, load_network, save_network
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from stedalign.training.module import Regression
 
 
-class MissingExtraError(RuntimeError):
+class MissingExtraError(JobError):
     """Training was asked for without the packages it needs."""
 
 
@@ -90,7 +91,7 @@ def train(
     machine are started here, unless SLURM or torchrun did, and import the main script again: one that calls this
     function needs the usual guard, ``if __name__ == "__main__"``.
 
-    Raises ``MissingExtraError`` without the extra "train", and ``ValueError`` (or its ``CheckpointError``)
+    Raises ``MissingExtraError`` without the extra "train", and ``InputError`` (or its ``CheckpointError``)
     with one line when the folder holds another run or files that would be replaced, or when data, checkpoint, weights
     or devices do not fit; nothing has been written then.
     """
@@ -151,9 +152,9 @@ def _prepare(
 
     _check_shares(spec, world)
     if resume is not None and warm_start is not None:
-        raise ValueError("a resumed run has its weights already: choose either resume or warm_start")
+        raise InputError("a resumed run has its weights already: choose either resume or warm_start")
     if spec.simulation is not None and dataset_path is not None:
-        raise ValueError(f"this configuration simulates its images: it has no use for {dataset_path}")
+        raise InputError(f"this configuration simulates its images: it has no use for {dataset_path}")
     checkpoint = None if resume is None else checkpoint_to_resume(resume, run_folder)
     if checkpoint is not None:
         own = checkpoint.resolve() == (run_folder / LAST).resolve()
@@ -182,16 +183,16 @@ def _prepare(
 
 
 def _check_shares(spec: TrainSpec, world: int) -> None:
-    """Raise ``ValueError`` unless every batch has images for each of ``world`` processes."""
+    """Raise ``InputError`` unless every batch has images for each of ``world`` processes."""
     if spec.batch_size % world:
-        raise ValueError(f"{world} processes cannot share batches of {spec.batch_size} evenly: change batch_size")
+        raise InputError(f"{world} processes cannot share batches of {spec.batch_size} evenly: change batch_size")
     if spec.simulation is None:
         least = min(spec.dataset.counts[:2])
     else:
         count = spec.simulation.validation
         least = count // -(-count // spec.batch_size)
     if least < world:
-        raise ValueError(f"there are too few images to train or validate with for {world} processes: ask for more")
+        raise InputError(f"there are too few images to train or validate with for {world} processes: ask for more")
 
 
 def _make_dataset(
@@ -235,4 +236,4 @@ def _start_from(network: nn.Module, start: Network, path: Path) -> None:
     try:
         network.load_state_dict(start.module.state_dict())
     except RuntimeError:
-        raise ValueError(f"{path} holds the weights of another network") from None
+        raise InputError(f"{path} holds the weights of another network") from None

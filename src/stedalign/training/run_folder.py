@@ -8,6 +8,7 @@ from typing import Any
 
 import tomlkit
 
+from stedalign.errors import InputError
 from stedalign.files import leftovers, replacing, write_json
 from stedalign.imaging.forward_spec import ForwardSpec
 from stedalign.provenance import environment
@@ -24,7 +25,7 @@ def describe(spec: TrainSpec, forward: ForwardSpec) -> dict[str, Any]:
 
 
 def check_folder(folder: Path, spec: TrainSpec, forward: ForwardSpec, *, resumed: bool) -> None:
-    """Raise ``ValueError`` with one line where the folder holds another run, or files that a run would replace.
+    """Raise ``InputError`` with one line where the folder holds another run, or files that a run would replace.
 
     A resumed run may ask for more epochs and for nothing else.
     """
@@ -32,11 +33,11 @@ def check_folder(folder: Path, spec: TrainSpec, forward: ForwardSpec, *, resumed
     if not config.exists():
         foreign = [name for name in (RECIPE, LOG, RESULTS, WEIGHTS, LAST) if (folder / name).exists()]
         if foreign and not (resumed and LAST in foreign):
-            raise ValueError(f"choose another folder: {folder} holds no run, but {foreign[0]}, which would be replaced")
+            raise InputError(f"choose another folder: {folder} holds no run, but {foreign[0]}, which would be replaced")
         return
     check_record(json.loads(config.read_text()), spec, forward, f"choose another folder: {folder} holds a run of")
     if not resumed and (folder / LAST).exists():
-        raise ValueError(f"{folder} holds a run already: resume it or choose another folder")
+        raise InputError(f"{folder} holds a run already: resume it or choose another folder")
 
 
 def claim_folder(
@@ -59,14 +60,14 @@ def claim_folder(
 def checkpoint_to_resume(resume: Path, run_folder: Path) -> Path | None:
     """The checkpoint to go on from, or None where the run in ``run_folder`` was stopped before its first one.
 
-    Raises ``ValueError`` where there is neither.
+    Raises ``InputError`` where there is neither.
     """
     checkpoint = resume / LAST if resume.is_dir() else resume
     if checkpoint.is_file():
         return checkpoint
     if resume.resolve() == run_folder.resolve() and (run_folder / CONFIG).is_file():
         return None
-    raise ValueError(f"there is nothing to resume: {checkpoint} does not exist")
+    raise InputError(f"there is nothing to resume: {checkpoint} does not exist")
 
 
 def is_exported(folder: Path, epochs: int) -> bool:

@@ -12,6 +12,7 @@ from torch import Generator, Tensor
 from torch.nn import functional
 
 from stedalign.dataset.spec import check_moves
+from stedalign.errors import InputError
 from stedalign.focusing.focus import BLUR, PIXEL_ERRORS, SHIFT_AXES, Focus
 from stedalign.focusing.pupil_quadrature import beam_parameter
 from stedalign.imaging.center_of_mass import center_of_mass_px
@@ -39,7 +40,7 @@ class SimulatedImages:
         """Images come binned: the mean over ``binning`` pixels along each axis, along x and y where there is a
         ``stack`` of so many planes instead of three sections.
 
-        Raises ``ValueError`` where the images leave the field that the optics are planned for, where those cannot be
+        Raises ``InputError`` where the images leave the field that the optics are planned for, where those cannot be
         planned, or where there is no mask offset to predict.
         """
         check_moves([math.hypot(spec.shift_nm, spec.drift_nm)] * 3, forward.sampling, "shift_nm and drift_nm")
@@ -47,7 +48,7 @@ class SimulatedImages:
         sampling, modes = forward.sampling, spec.mode_set
         free, strength = _free(spec, forward), STRENGTH_PER_PEAK_WAVES * spec.peak_waves
         if outputs.mask_offset and OFFSET_NAMES[0] not in free:
-            raise ValueError("this setup's mask has no offset to learn: choose a network that does not predict it")
+            raise InputError("this setup's mask has no offset to learn: choose a network that does not predict it")
         self.shape = (stack, sampling.samples, sampling.samples) if stack else (len(PLANES), *2 * (sampling.samples,))
         x, y, z = sampling.pixel_nm
         pitch = z * sampling.samples / max(stack, 1)

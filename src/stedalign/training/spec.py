@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from stedalign.dataset.spec import DatasetSpec
+from stedalign.errors import InputError
 from stedalign.networks.outputs import Outputs
 from stedalign.networks.registry import NETWORKS, architecture
 from stedalign.optics.wavefront import ModeSet
@@ -71,7 +72,7 @@ class SimulationSpec(Spec):
         ModeSet.of(self.modes)
         for name, (least, most) in (("photons", self.photons), ("background", self.background)):
             if not (0 if name == "background" else 0.1) <= least <= most <= 1e7:
-                raise ValueError(f"{name} {least:g} to {most:g} is no range")
+                raise InputError(f"{name} {least:g} to {most:g} is no range")
 
 
 class TrainSpec(Spec):
@@ -118,22 +119,22 @@ class TrainSpec(Spec):
     def model_post_init(self, context: Any, /) -> None:
         predicted = architecture(self.network).outputs
         if self.cosine and self.step_epochs:
-            raise ValueError("the learning rate falls as a cosine or in steps: give either cosine or step_epochs")
+            raise InputError("the learning rate falls as a cosine or in steps: give either cosine or step_epochs")
         if self.simulation is not None:
             if predicted.mask_offset and not self.simulation.mask_offset:
-                raise ValueError(f"{self.network} predicts the mask offset: give its range in [simulation]")
+                raise InputError(f"{self.network} predicts the mask offset: give its range in [simulation]")
             if self.simulation.drift_nm and architecture(self.network).sees_stacks:
-                raise ValueError(
+                raise InputError(
                     f"{self.network} sees a z-stack, and drift_nm moves sections against each other: "
                     "set drift_nm = 0 in [simulation]"
                 )
             return
         if predicted.shift:
-            raise ValueError(f"{self.network} predicts shifts, which datasets do not tell: give a [simulation]")
+            raise InputError(f"{self.network} predicts shifts, which datasets do not tell: give a [simulation]")
         if predicted.modes is not None and not self.dataset.range_peak_waves:
-            raise ValueError(f"{self.network} predicts modes, which a range_peak_waves of 0 in [dataset] leaves out")
+            raise InputError(f"{self.network} predicts modes, which a range_peak_waves of 0 in [dataset] leaves out")
         if predicted.mask_offset and not self.dataset.mask_offset:
-            raise ValueError(f"{self.network} predicts the mask offset: give its range as mask_offset in [dataset]")
+            raise InputError(f"{self.network} predicts the mask offset: give its range as mask_offset in [dataset]")
 
     @property
     def outputs(self) -> Outputs:
@@ -146,14 +147,14 @@ class TrainSpec(Spec):
 def load_train_spec(path: Path) -> TrainSpec:
     """The training run that a TOML file describes; what it leaves out keeps its default.
 
-    Raises ``ValueError`` with one line for a missing or malformed file, an unknown key (the nearest known one
+    Raises ``InputError`` with one line for a missing or malformed file, an unknown key (the nearest known one
     is named) or a value out of range.
     """
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ValueError(f"{path} cannot be read: {error}") from None
+        raise InputError(f"{path} cannot be read: {error}") from None
     idle = [name for name in ("dataset", "noise") if name in data and "simulation" in data]
     if idle:
-        raise ValueError(f"{path}: with [simulation] there is no [{idle[0]}]: leave one of them out")
+        raise InputError(f"{path}: with [simulation] there is no [{idle[0]}]: leave one of them out")
     return TrainSpec.parse(data, str(path))

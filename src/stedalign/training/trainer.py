@@ -16,6 +16,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import nn
 
+from stedalign.errors import InputError
 from stedalign.files import replacing
 from stedalign.imaging.forward_spec import ForwardSpec
 from stedalign.training.data_modules import Source
@@ -161,7 +162,7 @@ def fit(
 
 
 def check_checkpoint(checkpoint: Path, spec: TrainSpec, forward: ForwardSpec, *, exported: bool) -> None:
-    """Raise ``ValueError`` with one line unless there is something left to do from ``checkpoint`` on.
+    """Raise ``InputError`` with one line unless there is something left to do from ``checkpoint`` on.
 
     It must be readable, of a run that differs in its epochs alone (where it says so: the first ones did not), and
     have fewer epochs than are asked for, or as many where their weights were not ``exported`` yet.
@@ -171,7 +172,7 @@ def check_checkpoint(checkpoint: Path, spec: TrainSpec, forward: ForwardSpec, *,
         check_record(json.loads(content[CHECKPOINT_KEY]), spec, forward, f"{checkpoint} is a checkpoint of")
     done = int(content["epoch"]) + 1
     if done > spec.epochs or (done == spec.epochs and exported):
-        raise ValueError(f"nothing left to train: {checkpoint} has {done} of {spec.epochs} epochs; ask for more")
+        raise InputError(f"nothing left to train: {checkpoint} has {done} of {spec.epochs} epochs; ask for more")
 
 
 def _load(checkpoint: Path) -> dict[str, Any]:
@@ -180,7 +181,7 @@ def _load(checkpoint: Path) -> dict[str, Any]:
         content: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
     # A damaged archive can fail anywhere in the reader.
     except Exception as error:
-        raise ValueError(message) from error
+        raise InputError(message) from error
     if not isinstance(content, dict) or not {"epoch", "state_dict"} <= content.keys():
-        raise ValueError(message)
+        raise InputError(message)
     return content

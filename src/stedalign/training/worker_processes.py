@@ -14,6 +14,8 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, TypeAlias
 
+from stedalign.errors import JobError
+
 SECONDS_TO_END = 10.0
 """How long a process is given to come to its end, or to tell why another one failed."""
 Ear: TypeAlias = "Connection[Any, Any]"
@@ -53,7 +55,7 @@ def companions(again: Callable[[], object], variables: Mapping[str, str], count:
         listener.join(SECONDS_TO_END)
         if listener.reason is None:
             raise
-        raise RuntimeError(listener.message) from error
+        raise JobError(listener.message) from error
     finally:
         listener.over.set()
         for other in others.values():
@@ -78,7 +80,7 @@ def _started(again: Callable[[], object], name: str) -> tuple[Ear, BaseProcess]:
     # The system may refuse, and what is to be called may not be such that another interpreter can be told it.
     except Exception as error:
         ear.close()
-        raise RuntimeError(f"{name} of the training cannot be started: {_words(error)}") from error
+        raise JobError(f"{name} of the training cannot be started: {_words(error)}") from error
     return ear, other
 
 
