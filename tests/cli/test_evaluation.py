@@ -39,7 +39,7 @@ def _plan_each_focus_once() -> Iterator[None]:
     """Making a dataset and judging on it take the same simulator."""
     plan_once = functools.cache(Simulator)
     with pytest.MonkeyPatch.context() as patch:
-        for user in ("dataset.generate", "evaluation.known_images"):
+        for user in ("dataset.generate", "evaluation.test_set"):
             patch.setattr(f"stedalign.{user}.Simulator", plan_once)
         yield
 
