@@ -16,7 +16,7 @@ from torch import Tensor
 from stedalign.focusing.chebyshev import polynomials, slopes
 from stedalign.focusing.field_kernels import times_i
 from stedalign.focusing.pupil_quadrature import beam_parameter, plane_waves
-from stedalign.focusing.wave_grid import PolarGrid
+from stedalign.focusing.wave_grid import WaveGrid
 from stedalign.optics.beam import Beam
 from stedalign.optics.objective import Objective
 
@@ -27,7 +27,7 @@ CENTERS = "fill_center_x", "fill_center_y"
 chebyshev = np.polynomial.chebyshev
 
 
-class MovingBeam(torch.nn.Module):
+class BeamFamily(torch.nn.Module):
     """Amplitudes of a beam on a grid of plane waves for values of some of ``pupil.BEAM_PARAMETERS``."""
 
     x: Tensor
@@ -40,7 +40,7 @@ class MovingBeam(torch.nn.Module):
         self,
         objective: Objective,
         beam: Beam,
-        grid: PolarGrid,
+        grid: WaveGrid,
         rule: Nodes,
         ranges: Mapping[str, float],
         degree: int,

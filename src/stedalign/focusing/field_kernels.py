@@ -20,7 +20,7 @@ FOLDS: tuple[Fold, ...] = None, (0, 0), (0, 1), (1, 0), (1, 1)
 
 
 class FieldKernels(torch.nn.Module):
-    """Linear maps from the waves of a ``PolarGrid`` to the field at each target's samples, and its intensity.
+    """Linear maps from the waves of a ``WaveGrid`` to the field at each target's samples, and its intensity.
 
     The grid has with each wave its mirror images in x and y. For mirrored samples exp(ik.r) falls apart into products
     of a cosine or a sine for each axis; with the waves summed over their images with the matching signs first, each

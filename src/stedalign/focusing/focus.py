@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stedalign.errors import InputError
-from stedalign.focusing.beam_family import MovingBeam
+from stedalign.focusing.beam_family import BeamFamily
 from stedalign.focusing.chebyshev import polynomials, slopes
 from stedalign.focusing.coherent_modes import Blur, coherent_factors
 from stedalign.focusing.field_kernels import FieldKernels
 from stedalign.focusing.node_plan import SHARE, check_free, plan_waves
 from stedalign.focusing.pupil_quadrature import Pupil, beam_parameter, beam_power, plane_waves
 from stedalign.focusing.target_samples import TargetSamples
-from stedalign.focusing.wave_grid import PolarGrid
+from stedalign.focusing.wave_grid import WaveGrid
 from stedalign.optics.beam import Beam
 from stedalign.optics.objective import Objective
 from stedalign.optics.targets import Target
@@ -103,16 +103,16 @@ class Focus(torch.nn.Module):
         )
         points = np.concatenate([samples.points for samples in self._samples])
         self.plan = plan_waves(objective, beam, modes, points, of_beam, strength_waves, tolerance)
-        self.grid = PolarGrid(objective, *self.plan.grid)
+        self.grid = WaveGrid(objective, *self.plan.grid)
         x, y = self.grid.pupil_points
         k = objective.wavenumber(beam.wavelength_nm) * self.grid.direction
         # The mean of kz only turns the phase of whole planes.
         kappa = k - np.array([0.0, 0.0, (k[:, 2].max() + k[:, 2].min()) / 2])
         amplitude, power = self._beam_on_the_grid()
         beads = coherent_factors(k, self.grid.area, bead_diameter_nm, tolerance)
-        self.moving: MovingBeam | None = None
+        self.moving: BeamFamily | None = None
         if of_beam:
-            self.moving = MovingBeam(objective, beam, self.grid, self.plan.moving_rule, of_beam, self.plan.degree)
+            self.moving = BeamFamily(objective, beam, self.grid, self.plan.moving_rule, of_beam, self.plan.degree)
         self.pupil = Pupil(x=x, y=y, k=k, amplitude=amplitude, power=power)
         """The beam on the grid of plane waves, the components of an overlay one after the other."""
 

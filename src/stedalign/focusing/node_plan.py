@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stedalign.errors import InputError
-from stedalign.focusing.beam_family import OFFSETS, MovingBeam
+from stedalign.focusing.beam_family import OFFSETS, BeamFamily
 from stedalign.focusing.pupil_quadrature import BEAM_PARAMETERS, PlaneWaves, beam_parameter, plane_waves
-from stedalign.focusing.wave_grid import PolarGrid, moments
+from stedalign.focusing.wave_grid import WaveGrid, moments
 from stedalign.optics.beam import Beam
 from stedalign.optics.objective import Objective
 from stedalign.optics.wavefront import ModeSet
@@ -159,7 +159,7 @@ def plan_waves(
     goal = SHARE * tolerance
 
     def on_grid(nodes: Nodes, found: Sequence[Sequence[Tensor]]) -> float:
-        grid = PolarGrid(objective, *nodes)
+        grid = WaveGrid(objective, *nodes)
         x, y = (torch.from_numpy(part) for part in grid.pupil_points)
         direction = torch.from_numpy(grid.direction)
         return _error([intensity(x, y, direction, grid.from_moments(part)[0]) for part in found], reference)
@@ -185,11 +185,11 @@ def plan_waves(
     turns = _fewest(_ladder(rule[1], 4), lambda count: moving((rays, count)))
     # Beams at the limits, against the same written as a series.
     moved = [(changes, exact) for (_, changes), exact in zip(beams, reference, strict=True) if changes is not None]
-    nodes = PolarGrid(objective, *grid)
+    nodes = WaveGrid(objective, *grid)
     x, y = (torch.from_numpy(part) for part in nodes.pupil_points)
     error = np.inf
     for degree in DEGREES if any(name in free for name in OFFSETS) else (0,):
-        series, coarser_error = MovingBeam(objective, beam, nodes, (rays, turns), free, degree), error
+        series, coarser_error = BeamFamily(objective, beam, nodes, (rays, turns), free, degree), error
         images = []
         for changes, _ in moved:
             real, imaginary = series(torch.stack(list(changes.values()), dim=1))[0].unbind(0)

@@ -26,7 +26,7 @@ Floats = NDArray[np.float64]
 BEAMS_AT_ONCE, WAVES_AT_ONCE = 8, 4096
 
 
-class PolarGrid(torch.nn.Module):
+class WaveGrid(torch.nn.Module):
     """``radial`` rings times ``azimuthal`` rays over the whole pupil, symmetric about both axes.
 
     Rings lie at the positive Gauss-Legendre nodes of a diameter in theta, rays half a step off the axes. Nodes are
