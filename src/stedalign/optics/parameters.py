@@ -93,6 +93,18 @@ def farthest_core(beam: Beam) -> float:
     return beam.stop_radius or FARTHEST_CORE
 
 
+def _taper(beam: Beam) -> float:
+    return beam.taper
+
+
+def _fill_center(axis: int) -> Callable[[Beam], float]:
+    return lambda beam: beam.fill_center[axis]
+
+
+def _mask_offset(axis: int) -> Callable[[Beam], float]:
+    return lambda beam: beam.pattern.mask_offset[axis]
+
+
 def _overlaid(beam: Beam) -> str:
     return "" if beam.overlay is None else "is not supported for a beam with an overlay"
 
@@ -154,7 +166,7 @@ _ROWS = (
         "1",
         "1 / fill²: how fast the amplitude falls towards the pupil's edge",
         "beam",
-        nominal=lambda beam: beam.taper,
+        nominal=_taper,
         lacking=_overlaid,
         plausible=1.6,
         lowest=0.0,
@@ -166,7 +178,7 @@ _ROWS = (
             "pupil radii",
             f"the beam's center against the pupil's along {name[-1]}",
             "beam",
-            nominal=lambda beam, axis=axis: beam.fill_center[axis],
+            nominal=_fill_center(axis),
             lacking=_overlaid,
             plausible=0.2,
             setting="fill_center",
@@ -194,7 +206,7 @@ _ROWS = (
             "pupil radii",
             f"where the mask lies on the pupil along {name[-1]}",
             "beam",
-            nominal=lambda beam, axis=axis: beam.pattern.mask_offset[axis],
+            nominal=_mask_offset(axis),
             lacking=_without_a_mask,
             room=room_for_offsets,
             plausible=0.25,
