@@ -19,10 +19,9 @@ from rich.table import Table
 from stedalign import Setup
 from stedalign.dataset.generate import Simulator
 from stedalign.dataset.spec import DatasetSpec
+from stedalign.imaging.detector import NoiseSpec, add_noise
 from stedalign.jobs.estimate import DEFAULT_NETWORK
 from stedalign.networks.checkpoint import load_network, packaged_weights
-from stedalign.training.batches import add_noise
-from stedalign.training.spec import NoiseSpec
 
 STRENGTHS = {
     "120 mλ": ("normal", 0.1),

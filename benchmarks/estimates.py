@@ -140,10 +140,10 @@ def run(kind_name: str, what: str, from_zero: bool, seed: int) -> Case:
     found = estimator(True)(sections)
     seconds = time.perf_counter() - begin
     truth, model = hidden.aberration.array, known_instrument(sections.view)
-    parameters = torch.zeros(1, len(model.names))
+    parameters = torch.zeros(1, len(model.layout))
     parameters[0, : len(truth)] = torch.from_numpy(truth)
-    parameters[0, model.shift] = torch.tensor(hidden.bead_nm).float()
-    parameters[0, model.scale], parameters[0, model.background] = kind.photons, kind.photons * BACKGROUND
+    parameters[0, model.layout.shift] = torch.tensor(hidden.bead_nm).float()
+    parameters[0, model.layout.scale], parameters[0, model.layout.background] = kind.photons, kind.photons * BACKGROUND
     error = found.wavefront.array - truth
     offset = [found.nuisances[f"mask_offset_{axis}"][0] for axis in "xy"]
     alone = estimator(False)(sections).wavefront.array - truth if from_zero else np.full(1, np.nan)

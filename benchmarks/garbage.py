@@ -42,9 +42,9 @@ def estimator(search_generations: int = 0) -> Estimator:
 def donut() -> np.ndarray:
     one = estimator()
     model = ForwardModel(one.spec, one.modes)
-    parameters = torch.zeros(1, len(model.names))
-    parameters[:, : model.free.stop] = model.focus.rest
-    parameters[:, model.scale] = 1.0
+    parameters = torch.zeros(1, len(model.layout))
+    parameters[:, : model.layout.free.stop] = model.focus.rest
+    parameters[:, model.layout.scale] = 1.0
     with torch.no_grad():
         return model(parameters)[0].double().numpy()
 

@@ -71,9 +71,9 @@ def test_what_is_unknown_never_lowers_the_bound(found):
 def test_the_bound_of_a_known_instrument_is_that_of_its_forward_model(uneven):
     setup, found = uneven
     model = ForwardModel(setup.forward, MODES)
-    parameters = torch.zeros(1, len(model.names))
+    parameters = torch.zeros(1, len(model.layout))
     parameters[:, : len(MODES)] = torch.from_numpy(WAVEFRONT.array)
-    parameters[:, model.scale], parameters[:, model.background] = 200.0, 10.0
+    parameters[:, model.layout.scale], parameters[:, model.layout.background] = 200.0, 10.0
     expected = cramer_rao(model, parameters, read_noise=5.0)[0, : len(MODES)]
     np.testing.assert_allclose(found.images["sections"].known, expected, rtol=3e-3)
 

@@ -166,7 +166,7 @@ def test_an_instrument_that_differs_from_its_setup_is_still_estimated(spec):
 
 def test_a_bead_at_the_edge_is_refused_as_cut_off(estimator, model, draw, as_sections):
     truth, _ = draw(1, strength=0.03)
-    truth[0, model.shift] = torch.tensor([800.0, 0.0, 0.0], dtype=torch.float64)
+    truth[0, model.layout.shift] = torch.tensor([800.0, 0.0, 0.0], dtype=torch.float64)
     with torch.no_grad():
         counts = torch.poisson(model(truth.float()), torch.Generator().manual_seed(0))
     assert "cut off at the +x edge" in estimator(as_sections(counts[0])).reason

@@ -73,7 +73,7 @@ def test_read_noise_widens_sigma_as_its_variance_does(model, draw):
 def test_the_bound_falls_with_the_root_of_the_photons(model, draw):
     truth, _ = draw(1)
     brighter = truth.clone()
-    brighter[:, model.scale.start :] *= 4
+    brighter[:, model.layout.scale.start :] *= 4
     ratio = cramer_rao(model, truth.float())[:, :MODES] / cramer_rao(model, brighter.float())[:, :MODES]
     torch.testing.assert_close(ratio, torch.full_like(ratio, 2.0), rtol=1e-3, atol=0)
 
@@ -141,8 +141,8 @@ def test_parameters_that_do_the_same_are_noticed(spec, model, draw):
 def test_light_does_not_make_a_drift_undetermined(spec, model):
     nuisances = Nuisances()
     drifting = ForwardModel(spec, model.modes, drifting=True, tolerance=1e-2)
-    truth = torch.zeros(1, len(drifting.names), dtype=torch.float64)
-    truth[:, drifting.scale], truth[:, drifting.background] = 1e5, 1e3
+    truth = torch.zeros(1, len(drifting.layout), dtype=torch.float64)
+    truth[:, drifting.layout.scale], truth[:, drifting.layout.background] = 1e5, 1e3
     counts = drifting(truth.float()).double()
     found = fit(drifting, counts, truth, prior=Prior.of(drifting, nuisances), iterations=5)
     assert found.determined.all()
@@ -152,8 +152,8 @@ def test_light_does_not_make_a_drift_undetermined(spec, model):
 def test_what_is_held_stays_and_has_no_variance(model, draw):
     truth, counts = draw(4, seed=6)
     held = torch.zeros(truth.shape[1], dtype=torch.bool)
-    held[model.shift] = True
-    start = start_parameters(model, counts, torch.zeros(4, MODES).double(), truth[:, model.shift])
+    held[model.layout.shift] = True
+    start = start_parameters(model, counts, torch.zeros(4, MODES).double(), truth[:, model.layout.shift])
     result = fit(model, counts, start, prior=Prior.of(model), held=held)
     assert torch.equal(result.parameters[:, held], truth[:, held])
     assert (result.covariance[:, held] == 0).all()
@@ -170,6 +170,8 @@ def test_a_start_knows_the_beam(spec):
 
     moving = ForwardModel(spec, ModeSet.from_ansi([3]), free={"mask_offset_x": 0.1, "mask_offset_y": 0.1})
     counts, waves, shift = torch.ones(1, 3, 32, 32), torch.zeros(1, 1), torch.zeros(1, 3)
-    assert torch.equal(start_parameters(moving, counts, waves, shift)[:, moving.free], torch.zeros(1, 2).double())
+    assert torch.equal(
+        start_parameters(moving, counts, waves, shift)[:, moving.layout.free], torch.zeros(1, 2).double()
+    )
     beam = torch.tensor([[0.05, -0.02]]).double()
-    assert torch.equal(start_parameters(moving, counts, waves, shift, beam)[:, moving.free], beam)
+    assert torch.equal(start_parameters(moving, counts, waves, shift, beam)[:, moving.layout.free], beam)

@@ -40,8 +40,8 @@ def test_the_search_ends_at_once_where_all_starts_agree_that_nothing_fits(spec, 
 def test_the_search_ends_after_one_life_where_most_starts_explain_a_part_and_none_all(spec, rough, monkeypatch):
     top_hat = spec.beam.model_copy(update={"pattern": Pattern(kind="top_hat")})
     other = ForwardModel(spec.model_copy(update={"beam": top_hat}), MODES)
-    parameters = torch.zeros(1, len(other.names))
-    parameters[:, :3], parameters[:, other.scale], parameters[:, other.background] = 0.04, 350.0, 7.0
+    parameters = torch.zeros(1, len(other.layout))
+    parameters[:, :3], parameters[:, other.layout.scale], parameters[:, other.layout.background] = 0.04, 350.0, 7.0
     counts = torch.poisson(other(parameters), torch.Generator().manual_seed(0)).double()
     generations = []
     fits = search_module._fits

@@ -30,11 +30,11 @@ def pair(model):
 
 def test_a_pair_is_the_sum_of_two_beads(model, pair):
     both = parameters_of_a_pair(pair, (300.0, 50.0, -80.0)).float()
-    first = torch.zeros(1, len(model.names))
-    first[0, : model.shift.stop] = both[0, : pair.shift.stop]
-    first[0, model.scale] = 350.0
+    first = torch.zeros(1, len(model.layout))
+    first[0, : model.layout.shift.stop] = both[0, : pair.shift.stop]
+    first[0, model.layout.scale] = 350.0
     second = first.clone()
-    second[:, model.shift] += both[:, pair.apart]
+    second[:, model.layout.shift] += both[:, pair.apart]
     expected = model(first) + 0.8 * model(second) + 7.0
     torch.testing.assert_close(pair(both), expected, rtol=1e-4, atol=1e-2)
 

@@ -16,13 +16,13 @@ from stedalign.evaluation.comparison import FIT, HYBRID, NETWORK
 from stedalign.evaluation.mismatch import MISMATCHES, Directions, Mismatch
 from stedalign.evaluation.test_set import KnownImages
 from stedalign.files import json_text
+from stedalign.imaging.detector import NoiseSpec
 from stedalign.imaging.images import Sampling
 from stedalign.imaging.nuisances import Nuisances
 from stedalign.networks.network import Network
 from stedalign.networks.outputs import Outputs
 from stedalign.optics.beam import Beam
 from stedalign.reports.evaluation import draw_against_mismatch
-from stedalign.training.spec import NoiseSpec
 
 from .conftest import ELEVEN, FORWARD
 

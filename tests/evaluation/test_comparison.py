@@ -25,12 +25,12 @@ from stedalign.evaluation.errors import WAVEFRONT
 from stedalign.evaluation.judging import judge, trained_noise
 from stedalign.evaluation.test_set import KnownImages
 from stedalign.files import json_text
+from stedalign.imaging.detector import NoiseSpec
 from stedalign.imaging.images import PLANES
 from stedalign.networks.network import Network
 from stedalign.networks.outputs import Outputs
 from stedalign.optics.wavefront import ModeSet
 from stedalign.reports.evaluation import draw_comparison
-from stedalign.training.spec import NoiseSpec
 
 from .conftest import FORWARD
 
@@ -135,17 +135,17 @@ def test_what_is_known_has_no_variance_and_helps_the_rest(load: Callable[..., Kn
 
 
 def test_the_shift_that_centered_an_image_is_found_again(eleven: KnownImages) -> None:
-    phase = eleven.true_phase(12)
-    np.testing.assert_allclose(phase[:, :11], eleven.waves, atol=1e-7)
-    assert float(phase[:, eleven.model.shift].abs().max()) > 1
+    truth = eleven.true_parameters(12)
+    np.testing.assert_allclose(truth[:, eleven.model.layout.modes], eleven.waves, atol=1e-7)
+    assert float(truth[:, eleven.model.layout.shift].abs().max()) > 1
     with torch.no_grad():
-        torch.testing.assert_close(eleven.model.intensity(phase), eleven.images, rtol=0, atol=1e-5)
+        torch.testing.assert_close(eleven.model.intensity(truth), eleven.images, rtol=0, atol=1e-5)
 
 
 def test_images_that_this_version_would_not_make_have_no_bound(eleven: KnownImages) -> None:
     other = replace(eleven, images=eleven.images.roll(1, dims=-1))
     with pytest.raises(ValueError, match="make the dataset again"):
-        other.true_phase(2)
+        other.true_parameters(2)
 
 
 @pytest.mark.parametrize(

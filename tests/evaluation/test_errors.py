@@ -11,9 +11,9 @@ import torch
 from stedalign.evaluation.errors import MASK_OFFSET, WAVEFRONT, Compared, open_loop
 from stedalign.evaluation.estimators import Estimator, fit_from
 from stedalign.evaluation.test_set import KnownImages
+from stedalign.imaging.detector import NoiseSpec
 from stedalign.networks.outputs import Outputs, Prediction
 from stedalign.optics.wavefront import ModeSet
-from stedalign.training.spec import NoiseSpec
 
 Truth = Callable[[KnownImages], Estimator]
 CLEAN = NoiseSpec(photons=0, background_fraction=0)

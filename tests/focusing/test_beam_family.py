@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from stedalign.focusing.beam_family import MovingBeam
+from stedalign.focusing.beam_family import BeamFamily
 from stedalign.focusing.pupil_quadrature import plane_waves
-from stedalign.focusing.wave_grid import PolarGrid
+from stedalign.focusing.wave_grid import WaveGrid
 from stedalign.optics.beam import Beam
 from stedalign.optics.objective import Objective
 from stedalign.optics.patterns import Pattern
@@ -29,9 +29,9 @@ def values(count=4, seed=0):
 
 @pytest.fixture(scope="module", params=["vortex", "half_moon"])
 def moving(request):
-    grid = PolarGrid(OBJECTIVE, 16, 40)
+    grid = WaveGrid(OBJECTIVE, 16, 40)
     beam = Beam(pattern=Pattern(kind=request.param))
-    return MovingBeam(OBJECTIVE, beam, grid, RULE, RANGES, degree=10), beam, grid
+    return BeamFamily(OBJECTIVE, beam, grid, RULE, RANGES, degree=10), beam, grid
 
 
 def test_the_series_has_the_focus_of_the_beam_itself(moving):

@@ -5,10 +5,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from stedalign.focusing.focus import BLUR, Focus
+from stedalign.focusing.focus import Focus
 from stedalign.imaging.images import Sampling
 from stedalign.optics.beam import Beam
 from stedalign.optics.objective import Objective
+from stedalign.optics.parameters import BLUR
 from stedalign.optics.wavefront import ModeSet
 
 MODES = ModeSet.of([(2, 2), (3, -1), (4, 0)])

@@ -4,13 +4,13 @@ import torch
 
 from stedalign.focusing.field_kernels import FieldKernels
 from stedalign.focusing.target_samples import TargetSamples
-from stedalign.focusing.wave_grid import PolarGrid
+from stedalign.focusing.wave_grid import WaveGrid
 from stedalign.optics.objective import Objective
 from stedalign.optics.targets import Points, plane, section
 from stedalign.optics.wavefront import ModeSet
 
 OBJECTIVE = Objective()
-GRID = PolarGrid(OBJECTIVE, 4, 8)
+GRID = WaveGrid(OBJECTIVE, 4, 8)
 K = OBJECTIVE.wavenumber(775.0) * GRID.direction
 BASIS = ModeSet.report12().polynomials(*GRID.pupil_points)
 TARGETS = {

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from stedalign.focusing.focus import BLUR, PIXEL_ERRORS, Focus
+from stedalign.focusing.focus import Focus
 from stedalign.imaging.images import Sampling
 from stedalign.optics.beam import Beam
 from stedalign.optics.objective import Objective
+from stedalign.optics.parameters import BLUR, PIXEL_ERRORS
 from stedalign.optics.targets import Points, plane, section
 from stedalign.optics.wavefront import ModeSet
 

@@ -6,14 +6,14 @@ from hypothesis import strategies as st
 from optics_reference import dense_waves
 
 from stedalign.focusing.pupil_quadrature import PlaneWaves, plane_waves
-from stedalign.focusing.wave_grid import PolarGrid
+from stedalign.focusing.wave_grid import WaveGrid
 from stedalign.optics.beam import Beam
 from stedalign.optics.objective import Objective
 from stedalign.optics.patterns import Pattern
 from stedalign.optics.polarization import Polarization
 
 OBJECTIVE = Objective()
-GRID = PolarGrid(OBJECTIVE, 20, 72)
+GRID = WaveGrid(OBJECTIVE, 20, 72)
 ROUGH = [
     Beam(pattern=Pattern(mask_offset=(0.3, -0.1))),
     Beam(pattern=Pattern(charge=-2), fill=0.7, fill_center=(0.1, -0.3)),
@@ -38,7 +38,7 @@ def random_amplitude(size, seed=0):
 @pytest.mark.parametrize("beam", ROUGH, ids=lambda beam: f"{beam.pattern.kind}-{beam.polarization.kind}")
 def test_smooth_functions_integrate_on_the_grid_as_against_the_rough_beam(beam, mapping):
     objective = Objective(mapping="sine" if beam.pattern.kind == "half_moon" else mapping)
-    grid = PolarGrid(objective, 28, 72)
+    grid = WaveGrid(objective, 28, 72)
     x, y, k, dense = dense_waves(objective, beam)
     points = np.random.default_rng(0).uniform(-600, 600, size=(20, 3))
 
@@ -89,4 +89,4 @@ def test_the_nodes_share_out_the_whole_cap():
 @pytest.mark.parametrize("azimuthal", [6, 41, 70])
 def test_rays_that_are_not_a_multiple_of_four_are_refused(azimuthal):
     with pytest.raises(ValueError, match=f"come in fours, got {azimuthal}"):
-        PolarGrid(OBJECTIVE, 10, azimuthal)
+        WaveGrid(OBJECTIVE, 10, azimuthal)

@@ -62,6 +62,6 @@ def test_a_binned_volume_holds_the_sums_of_its_voxels(parameters):
 def test_a_volume_has_one_light_and_sections_have_three():
     spec = ForwardSpec(sampling=Sampling(samples=16, pixel_nm=NM))
     whole = ForwardModel(spec, MODES, view=Volume(np.zeros((8, 8, 8)), NM).view, tolerance=1e-2)
-    assert whole.names[-2:] == ("scale volume", "background volume")
+    assert whole.layout.names[-2:] == ("scale volume", "background volume")
     sections = ForwardModel(spec, MODES, tolerance=1e-2)
-    assert sections.names[-3:] == ("background xy", "background xz", "background yz")
+    assert sections.layout.names[-3:] == ("background xy", "background xz", "background yz")

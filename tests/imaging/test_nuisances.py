@@ -34,7 +34,7 @@ def test_each_free_parameter_has_the_precision_of_its_standard_deviation():
     nuisances = KNOWN.model_copy(update={"mask_offset": 0.05, "drift_nm": 10.0, "blur_nm": 20.0})
     made = model(nuisances)
     prior = Prior.of(made, nuisances)
-    found = dict(zip(made.names, prior.precision.tolist(), strict=True))
+    found = dict(zip(made.layout.names, prior.precision.tolist(), strict=True))
     assert found["mask offset x"] == pytest.approx(0.05**-2)
     assert found["blur nm2"] == pytest.approx(20.0**-4)
     assert found["drift xz z"] == pytest.approx(0.01)
@@ -46,13 +46,13 @@ def test_what_is_not_known_at_all_has_bounds_but_no_preference():
     made = model(nuisances)
     prior = Prior.of(made, nuisances)
     assert not prior.precision.any()
-    assert torch.isfinite(prior.highest[made.free]).all()
+    assert torch.isfinite(prior.highest[made.layout.free]).all()
 
 
 def test_blur_and_taper_are_never_negative():
     nuisances = Nuisances()
     made = model(nuisances)
-    lowest = dict(zip(made.names, Prior.of(made, nuisances).lowest.tolist(), strict=True))
+    lowest = dict(zip(made.layout.names, Prior.of(made, nuisances).lowest.tolist(), strict=True))
     assert lowest["blur nm2"] == lowest["taper"] == 0
 
 

@@ -1,12 +1,12 @@
-"""Noise, batches and statistics of the training data."""
+"""Batches and statistics of the training data."""
 
 import pytest
 import torch
 from torch import Generator
 
+from stedalign.imaging.detector import NoiseSpec
 from stedalign.imaging.images import normalize
-from stedalign.training.batches import LabeledImages, NoisyBatches, add_noise, channel_statistics
-from stedalign.training.spec import NoiseSpec
+from stedalign.training.batches import LabeledImages, NoisyBatches, channel_statistics
 
 SILENT = NoiseSpec(photons=0, background_fraction=0, background=0)
 
@@ -15,26 +15,6 @@ def labeled(count: int = 10) -> LabeledImages:
     generator = Generator().manual_seed(0)
     labels = torch.arange(count)[:, None].float()
     return LabeledImages(torch.rand(count, 3, 8, 8, generator=generator), labels)
-
-
-def test_photon_noise_has_the_mean_and_variance_of_the_photon_budget() -> None:
-    counts = add_noise(torch.full((400_000,), 0.5), NoiseSpec(photons=350), Generator().manual_seed(0))
-    expected = 350 * 0.52
-    assert counts.mean() == pytest.approx(expected, rel=1e-3)
-    assert counts.var() == pytest.approx(expected, rel=1e-2)
-    assert torch.equal(counts, counts.round())
-
-
-def test_the_uneven_background_has_the_reports_standard_deviation() -> None:
-    noise = NoiseSpec(photons=0, background_fraction=0.02, background=5)
-    noisy = add_noise(torch.full((400_000,), 0.5), noise, Generator().manual_seed(0))
-    assert noisy.mean() == pytest.approx(0.52, abs=1e-4)
-    assert noisy.std() == pytest.approx(0.005, rel=1e-2)
-
-
-def test_without_noise_the_images_stay_as_they_are() -> None:
-    images = labeled().images
-    assert torch.equal(add_noise(images, SILENT, Generator()), images)
 
 
 def test_batches_are_normalized_after_the_noise() -> None:

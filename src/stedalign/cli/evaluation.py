@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from stedalign.evaluation.against_mismatch import AgainstMismatch, Curve
     from stedalign.evaluation.comparison import Comparison
     from stedalign.evaluation.errors import Track
-    from stedalign.training.spec import NoiseSpec
+    from stedalign.imaging.detector import NoiseSpec
 
 
 class Shown(StrEnum):

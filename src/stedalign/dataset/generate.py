@@ -19,6 +19,7 @@ from stedalign.dataset.storage import check_identity, check_parts, clear_leftove
 from stedalign.imaging.center_of_mass import center_of_mass_px
 from stedalign.imaging.forward import ForwardModel
 from stedalign.imaging.forward_spec import ForwardSpec
+from stedalign.optics.parameters import MASK_OFFSETS
 
 # The sections cut another part of an image that has moved, so one step does not center it; three bring most
 # images to a third of a pixel, which is what a few moves of the stage reach.
@@ -147,15 +148,13 @@ class Simulator:
 
     def __init__(self, spec: DatasetSpec, forward: ForwardSpec) -> None:
         drawn = draw(spec)
-        columns = [drawn.waves, drawn.shift_nm]
-        free = {}
-        if spec.mask_offset:
-            columns.append(drawn.mask_offset(forward.beam))
-            free = dict.fromkeys(("mask_offset_x", "mask_offset_y"), spec.mask_offset)
-        self.parameters = np.concatenate(columns, axis=1).astype(np.float32)
+        free = dict.fromkeys(MASK_OFFSETS, spec.mask_offset) if spec.mask_offset else {}
+        self.model = ForwardModel(forward, drawn.modes, free=free)
+        offsets = torch.from_numpy(drawn.mask_offset(forward.beam)) if free else None
+        waves, shift = torch.from_numpy(drawn.waves), torch.from_numpy(drawn.shift_nm)
+        self.parameters = self.model.layout.pack_focus(waves, shift, free=offsets).numpy().astype(np.float32)
         """One row for each sample, as ``ForwardModel.intensity`` takes them."""
         self.centered = spec.centered
-        self.model = ForwardModel(forward, drawn.modes, free=free)
         self.pixel_nm = torch.tensor(forward.sampling.pixel_nm)
 
     def images(self, first: int, count: int) -> NDArray[np.float32]:
@@ -171,7 +170,7 @@ class Simulator:
         """Rows of ``parameters`` with the shifts that the images end up with, centering included."""
         if not self.centered:
             return parameters
-        moved, shift = parameters.clone(), self.model.shift
+        moved, shift = parameters.clone(), self.model.layout.shift
         moved[:, shift] = 0
         for _ in range(CENTERING_STEPS):
             moved[:, shift] -= center_of_mass_px(self.model.intensity(moved)) * self.pixel_nm

@@ -155,12 +155,12 @@ def acquisition_bounds(
     for number, wavefront in enumerate(wavefronts, 1):
         progress(f"wavefront {number} of {len(wavefronts)}")
         parts = _information(sections, wavefront, detector, 1.0)
-        found[XY].append(_sigmas(parts[PLANES.index("xy")], prior, unknown, len(modes)))
-        found[SECTIONS].append(_sigmas(parts.sum(0), prior, unknown, len(modes)))
+        found[XY].append(_sigmas(parts[PLANES.index("xy")], prior, unknown, sections.layout.modes))
+        found[SECTIONS].append(_sigmas(parts.sum(0), prior, unknown, sections.layout.modes))
         if cube is not None:
             # Photons are those at the crest of the sections, which the cube's pixels may miss.
             (whole,) = _information(cube, wavefront, detector, float(sections.focus.scale / cube.focus.scale))
-            found[VOLUME].append(_sigmas(whole, _prior(cube, nuisances), _unknown(cube), len(modes)))
+            found[VOLUME].append(_sigmas(whole, _prior(cube, nuisances), _unknown(cube), cube.layout.modes))
     pixels = {XY: samples**2, SECTIONS: len(PLANES) * samples**2, VOLUME: samples**3}
     images = {
         name: ImageBound(modes, pixels[name], *np.sqrt(np.square(sigmas).mean(axis=0)))
@@ -172,15 +172,15 @@ def acquisition_bounds(
 
 def _unknown(model: ForwardModel) -> Tensor:
     """Which parameters (P,) even an instrument leaves open that is exactly as its setup says."""
-    unknown = torch.ones(len(model.names), dtype=torch.bool)
-    unknown[model.drift] = unknown[model.free] = False
+    unknown = torch.ones(len(model.layout), dtype=torch.bool)
+    unknown[model.layout.drift] = unknown[model.layout.free] = False
     return unknown
 
 
 def _prior(model: ForwardModel, nuisances: Nuisances) -> Tensor:
     """Inverse variances (P,) before any image."""
     prior = Prior.of(model, nuisances).precision
-    prior[: len(model.modes)], prior[model.shift] = BEFORE_WAVES**-2, BEFORE_NM**-2
+    prior[model.layout.modes], prior[model.layout.shift] = BEFORE_WAVES**-2, BEFORE_NM**-2
     return prior
 
 
@@ -189,21 +189,21 @@ def _information(model: ForwardModel, wavefront: Wavefront, detector: Detector, 
 
     ``brightness`` is what the detector calls its photons over the model's crest.
     """
-    parameters = torch.zeros(1, len(model.names))
-    parameters[:, : model.free.stop] = model.focus.rest
-    parameters[:, : len(wavefront.modes)] = torch.from_numpy(wavefront.array)
-    parameters[:, model.scale] = detector.photons * brightness
-    parameters[:, model.background] = detector.photons * detector.background
+    layout = model.layout
+    parameters = torch.zeros(1, len(layout))
+    parameters[:, layout.focus] = layout.pack_focus(torch.from_numpy(wavefront.array)[None].float())
+    parameters[:, layout.scale] = detector.photons * brightness
+    parameters[:, layout.background] = detector.photons * detector.background
     with torch.no_grad():
         (expected,), (jacobian,) = model.linearize(parameters)
-    information = torch.zeros(len(expected), *[len(model.names)] * 2, dtype=torch.float64)
+    information = torch.zeros(len(expected), *[len(layout)] * 2, dtype=torch.float64)
     for some, along in zip(expected.split(PIXELS_AT_ONCE, -1), jacobian.split(PIXELS_AT_ONCE, -1), strict=True):
         # A part's counts tell nothing about another one, so each is an item of a batch.
         information += fisher_information(along.transpose(0, 1), some, detector.read_noise)
     return information
 
 
-def _sigmas(information: Tensor, prior: Tensor, unknown: Tensor, modes: int) -> Floats:
+def _sigmas(information: Tensor, prior: Tensor, unknown: Tensor, modes: slice) -> Floats:
     """(2, modes) of a Fisher matrix (P, P): with only the parameters ``unknown`` (P,) to find, and with all of them."""
     posterior = information + torch.diag(prior)
     # What neither image nor prior says anything about, as the light of a section that is not there, is no unknown.
@@ -211,5 +211,5 @@ def _sigmas(information: Tensor, prior: Tensor, unknown: Tensor, modes: int) -> 
     found = []
     for some in (unknown & told, told):
         variances = covariance(posterior[some][:, some][None])[0].diagonal()
-        found.append(variances[:modes].clamp_min(0).sqrt().numpy())
+        found.append(variances[modes].clamp_min(0).sqrt().numpy())
     return np.stack(found)

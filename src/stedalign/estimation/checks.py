@@ -13,7 +13,7 @@ from stedalign.errors import InputError
 from stedalign.estimation.centering import displacement_nm
 from stedalign.estimation.fit import FitResult
 from stedalign.imaging.images import VOLUME, Image, View
-from stedalign.optics.wavefront import ModeSet
+from stedalign.imaging.parameter_layout import ParameterLayout
 from stedalign.optics.zernike import Mode
 from stedalign.spec import Spec
 
@@ -90,7 +90,7 @@ def cut_off(image: Image, place_nm: Sequence[float] | None = None) -> str:
 
 
 def refusal(
-    modes: ModeSet,
+    layout: ParameterLayout,
     found: FitResult,
     blind: Collection[Mode],
     view: View,
@@ -101,7 +101,7 @@ def refusal(
 
     ``shows_two_beads`` is asked only where one bead does not explain the image, since it takes long.
     """
-    count, chi2 = len(modes), float(found.reduced_chi2)
+    modes, chi2 = layout.mode_set, float(found.reduced_chi2)
     if chi2 > limits.max_reduced_chi2 and (chi2 - 1) / float(found.chi2_sigma) > LARGEST_EXCESS:
         if shows_two_beads():
             return "there are two beads in the image: find a bead that is alone"
@@ -118,14 +118,14 @@ def refusal(
             f"the noise is too small for photon counts (reduced chi2 {chi2:.2f}, at least "
             f"{limits.min_reduced_chi2:g}): give the image in photons, without averaging or scaling"
         )
-    rms = float(found.parameters[0, :count].norm())
+    rms = float(found.parameters[0, layout.modes].norm())
     if rms > limits.max_rms_waves:
         return f"the aberration is beyond range: {rms:.3f} waves rms, {limits.max_rms_waves:g} can be trusted"
     # One plane is blind to some modes at any light; what it does tell is then judged by itself.
     judged = ["z" in view.axes or mode not in blind for mode in modes]
     if not any(judged):
         return "one xy section does not tell these modes: image xz and yz, too"
-    variance = found.covariance[0].diagonal()[:count].clamp_min(0)
+    variance = found.covariance[0].diagonal()[layout.modes].clamp_min(0)
     sigma = float(variance[torch.tensor(judged)].sum().sqrt())
     if sigma > limits.max_sigma_waves:
         return (

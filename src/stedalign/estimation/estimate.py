@@ -16,7 +16,8 @@ from stedalign.imaging.bead_in_volume import volume_planes
 from stedalign.imaging.forward import ForwardModel
 from stedalign.imaging.images import Image, Volume
 from stedalign.imaging.metrics import correlation, crest_uniformity, null_ratio
-from stedalign.optics.wavefront import ModeSet, Wavefront
+from stedalign.imaging.parameter_layout import ParameterLayout
+from stedalign.optics.wavefront import Wavefront
 from stedalign.optics.zernike import Mode
 
 Floats = NDArray[np.float64]
@@ -103,20 +104,20 @@ def sigmas(found: FitResult) -> Floats:
     return np.asarray(found.covariance[0].diagonal().clamp_min(0).sqrt().numpy() * widened)
 
 
-def blind_modes(modes: ModeSet, found: FitResult, twins: Sequence[FitResult]) -> tuple[Mode, ...]:
+def blind_modes(layout: ParameterLayout, found: FitResult, twins: Sequence[FitResult]) -> tuple[Mode, ...]:
     """The modes that one plane does not tell: too unsure, or not what a twin that explains it as well says.
 
     Rotationally symmetric modes act there by their squares: they are told only where their sign is beyond doubt.
     """
-    count = len(modes)
-    sigma = sigmas(found)[:count]
-    waves = found.parameters[0, :count].numpy()
+    modes = layout.mode_set
+    sigma = sigmas(found)[layout.modes]
+    waves = found.parameters[0, layout.modes].numpy()
     symmetric = np.array([mode.m == 0 for mode in modes])
     blind = (sigma > BLIND_WAVES) | symmetric & (np.abs(waves) < BEYOND_DOUBT * sigma)
     for twin in twins:
         if float(twin.loss - found.loss) < LIKE_IT:
-            other = twin.parameters[0, :count].numpy()
-            blind |= np.abs(other - waves) > APART * np.hypot(sigma, sigmas(twin)[:count])
+            other = twin.parameters[0, layout.modes].numpy()
+            blind |= np.abs(other - waves) > APART * np.hypot(sigma, sigmas(twin)[layout.modes])
             blind |= symmetric & (other * waves <= 0)
     return tuple(mode for mode, unseen in zip(modes, blind, strict=True) if unseen)
 
@@ -125,24 +126,24 @@ def tell(
     model: ForwardModel, image: Image, found: FitResult, *, blind: tuple[Mode, ...], start: str, reason: str
 ) -> Estimate:
     """The estimate that one fit of ``model`` to a ``image`` stands for."""
-    parameters, count = found.parameters[0], len(model.modes)
+    parameters, layout = found.parameters[0], model.layout
     sigma = sigmas(found)
-    wavefront = Wavefront(model.modes, tuple(parameters[:count].tolist()))
+    wavefront = Wavefront(model.modes, tuple(parameters[layout.modes].tolist()))
     ideal = parameters.clone()
-    ideal[:count] = 0
+    ideal[layout.modes] = 0
     with torch.no_grad():
         expected = model.unbinned(torch.stack([parameters, ideal]).to(model.focus.scale.dtype)).double().numpy()
-    x, y, z = parameters[model.shift].tolist()
+    x, y, z = parameters[layout.shift].tolist()
     return Estimate(
         wavefront=wavefront,
-        sigma_waves=tuple(sigma[:count].tolist()),
+        sigma_waves=tuple(sigma[layout.modes].tolist()),
         blind=blind,
         shift_nm=(x, y, z),
-        photons=tuple(parameters[model.scale].tolist()),
-        background=tuple(parameters[model.background].tolist()),
+        photons=tuple(parameters[layout.scale].tolist()),
+        background=tuple(parameters[layout.background].tolist()),
         nuisances={
             name: (float(parameters[column]), float(sigma[column]))
-            for column, name in enumerate(model.focus.free, model.free.start)
+            for column, name in enumerate(layout.free_names, layout.free.start)
         },
         reduced_chi2=float(found.reduced_chi2),
         accepted=not reason,

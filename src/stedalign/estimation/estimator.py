@@ -14,18 +14,19 @@ from torch import Tensor
 from stedalign.estimation.centering import displacement_nm
 from stedalign.estimation.checks import LARGEST_EXCESS, ImageError, Limits, check_image, cut_off, refusal
 from stedalign.estimation.estimate import Estimate, blind_modes, tell
-from stedalign.estimation.fit import FitResult, fit, start_parameters
+from stedalign.estimation.fit import FitResult, fit, with_light
 from stedalign.estimation.models import Models, models_of
 from stedalign.estimation.propose import Proposal, propose
 from stedalign.estimation.search import PROMISING_CHI2, likely_starts
 from stedalign.estimation.two_beads import shows_two_beads
-from stedalign.focusing.beam_family import OFFSETS
 from stedalign.imaging.bead_in_volume import sections_through_bead
 from stedalign.imaging.forward import ForwardModel
 from stedalign.imaging.forward_spec import ForwardSpec
 from stedalign.imaging.images import Image, Volume
 from stedalign.imaging.nuisances import Nuisances, Prior
+from stedalign.imaging.parameter_layout import ParameterLayout
 from stedalign.networks.network import Network
+from stedalign.optics.parameters import MASK_OFFSETS
 from stedalign.optics.wavefront import ModeSet
 
 Floats = NDArray[np.float64]
@@ -145,21 +146,21 @@ class Estimator:
             solution, start = other, SEARCH
         twins: list[FitResult] = []
         if flat:
-            ends = self._fit(models, counts.expand(2, *counts.shape[1:]), _twins(self.modes, solution))
+            ends = self._fit(models, counts.expand(2, *counts.shape[1:]), _twins(models.layout, solution))
             twins = [ends.item(row) for row in range(2)]
             likeliest = min(twins, key=lambda twin: float(twin.loss))
             if float(likeliest.loss) < float(solution.loss):
                 twins = [solution, *(twin for twin in twins if twin is not likeliest)]
                 solution, start = likeliest, TWIN
-        blind = blind_modes(self.modes, solution, twins) if flat else ()
+        blind = blind_modes(models.layout, solution, twins) if flat else ()
 
         def two_beads() -> bool:
             rough, middle = models.rough, torch.tensor(displacement_nm(image))
             return shows_two_beads(rough, rough.binned(counts), middle, solution, self.read_noise)
 
-        waves, shift = _found(self.modes, solution)
+        waves, shift = _place(models.layout, solution)
         edge = cut_off(image, shift.tolist() if _explains(solution) else None)
-        reason = edge or refusal(self.modes, solution, blind, models.view, self.limits, two_beads)
+        reason = edge or refusal(models.layout, solution, blind, models.view, self.limits, two_beads)
         model = models.strong if models.is_strong(float(np.linalg.norm(waves))) else models.ordinary
         return tell(model, image, solution, blind=blind, start=start, reason=reason)
 
@@ -205,7 +206,7 @@ class Estimator:
             (at - (count - 1) / 2) * pixel
             for at, count, pixel in zip(middle, volume.data.shape, volume.pixel_nm[::-1], strict=True)
         )
-        offset = [found.nuisances[name][0] for name in OFFSETS if name in found.nuisances]
+        offset = [found.nuisances[name][0] for name in MASK_OFFSETS if name in found.nuisances]
         shift = np.array(found.shift_nm) + np.array([x, y, z])
         return [Proposal(found.wavefront.array, shift, mask_offset=np.array(offset) if offset else None)]
 
@@ -227,7 +228,7 @@ class Estimator:
         found = FitResult.joined(parts).rows(np.argsort(order).tolist())
         outgrown = [
             row
-            for row, rms in enumerate(found.parameters[:, : len(self.modes)].norm(dim=1).tolist())
+            for row, rms in enumerate(found.parameters[:, models.layout.modes].norm(dim=1).tolist())
             if models.is_strong(rms) and not strong[row]
         ]
         if outgrown:
@@ -250,12 +251,12 @@ class Estimator:
 def _start_parameters(model: ForwardModel, binned: Tensor, starts: Sequence[Proposal]) -> Tensor:
     """Parameters (B, P) of fits to ``binned`` counts: what each start says, the rest as the setup says."""
     waves, shift = (torch.from_numpy(np.stack([getattr(at, name) for at in starts])) for name in STARTING)
-    free = model.focus.rest[model.free].double().repeat(len(starts), 1)
-    columns = [model.focus.free.index(name) for name in OFFSETS if name in model.focus.free]
-    for row, at in zip(free, starts, strict=True):
-        if at.mask_offset is not None and columns:
-            row[columns] = torch.from_numpy(at.mask_offset)
-    return start_parameters(model, binned, waves, shift, free)
+    layout = model.layout
+    begin = layout.pack_focus(waves.double(), shift)
+    for row, at in zip(begin, starts, strict=True):
+        if at.mask_offset is not None and layout.mask_offset:
+            row[layout.mask_offset] = torch.from_numpy(at.mask_offset)
+    return with_light(model, binned, begin)
 
 
 def _explains(solution: FitResult) -> bool:
@@ -263,18 +264,18 @@ def _explains(solution: FitResult) -> bool:
     return bool(solution.converged) and excess < LARGEST_EXCESS
 
 
-def _twins(modes: ModeSet, solution: FitResult) -> list[Proposal]:
+def _twins(layout: ParameterLayout, solution: FitResult) -> list[Proposal]:
     """Wavefronts that look alike in the focal plane, or nearly so.
 
     With the opposite sign of its rotationally symmetric modes, which act there by their squares; and with that of all
     even ones, as W(-x, -y) of the opposite sign does for a scalar beam without a vortex.
     """
-    waves, shift = _found(modes, solution)
-    symmetric, even = ([mode.m == 0 for mode in modes], [mode.m % 2 == 0 for mode in modes])
+    waves, shift = _place(layout, solution)
+    symmetric, even = ([mode.m == 0 for mode in layout.mode_set], [mode.m % 2 == 0 for mode in layout.mode_set])
     return [Proposal(np.where(flipped, -waves, waves), shift * [1.0, 1.0, -1.0]) for flipped in (symmetric, even)]
 
 
-def _found(modes: ModeSet, solution: FitResult) -> tuple[Floats, Floats]:
+def _place(layout: ParameterLayout, solution: FitResult) -> tuple[Floats, Floats]:
     """Coefficients (modes,) and shift (3,) of one fit."""
-    parameters, count = solution.parameters[0].numpy(), len(modes)
-    return parameters[:count], parameters[count : count + 3]
+    parameters = solution.parameters[0].numpy()
+    return parameters[layout.modes], parameters[layout.shift]

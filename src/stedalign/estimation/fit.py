@@ -29,7 +29,6 @@ LEAST_DETERMINED = 1e-5
 class Model(Protocol):
     """What a fit needs of a forward model."""
 
-    names: tuple[str, ...]
     pooled: int
 
     @property
@@ -44,7 +43,7 @@ class FitResult:
     """What a batch of B fits found, on the CPU in float64."""
 
     parameters: Tensor
-    """(B, P), in the order of ``ForwardModel.names``."""
+    """(B, P), in the order of the model's ``ParameterLayout``."""
     covariance: Tensor
     """(B, P, P), the inverse Fisher matrix at the solution."""
     deviance: Tensor
@@ -82,30 +81,26 @@ class FitResult:
 
 
 def start_parameters(
-    model: ForwardModel, counts: Tensor, waves: Tensor, shift_nm: Tensor, beam: Tensor | None = None
+    model: ForwardModel, counts: Tensor, waves: Tensor, shift_nm: Tensor, free: Tensor | None = None
 ) -> Tensor:
-    """Parameters (B, P) for a wavefront (B, modes), shifts (B, 3) and the beam's free parameters (B, free), its own
-    without them, with scale and background of each part by linear least squares against the image ``counts``
-    (B, parts, ...).
+    """Parameters (B, P) for a wavefront (B, modes), shifts (B, 3) and free parameters (B, free), nominal without them.
+
+    Scale and background of each part follow by linear least squares against the image ``counts`` (B, parts, ...).
     """
-    phase = model.focus.rest.double().repeat(len(waves), 1)
-    phase[:, : len(model.modes)], phase[:, model.shift] = waves, shift_nm
-    if beam is not None:
-        phase[:, model.free] = beam
-    return with_light(model, counts, phase)
+    return with_light(model, counts, model.layout.pack_focus(waves.double(), shift_nm, free=free))
 
 
-def with_light(model: Model, counts: Tensor, phase: Tensor) -> Tensor:
+def with_light(model: Model, counts: Tensor, focus_parameters: Tensor) -> Tensor:
     """Parameters (B, P) from those before scale and background, which follow by linear least squares."""
     with torch.no_grad():
-        shape = model.intensity(phase.to(model.focus.scale.dtype)).flatten(2).double()
+        shape = model.intensity(focus_parameters.to(model.focus.scale.dtype)).flatten(2).double()
     data = counts.flatten(2).double() / model.pooled
     centered = shape - shape.mean(-1, keepdim=True)
     slope = (centered * data).sum(-1) / centered.square().sum(-1)
     # A start that points the wrong way still needs a positive donut to improve.
     scale = slope.clamp_min(0.05 * data.amax(dim=(1, 2))[:, None].clamp_min(1.0))
     background = (data.mean(-1) - scale * shape.mean(-1)).clamp_min(FLOOR)
-    return torch.cat([phase.double(), scale, background], dim=1)
+    return torch.cat([focus_parameters.double(), scale, background], dim=1)
 
 
 def fit(

@@ -10,6 +10,7 @@ from stedalign.imaging.forward import ForwardModel
 from stedalign.imaging.forward_spec import ForwardSpec
 from stedalign.imaging.images import View
 from stedalign.imaging.nuisances import Nuisances
+from stedalign.imaging.parameter_layout import ParameterLayout
 from stedalign.optics.resolution import bandwidth
 from stedalign.optics.targets import AXES
 from stedalign.optics.wavefront import ModeSet
@@ -43,14 +44,28 @@ class Models:
         """The same for strong wavefronts."""
         return self._with_nuisances(STRONG_WAVES)
 
+    @cached_property
+    def free(self) -> dict[str, float]:
+        """What the setup does not know for sure, with the largest deviations."""
+        return self.nuisances.free(self.spec.beam, self.view.axes)
+
+    @property
+    def drifting(self) -> bool:
+        """Whether the parts of the image may move against each other."""
+        return self.nuisances.drift_nm > 0 and len(self.view.parts) > 1
+
+    @cached_property
+    def layout(self) -> ParameterLayout:
+        """Of ``ordinary`` and ``strong``."""
+        return ParameterLayout(self.spec.beam, self.modes, self.view.parts, tuple(self.free), self.drifting)
+
     def _with_nuisances(self, strength_waves: float) -> ForwardModel:
-        nuisances = self.nuisances
         return ForwardModel(
             self.spec,
             self.modes,
             view=self.view,
-            free=nuisances.free(self.spec.beam, self.view.axes),
-            drifting=nuisances.drift_nm > 0 and len(self.view.parts) > 1,
+            free=self.free,
+            drifting=self.drifting,
             binning=self.binning,
             tolerance=TOLERANCE,
             strength_waves=strength_waves,

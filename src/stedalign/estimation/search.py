@@ -133,14 +133,15 @@ def _fits(model: ForwardModel, counts: Tensor, starts: Sequence[Proposal], read_
         torch.from_numpy(np.stack([getattr(start, name) for start in starts])) for name in ("waves", "shift_nm")
     )
     begin = start_parameters(model, several, waves, shifts)
-    prior, count = Prior.of(model, None, read_noise), len(model.modes)
-    prior.lowest[:count], prior.highest[:count] = -LARGEST_WAVES, LARGEST_WAVES
+    prior, modes = Prior.of(model, None, read_noise), model.layout.modes
+    prior.lowest[modes], prior.highest[modes] = -LARGEST_WAVES, LARGEST_WAVES
     return fit(model, several, begin, prior=prior, read_noise=read_noise, iterations=STEPS)
 
 
 def _ends(model: ForwardModel, found: FitResult) -> list[End]:
     losses, chi2s = (part.nan_to_num(torch.inf).tolist() for part in (found.loss, found.reduced_chi2))
-    places = [Proposal(row[: len(model.modes)], row[model.shift]) for row in found.parameters.numpy()]
+    layout = model.layout
+    places = [Proposal(row[layout.modes], row[layout.shift]) for row in found.parameters.numpy()]
     return [End(*each) for each in zip(places, losses, chi2s, strict=True)]
 
 

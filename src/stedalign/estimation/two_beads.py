@@ -34,15 +34,18 @@ class TwoBeads(torch.nn.Module):
         super().__init__()
         self.one = one
         self.focus, self.pooled = one.focus, one.pooled
-        count, parts = one.shift.stop, len(one.view.parts)
-        self.shift, self.apart, self.brightness = one.shift, slice(count, count + 3), count + 3
-        self.scale = slice(count + 4, count + 4 + parts)
+        layout, parts = one.layout, len(one.view.parts)
+        self.first, self.shift = layout.focus, layout.shift
+        self.apart = slice(self.first.stop, self.first.stop + 3)
+        self.brightness = self.apart.stop
+        self.scale = slice(self.brightness + 1, self.brightness + 1 + parts)
         self.background = slice(self.scale.stop, self.scale.stop + parts)
         self.names = (
-            *one.names[:count],
+            *layout.names[layout.focus],
             *(f"apart {axis}" for axis in "xyz"),
             "brightness",
-            *one.names[one.scale.start :],
+            *layout.names[layout.scale],
+            *layout.names[layout.background],
         )
 
     def intensity(self, parameters: Tensor) -> Tensor:
@@ -65,7 +68,7 @@ class TwoBeads(torch.nn.Module):
         light = first + brightness * second
         scale = parameters[:, self.scale, None] * self.pooled
         jacobian = light.new_zeros(size, len(self.names), *light.shape[1:])
-        jacobian[:, : self.shift.stop] = (slopes + brightness[:, None] * others) * scale[:, None]
+        jacobian[:, self.first] = (slopes + brightness[:, None] * others) * scale[:, None]
         jacobian[:, self.apart] = (brightness[:, None] * others[:, self.shift]) * scale[:, None]
         jacobian[:, self.brightness] = second * scale
         for part in range(light.shape[1]):
@@ -75,15 +78,15 @@ class TwoBeads(torch.nn.Module):
 
     def prior(self) -> Prior:
         mean, precision = torch.zeros(2, len(self.names), dtype=torch.float64)
-        lowest, known, own = torch.full_like(mean, -torch.inf), Prior.of(self.one), slice(self.shift.stop)
-        mean[own], precision[own] = known.mean[own], known.precision[own]
+        lowest, known = torch.full_like(mean, -torch.inf), Prior.of(self.one)
+        mean[self.first], precision[self.first] = known.mean[self.first], known.precision[self.first]
         mean[self.brightness], precision[self.brightness] = BRIGHTNESS[0], BRIGHTNESS[1] ** -2
         lowest[self.brightness], lowest[self.scale], lowest[self.background] = 0.0, LEAST_COUNTS, 0.0
         return Prior(mean, precision, lowest, torch.full_like(mean, torch.inf))
 
     def _both(self, parameters: Tensor) -> Tensor:
         """The parameters (2 B, modes + 3) of the first bead of each image, and then of the second."""
-        first = parameters[:, : self.shift.stop]
+        first = parameters[:, self.first]
         second = first.clone()
         second[:, self.shift] += parameters[:, self.apart]
         return torch.cat([first, second])
@@ -102,15 +105,15 @@ def shows_two_beads(
     directions = [np.array(way, dtype=float) for way in product((-1, 0, 1), repeat=3) if way > (0, 0, 0)]
     ways = [length * way / np.linalg.norm(way) for length in DISTANCES_NM for way in directions]
     apart = torch.from_numpy(np.stack(ways))
-    phase = torch.zeros(len(apart), model.scale.start, dtype=torch.float64)
-    phase[:, model.apart], phase[:, model.brightness] = apart, 1.0
-    phase[:, model.shift] = middle_nm - apart / 2
-    some = counts.expand(len(phase), *counts.shape[1:])
-    start = with_light(model, some, phase)
-    first = fit(model, some, start, prior=model.prior(), read_noise=read_noise, iterations=FIRST_STEPS)
+    beads = torch.zeros(len(apart), model.scale.start, dtype=torch.float64)
+    beads[:, model.apart], beads[:, model.brightness] = apart, 1.0
+    beads[:, model.shift] = middle_nm - apart / 2
+    several = counts.expand(len(beads), *counts.shape[1:])
+    start = with_light(model, several, beads)
+    first = fit(model, several, start, prior=model.prior(), read_noise=read_noise, iterations=FIRST_STEPS)
     likeliest = first.parameters[first.loss.argsort()[:FINISHED]]
-    some = counts.expand(len(likeliest), *counts.shape[1:])
-    found = fit(model, some, likeliest, prior=model.prior(), read_noise=read_noise, iterations=STEPS)
+    several = counts.expand(len(likeliest), *counts.shape[1:])
+    found = fit(model, several, likeliest, prior=model.prior(), read_noise=read_noise, iterations=STEPS)
     excess, left = float(alone.reduced_chi2) - 1, float(found.reduced_chi2[found.loss.argmin()]) - 1
     return left < (1 - SHARE_EXPLAINED) * excess
 

@@ -23,8 +23,8 @@ from stedalign.evaluation.comparison import ESTIMATORS, FIT, HYBRID, NETWORK
 from stedalign.evaluation.errors import BATCH, WAVEFRONT, Track, untracked
 from stedalign.evaluation.estimators import Estimator, fit_from
 from stedalign.evaluation.mismatch import MISMATCHES, Directions, Mismatch
-from stedalign.evaluation.test_set import KnownImages, uneven_counts
-from stedalign.imaging.detector import Detector
+from stedalign.evaluation.test_set import KnownImages
+from stedalign.imaging.detector import Detector, NoiseSpec
 from stedalign.imaging.forward_spec import ForwardSpec
 from stedalign.imaging.images import PLANES, OrthoSections
 from stedalign.imaging.nuisances import Nuisances
@@ -32,7 +32,6 @@ from stedalign.networks.network import Network
 from stedalign.optics.wavefront import Wavefront
 from stedalign.simulator.hidden import HiddenWorld
 from stedalign.simulator.microscope import SimulatedSetup, build_simulated
-from stedalign.training.spec import NoiseSpec
 
 Floats = NDArray[np.float64]
 Step = tuple[Mismatch, float] | None
@@ -151,7 +150,7 @@ class _Microscopes:
 
     def __init__(self, setup: MismatchedSetup, known: KnownImages, noise: NoiseSpec, seed: int, count: int) -> None:
         self.setup, self.known, self.noise = setup, known, noise
-        self.places_nm = known.true_phase(count)[:, known.model.shift].tolist()
+        self.places_nm = known.true_parameters(count)[:, known.model.layout.shift].tolist()
         self.seeds = [np.random.SeedSequence([seed, place]) for place in range(count)]
 
     def image(self, place: int, step: Step) -> OrthoSections:
@@ -166,7 +165,7 @@ class _Microscopes:
 
 def _take(setup: MismatchedSetup, hidden: HiddenWorld, noise: NoiseSpec, seed: int) -> OrthoSections:
     """Raises ``InputError`` for optics that the simulated microscope does not know."""
-    light = {"photons": noise.photons, "background": noise.background_fraction, "read_noise": uneven_counts(noise)}
+    light = {"photons": noise.photons, "background": noise.background_fraction, "read_noise": noise.uneven_counts}
     microscope = build_simulated(
         setup.objective,
         setup.depletion,
@@ -187,7 +186,7 @@ def _take(setup: MismatchedSetup, hidden: HiddenWorld, noise: NoiseSpec, seed: i
 def _estimators(
     setup: MismatchedSetup, network: Network, known: KnownImages, noise: NoiseSpec
 ) -> dict[str, Estimation]:
-    read_noise, modes = uneven_counts(noise), known.model.modes
+    read_noise, modes = noise.uneven_counts, known.model.modes
     whole = FullEstimator(
         setup.forward, modes, nuisances=setup.nuisances, network=network, read_noise=read_noise, limits=setup.limits
     )

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from stedalign.estimation.bound import covariance, fisher_information
 from stedalign.evaluation.errors import BATCH, MASK_OFFSET, WAVEFRONT, Track, untracked
-from stedalign.evaluation.test_set import KnownImages, uneven_counts
+from stedalign.evaluation.test_set import KnownImages
+from stedalign.imaging.detector import NoiseSpec
 from stedalign.imaging.images import PLANES
-from stedalign.training.spec import NoiseSpec
 
 Floats = NDArray[np.float64]
 
@@ -62,13 +62,14 @@ class Linearized:
 
     def __init__(self, known: KnownImages, count: int, background_fraction: float, track: Track = untracked) -> None:
         model = known.model
-        self.columns = {WAVEFRONT: list(range(len(model.modes))), MASK_OFFSET: known.offset_columns}
-        phase = known.true_phase(count)
-        parameters = torch.zeros(len(phase), len(model.names))
-        parameters[:, : phase.shape[1]] = phase
-        parameters[:, model.scale], parameters[:, model.background] = 1, background_fraction
+        layout = model.layout
+        self.columns: dict[str, slice | list[int]] = {WAVEFRONT: layout.modes, MASK_OFFSET: layout.mask_offset}
+        truth = known.true_parameters(count)
+        parameters = torch.zeros(len(truth), len(layout))
+        parameters[:, layout.focus] = truth
+        parameters[:, layout.scale], parameters[:, layout.background] = 1, background_fraction
         self.batches: list[tuple[Tensor, Tensor]] = []
-        for first in track(range(0, len(phase), BATCH), "bound"):
+        for first in track(range(0, len(truth), BATCH), "bound"):
             with torch.no_grad():
                 expected, jacobian = model.linearize(parameters[first : first + BATCH])
             # What is known has no variance: without a derivative it leaves the equations.
@@ -81,7 +82,7 @@ class Linearized:
         sigma = []
         for expected, jacobian in self.batches:
             information = fisher_information(
-                jacobian[:, :, seen] * noise.photons, expected[:, seen] * noise.photons, uneven_counts(noise)
+                jacobian[:, :, seen] * noise.photons, expected[:, seen] * noise.photons, noise.uneven_counts
             )
             sigma.append(covariance(information).diagonal(dim1=1, dim2=2).clamp_min(0).sqrt())
         each = torch.cat(sigma).numpy()

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from stedalign.evaluation.bounds import Bound
 from stedalign.evaluation.errors import MASK_OFFSET, OpenLoop
+from stedalign.imaging.detector import NoiseSpec
 from stedalign.networks.outputs import Outputs
-from stedalign.training.spec import NoiseSpec
 
 Floats = NDArray[np.float64]
 NETWORK, FIT, HYBRID, BOUND = "network", "fit", "hybrid", "bound"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from stedalign.estimation.fit import fit, start_parameters
+from stedalign.estimation.fit import fit, with_light
 from stedalign.evaluation.test_set import KnownImages
 from stedalign.imaging.center_of_mass import center_of_mass_px
 from stedalign.imaging.nuisances import Prior
@@ -22,23 +22,22 @@ def fit_from(known: KnownImages, first: Estimator | None = None, *, read_noise: 
 
     It starts from what ``first`` says, otherwise from zero, the donut displaced by its center of mass.
     """
-    model, columns = known.model, known.offset_columns
-    modes = slice(len(model.modes))
+    model, layout = known.model, known.model.layout
     pixel_nm = torch.tensor(model.spec.sampling.pixel_nm)
 
     def estimate(counts: Tensor) -> Prediction:
         begin = model.focus.rest.repeat(len(counts), 1)
-        begin[:, model.shift] = center_of_mass_px(counts) * pixel_nm
+        begin[:, layout.shift] = center_of_mass_px(counts) * pixel_nm
         if first is not None:
             said = first(counts)
             if said.waves is not None:
-                begin[:, modes] = said.waves.to(begin)
-            if said.mask_offset is not None and columns:
-                begin[:, columns] = said.mask_offset.to(begin)
+                begin[:, layout.modes] = said.waves.to(begin)
+            if said.mask_offset is not None and layout.mask_offset:
+                begin[:, layout.mask_offset] = said.mask_offset.to(begin)
             if said.shift_nm is not None:
-                begin[:, model.shift] = said.shift_nm.to(begin)
-        begin = torch.where(known.held[: begin.shape[1]], model.focus.rest, begin)
-        start = start_parameters(model, counts, begin[:, modes], begin[:, model.shift], begin[:, model.free])
+                begin[:, layout.shift] = said.shift_nm.to(begin)
+        begin = torch.where(known.held[layout.focus], model.focus.rest, begin)
+        start = with_light(model, counts, begin)
         result = fit(
             model, counts, start, prior=Prior.of(model, read_noise=read_noise), read_noise=read_noise, held=known.held
         )
@@ -46,8 +45,8 @@ def fit_from(known: KnownImages, first: Estimator | None = None, *, read_noise: 
         return say(result.parameters, say(sigma))
 
     def say(parameters: Tensor, sigma: Prediction | None = None) -> Prediction:
-        offset = parameters[:, columns] if columns else None
-        return Prediction(parameters[:, modes], offset, parameters[:, model.shift], sigma)
+        offset = parameters[:, layout.mask_offset] if layout.mask_offset else None
+        return Prediction(parameters[:, layout.modes], offset, parameters[:, layout.shift], sigma)
 
     return estimate
 

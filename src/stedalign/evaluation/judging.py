@@ -32,10 +32,10 @@ from stedalign.evaluation.errors import (
 )
 from stedalign.evaluation.estimators import Estimator, fit_from, joined
 from stedalign.evaluation.reconstruction import rebuilt
-from stedalign.evaluation.test_set import Floats, KnownImages, uneven_counts
+from stedalign.evaluation.test_set import Floats, KnownImages
+from stedalign.imaging.detector import NoiseSpec
 from stedalign.imaging.images import PLANES
 from stedalign.networks.network import Network
-from stedalign.training.spec import NoiseSpec
 
 BOUND_IMAGES = 100
 SWEEP_IMAGES = 500
@@ -117,7 +117,7 @@ class _Judging:
         """Each with the images that it gets: the fits only the first ``fits``."""
         found = {NETWORK: (self.alone, counts)}
         if fits:
-            read_noise = uneven_counts(noise)
+            read_noise = noise.uneven_counts
             found[FIT] = fit_from(self.known, read_noise=read_noise), counts[:fits]
             found[HYBRID] = fit_from(self.known, self.alone, read_noise=read_noise), counts[:fits]
         return {name: each for name, each in found.items() if name in self.names}

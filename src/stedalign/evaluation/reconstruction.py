@@ -24,21 +24,21 @@ def rebuilt(known: KnownImages, counts: Tensor, said: Prediction, *, laid_over: 
     are off by a pixel where the image cuts an aberrated focus: a true wavefront would seem to correlate by 0.94
     instead of 0.99.
     """
-    model = known.model
-    phase = model.focus.rest.repeat(len(counts), 1)
+    model, layout = known.model, known.model.layout
+    parameters = model.focus.rest.repeat(len(counts), 1)
     if said.waves is not None:
-        phase[:, : len(model.modes)] = said.waves.to(phase)
-    if said.mask_offset is not None and known.offset_columns:
-        phase[:, known.offset_columns] = said.mask_offset.to(phase)
+        parameters[:, layout.modes] = said.waves.to(parameters)
+    if said.mask_offset is not None and layout.mask_offset:
+        parameters[:, layout.mask_offset] = said.mask_offset.to(parameters)
     if said.shift_nm is not None:
-        phase[:, model.shift] = said.shift_nm.to(phase)
+        parameters[:, layout.shift] = said.shift_nm.to(parameters)
     elif not known.still:
         pixel_nm = torch.tensor(model.spec.sampling.pixel_nm)
-        displacement = center_of_mass_px(counts) - center_of_mass_px(model.intensity(phase))
-        phase[:, model.shift] = displacement * pixel_nm
+        displacement = center_of_mass_px(counts) - center_of_mass_px(model.intensity(parameters))
+        parameters[:, layout.shift] = displacement * pixel_nm
         if laid_over:
-            phase = _laid_over(model, counts, phase)
-    return model.intensity(phase)
+            parameters = _laid_over(model, counts, parameters)
+    return model.intensity(parameters)
 
 
 def correlations(first: Tensor, second: Tensor) -> Tensor:
@@ -46,17 +46,17 @@ def correlations(first: Tensor, second: Tensor) -> Tensor:
     return (_standardized(first) * _standardized(second)).sum(dim=1)
 
 
-def _laid_over(model: ForwardModel, counts: Tensor, phase: Tensor) -> Tensor:
-    """``phase`` with the shifts of the highest correlation near by: damped Gauss-Newton on standardized images."""
+def _laid_over(model: ForwardModel, counts: Tensor, parameters: Tensor) -> Tensor:
+    """``parameters`` with the shifts of the highest correlation near by: damped Gauss-Newton on standardized images."""
 
     def standardized(shifts: Tensor) -> Tensor:
-        moved = phase.clone()
-        moved[:, model.shift] = shifts
+        moved = parameters.clone()
+        moved[:, model.layout.shift] = shifts
         return _standardized(model.intensity(moved))
 
-    data, best = _standardized(counts), phase[:, model.shift]
+    data, best = _standardized(counts), parameters[:, model.layout.shift]
     focus = standardized(best)
-    damping = torch.full((len(phase),), 1e-2)
+    damping = torch.full((len(parameters),), 1e-2)
     for _ in range(STEPS):
         probes = PROBE_NM * torch.eye(3)
         slopes = torch.stack([(standardized(best + probe) - focus) / PROBE_NM for probe in probes], dim=1)
@@ -68,8 +68,8 @@ def _laid_over(model: ForwardModel, counts: Tensor, phase: Tensor) -> Tensor:
         better = (trial * data).sum(1) > (focus * data).sum(1)
         best, focus = (torch.where(better[:, None], new, old) for new, old in ((best + step, best), (trial, focus)))
         damping = damping * torch.where(better, 0.3, 10.0)
-    laid = phase.clone()
-    laid[:, model.shift] = best
+    laid = parameters.clone()
+    laid[:, model.layout.shift] = best
     return laid
 
 

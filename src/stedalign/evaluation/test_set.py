@@ -14,11 +14,10 @@ from stedalign.dataset.generate import Simulator
 from stedalign.dataset.spec import DatasetSpec
 from stedalign.dataset.storage import check_optics, read_mask_offset, read_spec, read_split
 from stedalign.errors import InputError
+from stedalign.imaging.detector import NoiseSpec, add_noise
 from stedalign.imaging.forward import ForwardModel
 from stedalign.imaging.forward_spec import ForwardSpec
-from stedalign.networks.outputs import OFFSET_NAMES, Outputs
-from stedalign.training.batches import BACKGROUND_UNIT, add_noise
-from stedalign.training.spec import NoiseSpec
+from stedalign.networks.outputs import Outputs
 
 Floats = NDArray[np.float64]
 SAME_IMAGE = 1e-2
@@ -75,15 +74,9 @@ class KnownImages:
         return self.simulator.model
 
     @property
-    def offset_columns(self) -> list[int]:
-        """Where the mask offset stands among the model's parameters; empty where it does not."""
-        names = [name.replace("_", " ") for name in OFFSET_NAMES]
-        return [self.model.names.index(name) for name in names if name in self.model.names]
-
-    @property
     def still(self) -> bool:
         """Whether no image is displaced."""
-        return bool(self.held[self.model.shift].all())
+        return bool(self.held[self.model.layout.shift].all())
 
     def counts(self, noise: NoiseSpec, seed: int, count: int | None = None) -> Tensor:
         """The first ``count`` images with noise, (count, 3, N, N); each one's depends on seed and place alone."""
@@ -93,8 +86,8 @@ class KnownImages:
             noisy[place] = add_noise(image, noise, generator.manual_seed(int(own[0])))
         return noisy
 
-    def true_phase(self, count: int) -> Tensor:
-        """Modes, shifts and the beam's parameters of the first images, (count, modes + 3 + free).
+    def true_parameters(self, count: int) -> Tensor:
+        """What the model's focus takes for the first images, (count, layout.focus.stop).
 
         A dataset does not store the shift that centered an image, but its description tells it by simulating again.
         Raises ``InputError`` where that gives other images, as for a dataset of a version that centered otherwise.
@@ -110,13 +103,8 @@ class KnownImages:
         return placed
 
 
-def uneven_counts(noise: NoiseSpec) -> float:
-    """Standard deviation of the uneven background, in counts: to fit and bound it is read noise."""
-    return BACKGROUND_UNIT * noise.background * noise.photons
-
-
 def _held(model: ForwardModel, spec: DatasetSpec, outputs: Outputs) -> Tensor:
-    held = torch.zeros(len(model.names), dtype=torch.bool)
-    held[model.shift] = not spec.centered and not any(spec.shift_nm)
-    held[: len(model.modes)] = not spec.range_peak_waves and outputs.modes is None
+    held = torch.zeros(len(model.layout), dtype=torch.bool)
+    held[model.layout.shift] = not spec.centered and not any(spec.shift_nm)
+    held[model.layout.modes] = not spec.range_peak_waves and outputs.modes is None
     return held

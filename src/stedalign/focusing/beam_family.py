@@ -1,4 +1,4 @@
-"""A beam whose mask, light and polarization differ from image to image, written on one grid of plane waves.
+"""Beams that differ from image to image in mask, light and polarization, on one grid of plane waves (``BeamFamily``).
 
 What a displaced mask is on the grid has to be integrated from its core outwards, but it changes smoothly with the
 displacement: a short series in it says the same a hundred times faster, with its slopes. The light's envelope is smooth
@@ -15,20 +15,18 @@ from torch import Tensor
 
 from stedalign.focusing.chebyshev import polynomials, slopes
 from stedalign.focusing.field_kernels import times_i
-from stedalign.focusing.pupil_quadrature import beam_parameter, plane_waves
-from stedalign.focusing.wave_grid import PolarGrid
+from stedalign.focusing.pupil_quadrature import plane_waves
+from stedalign.focusing.wave_grid import WaveGrid
 from stedalign.optics.beam import Beam
 from stedalign.optics.objective import Objective
+from stedalign.optics.parameters import BEAM_PARAMETERS, FILL_CENTERS, LEAKS, MASK_OFFSETS, TAPER, nominal
 
 Nodes = tuple[int, int]
-OFFSETS = "mask_offset_x", "mask_offset_y"
-LEAKS = "leak_real", "leak_imaginary"
-CENTERS = "fill_center_x", "fill_center_y"
 chebyshev = np.polynomial.chebyshev
 
 
-class MovingBeam(torch.nn.Module):
-    """Amplitudes of a beam on a grid of plane waves for values of some of ``pupil.BEAM_PARAMETERS``."""
+class BeamFamily(torch.nn.Module):
+    """Amplitudes of a beam on a grid of plane waves, for values of some of ``parameters.BEAM_PARAMETERS``."""
 
     x: Tensor
     y: Tensor
@@ -40,7 +38,7 @@ class MovingBeam(torch.nn.Module):
         self,
         objective: Objective,
         beam: Beam,
-        grid: PolarGrid,
+        grid: WaveGrid,
         rule: Nodes,
         ranges: Mapping[str, float],
         degree: int,
@@ -51,35 +49,31 @@ class MovingBeam(torch.nn.Module):
         soon; the others have none.
         """
         super().__init__()
-        self.names = tuple(ranges)
-        self.beam = beam
-        middle, half = (
-            [beam_parameter(beam, name) for name in OFFSETS],
-            [ranges.get(name, 0.0) for name in OFFSETS],
-        )
-        self.middle, self.reach = middle, [size or 1.0 for size in half]
-        degrees = [degree if size else 0 for size in half]
-        nodes = [chebyshev.chebpts1(count + 1) for count in degrees]
-        places = np.stack(np.meshgrid(*nodes, indexing="ij"), axis=-1).reshape(-1, 2)
-        orders = np.stack(np.meshgrid(*map(np.arange, np.add(degrees, 1)), indexing="ij"), axis=-1).reshape(-1, 2)
+        self.names, self.beam = tuple(ranges), beam
+        sizes = [ranges.get(name, 0.0) for name in MASK_OFFSETS]
+        self.middle, self.reach = [nominal(beam, name) for name in MASK_OFFSETS], [size or 1.0 for size in sizes]
+        degrees = [degree if size else 0 for size in sizes]
+        orders = _lattice([np.arange(count + 1) for count in degrees])
         orders = orders[orders.sum(axis=1) <= degree]
         self.register_buffer("orders", torch.from_numpy(orders))
         self.terms = 1 + int(orders.max())
 
-        along = {
+        places = _lattice([chebyshev.chebpts1(count + 1) for count in degrees])
+        offsets = {
             name: torch.from_numpy(center + size * place)
-            for name, center, size, place in zip(OFFSETS, middle, half, places.T, strict=True)
+            for name, center, size, place in zip(MASK_OFFSETS, self.middle, sizes, places.T, strict=True)
         }
-        parts = [grid.project(plane_waves(objective, beam, *rule, along))]
+        parts = [grid.project(plane_waves(objective, beam, *rule, offsets))]
         if any(name in ranges for name in LEAKS):
             # A leak of 1 has both polarizations, equally strong.
             one = {LEAKS[0]: torch.ones(len(places), dtype=torch.float64)}
-            parts.append(2**0.5 * grid.project(plane_waves(objective, beam, *rule, along | one)) - parts[0])
+            parts.append(2**0.5 * grid.project(plane_waves(objective, beam, *rule, offsets | one)) - parts[0])
         values = torch.view_as_real(torch.stack(parts, dim=1)).movedim(-1, 2)
         basis = np.stack([_chebyshev(places[:, 0], i) * _chebyshev(places[:, 1], j) for i, j in orders], axis=1)
         # At these nodes the polynomials are orthogonal.
         fit = torch.from_numpy(basis.T / np.square(basis).sum(axis=0)[:, None])
         self.register_buffer("series", torch.tensordot(fit, values, dims=1))
+
         x, y = grid.pupil_points
         self.register_buffer("x", torch.from_numpy(x))
         self.register_buffer("y", torch.from_numpy(y))
@@ -96,25 +90,25 @@ class MovingBeam(torch.nn.Module):
         given = self._given(values)
         x, y = self._seen(given)
         light = self._light(given, x, y)
-        offsets = [name for name in OFFSETS if name in self.names]
+        offsets = [name for name in MASK_OFFSETS if name in self.names]
         masked = self._masked(given, offsets)
         waves, *moved = self._lit(masked, given, light).unbind(1)
-        found = dict(zip(offsets, moved, strict=True))
+        along = dict(zip(offsets, moved, strict=True))
         if masked.shape[2] == 2:
-            own = self._own(given)
-            other = masked[:, 0, 1] * (own * light)[:, None, None]
+            kept = self._kept(given)
+            other = masked[:, 0, 1] * (kept * light)[:, None, None]
             for name, leaked in zip(LEAKS, (other, times_i(other)), strict=True):
-                found[name] = leaked - (own**2 * given[name][:, None])[:, None, None] * waves
-        found["taper"] = -(x**2 + y**2)[:, None, None] * waves
-        for name, place in zip(CENTERS, (x, y), strict=True):
-            found[name] = (2 * given["taper"][:, None] * place)[:, None, None] * waves
-        return torch.stack([waves, *(found[name] for name in self.names)], dim=1)
+                along[name] = leaked - (kept**2 * given[name][:, None])[:, None, None] * waves
+        along[TAPER] = -(x**2 + y**2)[:, None, None] * waves
+        for name, place in zip(FILL_CENTERS, (x, y), strict=True):
+            along[name] = (2 * given[TAPER][:, None] * place)[:, None, None] * waves
+        return torch.stack([waves, *(along[name] for name in self.names)], dim=1)
 
     def _given(self, values: Tensor) -> dict[str, Tensor]:
-        """The value (B,) of each parameter, the beam's own where it is none of these."""
+        """The value (B,) of each parameter of a beam, nominal where it is none of these."""
         given = dict(zip(self.names, values.unbind(1), strict=True))
-        for name in (*OFFSETS, *CENTERS, "taper", *LEAKS):
-            given.setdefault(name, torch.full_like(values[:, 0], beam_parameter(self.beam, name)))
+        for name in BEAM_PARAMETERS:
+            given.setdefault(name, torch.full_like(values[:, 0], nominal(self.beam, name)))
         return given
 
     def _masked(self, given: Mapping[str, Tensor], along: Sequence[str] = ()) -> Tensor:
@@ -122,14 +116,14 @@ class MovingBeam(torch.nn.Module):
 
         (B, 1 + along, polarizations, 2, 3, J)
         """
-        places = [(given[name] - self.middle[axis]) / self.reach[axis] for axis, name in enumerate(OFFSETS)]
+        places = [(given[name] - self.middle[axis]) / self.reach[axis] for axis, name in enumerate(MASK_OFFSETS)]
         series = polynomials(torch.stack(places, dim=1), self.terms)
         x, y = (series[:, axis, self.orders[:, axis]] for axis in (0, 1))
         terms = [x * y]
         if along:
             tilts = slopes(series)
         for name in along:
-            axis = OFFSETS.index(name)
+            axis = MASK_OFFSETS.index(name)
             tilt = tilts[:, axis, self.orders[:, axis]] / self.reach[axis]
             terms.append(tilt * (x, y)[1 - axis])
         # In one product, for the series is too long for the cache.
@@ -141,20 +135,25 @@ class MovingBeam(torch.nn.Module):
             return masked[:, :, 0] * light[:, None, None, None]
         real, imaginary = (given[name][:, None, None, None, None] for name in LEAKS)
         main, other = masked.unbind(2)
-        return (main + real * other + imaginary * times_i(other)) * (self._own(given) * light)[:, None, None, None]
+        return (main + real * other + imaginary * times_i(other)) * (self._kept(given) * light)[:, None, None, None]
 
-    def _own(self, given: Mapping[str, Tensor]) -> Tensor:
+    def _kept(self, given: Mapping[str, Tensor]) -> Tensor:
         """What the beam's own polarization keeps of the amplitude, (B, 1)."""
         return torch.rsqrt(1 + given[LEAKS[0]] ** 2 + given[LEAKS[1]] ** 2)[:, None]
 
     def _seen(self, given: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Places x, y (B, J) in the pupil as seen from the middle of the light."""
-        x, y = (place - given[name][:, None] for name, place in zip(CENTERS, (self.x, self.y), strict=True))
+        x, y = (place - given[name][:, None] for name, place in zip(FILL_CENTERS, (self.x, self.y), strict=True))
         return x, y
 
     def _light(self, given: Mapping[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
         """How much stronger (B, J) the light is than that of the beam as it is."""
-        return torch.exp(self.fall - (x**2 + y**2) * given["taper"][:, None])
+        return torch.exp(self.fall - (x**2 + y**2) * given[TAPER][:, None])
+
+
+def _lattice(axes: Sequence[np.ndarray]) -> np.ndarray:
+    """All combinations (P, axes) of the places along each axis."""
+    return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(axes))
 
 
 def _chebyshev(place: np.ndarray, order: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""A bead, or any blur, as a short sum of coherent beams.
+"""A bead (``coherent_factors``), or blurs that differ (``Blur``), as a short sum of coherent beams.
 
 A bead averages the intensity over its volume. Its effect on a pair of plane waves is the Fourier transform of the ball
 at k_j - k_l, a positive operator on the pupil whose leading eigenfunctions propagate one by one and add as intensities

@@ -1,4 +1,4 @@
-"""From plane waves to the field at the samples of targets, in as few real products as their symmetry allows."""
+"""From plane waves to the field at samples, in as few real products as symmetry allows (``FieldKernels``)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FOLDS: tuple[Fold, ...] = None, (0, 0), (0, 1), (1, 0), (1, 1)
 
 
 class FieldKernels(torch.nn.Module):
-    """Linear maps from the waves of a ``PolarGrid`` to the field at each target's samples, and its intensity.
+    """Linear maps from the waves of a ``WaveGrid`` to the field at each target's samples, and its intensity.
 
     The grid has with each wave its mirror images in x and y. For mirrored samples exp(ik.r) falls apart into products
     of a cosine or a sine for each axis; with the waves summed over their images with the matching signs first, each
@@ -54,13 +54,13 @@ class FieldKernels(torch.nn.Module):
                 parts, factors = [(None, np.cos(phase)), (None, np.sin(phase))], np.array([[1, 1j]])
             signs = np.kron(factors.real, np.eye(2)) + np.kron(factors.imag, [[0, -1], [1, 0]])
             self.register_buffer(f"signs{index}", torch.from_numpy(signs))
-            found = []
+            places = []
             for fold, kernel in parts:
                 matrices = columns.setdefault(fold, [])
                 start = sum(matrix.shape[1] for matrix in matrices)
                 matrices.append(kernel)
-                found.append((fold, slice(start, start + kernel.shape[1])))
-            self.places.append(found)
+                places.append((fold, slice(start, start + kernel.shape[1])))
+            self.places.append(places)
         self.names = {fold: f"kernel{index}" for index, fold in enumerate(columns)}
         for fold, name in self.names.items():
             self.register_buffer(name, torch.from_numpy(np.concatenate(columns[fold], axis=1)))
@@ -116,15 +116,15 @@ def times_i(waves: Tensor) -> Tensor:
 
 def _folded(waves: Tensor, folds: Collection[Fold]) -> dict[Fold, Tensor]:
     """Those folds (..., J / 4) of waves (..., J)."""
-    found: dict[Fold, Tensor] = {None: waves} if None in folds else {}
+    folded: dict[Fold, Tensor] = {None: waves} if None in folds else {}
     left, right = waves.unflatten(-1, (2, -1)).unbind(-2)
     for odd_x in (0, 1):
         if (odd_x, 0) in folds or (odd_x, 1) in folds:
             above, below = (left - right if odd_x else left + right).unflatten(-1, (2, -1)).unbind(-2)
-            found |= {
+            folded |= {
                 (odd_x, odd_y): above - below if odd_y else above + below for odd_y in (0, 1) if (odd_x, odd_y) in folds
             }
-    return found
+    return folded
 
 
 def _parity(values: Floats) -> tuple[int, int]:

@@ -1,6 +1,6 @@
 """The factored focus: many wavefronts of one beam to the intensity on fixed targets, by small matrix products.
 
-Three facts make it fast. Written on a fixed grid of plane waves (``polar_grid``), all that mask and light do is one
+Three facts make it fast. Written on a fixed grid of plane waves (``wave_grid``), all that mask and light do is one
 complex number for each wave, and everything that moves the phase (modes, shifts of the image) is linear: phase =
 basis x parameters. The grid is symmetric about both axes, so the kernel from waves to samples splits into real
 products of cosines and sines that need a quarter of the waves and of the samples. And the intensity is band-limited,
@@ -17,26 +17,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stedalign.errors import InputError
-from stedalign.focusing.beam_family import MovingBeam
+from stedalign.focusing.beam_family import BeamFamily
 from stedalign.focusing.chebyshev import polynomials, slopes
 from stedalign.focusing.coherent_modes import Blur, coherent_factors
 from stedalign.focusing.field_kernels import FieldKernels
-from stedalign.focusing.node_plan import SHARE, check_free, plan_waves
-from stedalign.focusing.pupil_quadrature import Pupil, beam_parameter, beam_power, plane_waves
+from stedalign.focusing.node_plan import SHARE, plan_waves
+from stedalign.focusing.pupil_quadrature import Pupil, beam_power, plane_waves
 from stedalign.focusing.target_samples import TargetSamples
-from stedalign.focusing.wave_grid import PolarGrid
+from stedalign.focusing.wave_grid import WaveGrid
 from stedalign.optics.beam import Beam
 from stedalign.optics.objective import Objective
+from stedalign.optics.parameters import BEAM_PARAMETERS, BLUR, PIXEL_ERRORS, SHIFTS, check_free, nominal
 from stedalign.optics.targets import Target
 from stedalign.optics.wavefront import ModeSet
 
 Floats = NDArray[np.float64]
-SHIFT_AXES = ("x", "y", "z")
-BLUR = "blur_nm2"
-PIXEL_ERRORS = tuple(f"pixel_error_{axis}" for axis in SHIFT_AXES)
-IMAGE_PARAMETERS = (BLUR, *PIXEL_ERRORS)
-"""What else may differ from one image to the next: the variance of a Gaussian blur along each axis in nm^2, and by
-which fraction the pixels along x, y, z are larger than the setup says."""
 
 NUMBERS_AT_ONCE = 1_000_000
 """Numbers of one kind that are computed together: fewer keep two cores waiting for each other, more leave the cache."""
@@ -74,77 +69,98 @@ class Focus(torch.nn.Module):
     ) -> None:
         """Plan the focus on ``targets`` (see ``optics.targets``).
 
-        ``free`` names those of ``pupil.BEAM_PARAMETERS`` and ``IMAGE_PARAMETERS`` that differ between samples, each
-        with the largest deviation from its own value that is expected; with ``drifting`` each target is shifted by
-        itself, too. Nodes and samples are chosen so that the relative L2 error of the intensity on each target stays
-        below ``tolerance`` for wavefronts of up to ``strength_waves`` rms on ``modes`` and beams within those
-        deviations (stronger ones lose accuracy slowly). Raises ``InputError`` where that takes more nodes than is
-        sensible, for free parameters of a beam with an overlay, and for errors of the pixel size of targets that are no
-        grids along x, y, z through the nominal focus.
+        ``free`` names those of ``parameters.BEAM_PARAMETERS`` and ``IMAGE_PARAMETERS`` that differ between samples,
+        each with the largest deviation from its nominal value that is expected; with ``drifting`` each target is
+        shifted by itself, too. Nodes and samples are chosen so that the relative L2 error of the intensity on each
+        target stays below ``tolerance`` for wavefronts of up to ``strength_waves`` rms on ``modes`` and beams within
+        those deviations (stronger ones lose accuracy slowly). Raises ``InputError`` where that takes more nodes than is
+        sensible, for free parameters that the beam does not have, and for errors of the pixel size of targets that are
+        no grids along x, y, z through the nominal focus.
         """
         super().__init__()
-        self.modes = modes
-        self.free = tuple(free or {})
-        self.drifting = drifting
-        self.objective, self.beam = objective, beam
         if not targets:
             raise InputError("a focus needs a target")
         if not 1e-9 <= tolerance < 1:
             raise InputError(f"a tolerance must lie between 1e-9 and 1, got {tolerance}")
-        of_image = {name: most for name, most in (free or {}).items() if name in IMAGE_PARAMETERS}
-        of_beam = {name: most for name, most in (free or {}).items() if name not in IMAGE_PARAMETERS}
-        self.of_beam, self.reach = tuple(of_beam), dict(free or {})
+        self.objective, self.beam, self.modes, self.drifting = objective, beam, modes, drifting
+        self.reach = dict(free or {})
         """How far each free parameter may deviate."""
-        check_free(beam, of_beam)
-        _check_image(of_image)
-        errors = [of_image.get(name, 0.0) for name in PIXEL_ERRORS]
-        self.targets = torch.nn.ModuleList(
-            TargetSamples(target, objective, beam.wavelength_nm, SHARE * tolerance, errors) for target in targets
-        )
+        self.free = tuple(self.reach)
+        check_free(beam, self.reach)
+        self.targets = self._sampled(targets, SHARE * tolerance)
         points = np.concatenate([samples.points for samples in self._samples])
-        self.plan = plan_waves(objective, beam, modes, points, of_beam, strength_waves, tolerance)
-        self.grid = PolarGrid(objective, *self.plan.grid)
+        self.plan = plan_waves(objective, beam, modes, points, self._beam_reach, strength_waves, tolerance)
+        self.grid = WaveGrid(objective, *self.plan.grid)
+        self.pupil = self._lit_pupil()
+        """The beam on the grid of plane waves, the components of an overlay one after the other."""
+        self._factor_the_kernel()
+        self._name_the_columns()
+        k, area = self.pupil.k, self.grid.area
+        self.register_buffer("beads", torch.from_numpy(coherent_factors(k, area, bead_diameter_nm, tolerance)))
+        self._scale_to_the_crest()
+        self.blur: Blur | None = None
+        if BLUR in self.reach:
+            self.blur = Blur(k, area, bead_diameter_nm, tolerance, self.reach[BLUR])
+
+    @property
+    def _beam_reach(self) -> dict[str, float]:
+        """How far each free parameter of the beam may deviate."""
+        return {name: most for name, most in self.reach.items() if name in BEAM_PARAMETERS}
+
+    def _sampled(self, targets: Sequence[Target], tolerance: float) -> torch.nn.ModuleList:
+        errors = [self.reach.get(name, 0.0) for name in PIXEL_ERRORS]
+        return torch.nn.ModuleList(
+            TargetSamples(target, self.objective, self.beam.wavelength_nm, tolerance, errors) for target in targets
+        )
+
+    def _lit_pupil(self) -> Pupil:
+        """The beam as it is, and where it may differ the family of its like, on the grid of plane waves."""
         x, y = self.grid.pupil_points
-        k = objective.wavenumber(beam.wavelength_nm) * self.grid.direction
+        k = self.objective.wavenumber(self.beam.wavelength_nm) * self.grid.direction
+        amplitude, power = self._beam_on_the_grid()
+        self.register_buffer("amplitude", torch.from_numpy(np.stack([amplitude.real, amplitude.imag])))
+        self.family: BeamFamily | None = None
+        if reach := self._beam_reach:
+            plan = self.plan
+            self.family = BeamFamily(self.objective, self.beam, self.grid, plan.family_rule, reach, plan.degree)
+        return Pupil(x=x, y=y, k=k, amplitude=amplitude, power=power)
+
+    def _factor_the_kernel(self) -> None:
+        """The phases that the parameters turn, and the kernel from waves to samples as products."""
+        k = self.pupil.k
         # The mean of kz only turns the phase of whole planes.
         kappa = k - np.array([0.0, 0.0, (k[:, 2].max() + k[:, 2].min()) / 2])
-        amplitude, power = self._beam_on_the_grid()
-        beads = coherent_factors(k, self.grid.area, bead_diameter_nm, tolerance)
-        self.moving: MovingBeam | None = None
-        if of_beam:
-            self.moving = MovingBeam(objective, beam, self.grid, self.plan.moving_rule, of_beam, self.plan.degree)
-        self.pupil = Pupil(x=x, y=y, k=k, amplitude=amplitude, power=power)
-        """The beam on the grid of plane waves, the components of an overlay one after the other."""
-
-        basis = np.concatenate([2 * np.pi * modes.polynomials(x, y), -kappa], axis=1)
+        basis = np.concatenate([2 * np.pi * self.modes.polynomials(self.pupil.x, self.pupil.y), -kappa], axis=1)
         self.register_buffer("basis", torch.from_numpy(basis))
-        self.register_buffer("amplitude", torch.from_numpy(np.stack([amplitude.real, amplitude.imag])))
-        self.register_buffer("beads", torch.from_numpy(beads))
-        groups = [[samples] for samples in self._samples] if drifting else [self._samples]
+        groups = [[samples] for samples in self._samples] if self.drifting else [self._samples]
         self.kernels = torch.nn.ModuleList(FieldKernels(kappa, basis, group) for group in groups)
         """One for the targets that share their waves."""
-        changing = [self.steering + self.free.index(name) for name in (*of_beam, BLUR) if name in self.free]
+
+    def _name_the_columns(self) -> None:
+        """Where which parameters stand; of beams and pixel errors counted from the first free one."""
+        beam = list(self._beam_reach)
+        changing = [self.steering + self.free.index(name) for name in (*beam, BLUR) if name in self.free]
         self.register_buffer("columns", torch.tensor([*changing, *self._groups[0][1].order]))
         """The parameters that change the waves, in the order of ``FieldKernels.slopes``."""
         self.error_axes = [axis for axis, name in enumerate(PIXEL_ERRORS) if name in self.free]
-        names = [PIXEL_ERRORS[axis] for axis in self.error_axes]
-        self.register_buffer("largest_errors", torch.tensor([self.reach[name] for name in names], dtype=torch.float64))
-        self.register_buffer("error_columns", torch.tensor([self.free.index(name) for name in names]))
-        self.register_buffer("beam_columns", torch.tensor([self.free.index(name) for name in of_beam]))
-        self.blur: Blur | None = None
-        self.register_buffer("scale", torch.ones((), dtype=torch.float64))
+        errors = [PIXEL_ERRORS[axis] for axis in self.error_axes]
+        self.register_buffer("largest_errors", torch.tensor([self.reach[name] for name in errors], dtype=torch.float64))
+        self.register_buffer("error_columns", torch.tensor([self.free.index(name) for name in errors]))
+        self.register_buffer("beam_columns", torch.tensor([self.free.index(name) for name in beam]))
+
+    def _scale_to_the_crest(self) -> None:
+        """Make the crest of the unaberrated focus 1."""
         centered = {axis: polynomials(torch.zeros(1, dtype=torch.float64), self._terms) for axis in range(3)}
-        phases = torch.zeros(1, len(groups), self.nodes, dtype=torch.float64)
+        phases = torch.zeros(1, len(self._groups), self.nodes, dtype=torch.float64)
         ideal = [
             samples.pixels(intensity, samples.interpolations(centered))
             for samples, intensity in self._at_samples(_turned(self.amplitude[None, None], phases), self.beads[None])
         ]
+        self.register_buffer("scale", torch.ones((), dtype=torch.float64))
         self.scale.fill_(1 / float(torch.cat(ideal, dim=-1).max()))
         # Into the waves, which are few.
-        for part in (self.amplitude, *([] if self.moving is None else [self.moving.series])):
+        for part in (self.amplitude, *([] if self.family is None else [self.family.series])):
             part *= self.scale.sqrt()
-        if BLUR in of_image:
-            self.blur = Blur(k, self.grid.area, bead_diameter_nm, tolerance, of_image[BLUR])
 
     @property
     def nodes(self) -> int:
@@ -157,13 +173,19 @@ class Focus(torch.nn.Module):
 
         The free ones follow after them.
         """
-        return self.basis.shape[1] + len(SHIFT_AXES) * len(self.targets) * self.drifting
+        return self.basis.shape[1] + len(SHIFTS) * len(self.targets) * self.drifting
 
     @property
     def rest(self) -> Tensor:
         """Parameters (steering + free,) of the unaberrated focus of the beam as it is."""
-        own = [beam_parameter(self.beam, name) if name in self.of_beam else 0.0 for name in self.free]
-        return torch.tensor([0.0] * self.steering + own, dtype=self.basis.dtype, device=self.basis.device)
+        free = [nominal(self.beam, name) for name in self.free]
+        return torch.tensor([0.0] * self.steering + free, dtype=self.basis.dtype, device=self.basis.device)
+
+    def aberrated(self, waves: Tensor) -> Tensor:
+        """Parameters (B, steering + free) of wavefronts (B, modes) in rms waves, of the beam as it is."""
+        parameters = self.rest.repeat(len(waves), 1)
+        parameters[:, : len(self.modes)] = waves
+        return parameters
 
     def forward(self, parameters: Tensor, binning: int = 1) -> list[Tensor]:
         """Intensity on each target, shapes (B, pixels), for ``parameters`` (B, steering + free).
@@ -180,11 +202,11 @@ class Focus(torch.nn.Module):
             parts = [self._intensities(part, binning) for part in chunks]
             return [torch.cat(pieces) for pieces in zip(*parts, strict=True)]
         # Filled as it comes, so that a large batch is never held twice.
-        found = [parameters.new_empty(len(parameters), samples.pixel_count(binning)) for samples in self._samples]
-        places = zip(*(whole.split(len(chunks[0])) for whole in found), strict=True)
+        images = [parameters.new_empty(len(parameters), samples.pixel_count(binning)) for samples in self._samples]
+        places = zip(*(whole.split(len(chunks[0])) for whole in images), strict=True)
         for part, place in zip(chunks, places, strict=True):
             self._intensities(part, binning, place)
-        return found
+        return images
 
     @torch.no_grad()
     def jacobian(self, parameters: Tensor, binning: int = 1) -> tuple[list[Tensor], list[Tensor]]:
@@ -199,8 +221,8 @@ class Focus(torch.nn.Module):
         derivatives = [parameters.new_zeros(*parameters.shape, size) for size in pixels]
         at_once = self._at_once(1 + len(self.free), len(self.columns))
         for first in range(0, count, at_once):
-            some = slice(first, first + at_once)
-            self._linearize(parameters[some], binning, [part[some] for part in values], [d[some] for d in derivatives])
+            rows = slice(first, first + at_once)
+            self._linearize(parameters[rows], binning, [part[rows] for part in values], [d[rows] for d in derivatives])
         return values, derivatives
 
     @property
@@ -223,8 +245,8 @@ class Focus(torch.nn.Module):
     def _intensities(self, parameters: Tensor, binning: int, out: Sequence[Tensor] | None = None) -> list[Tensor]:
         steering, free = parameters[:, : self.steering], parameters[:, self.steering :]
         amplitude, factors = self.amplitude[None], self.beads[None]
-        if self.moving is not None:
-            amplitude = self.moving(free.index_select(1, self.beam_columns))
+        if self.family is not None:
+            amplitude = self.family(free.index_select(1, self.beam_columns))
         if self.blur is not None:
             factors = self.blur(free[:, self.free.index(BLUR)]).to(self.basis)
         turned, errors = _turned(amplitude[:, None], self._phases(steering)), self._errors(free)
@@ -238,8 +260,8 @@ class Focus(torch.nn.Module):
         steering, free = parameters[:, : self.steering], parameters[:, self.steering :]
         # The waves and after them those of their derivatives.
         amplitudes, factors = self.amplitude[None, None], self.beads[None, None]
-        if self.moving is not None:
-            amplitudes = self.moving.with_slopes(free.index_select(1, self.beam_columns))
+        if self.family is not None:
+            amplitudes = self.family.with_slopes(free.index_select(1, self.beam_columns))
         if self.blur is not None:
             variance = free[:, self.free.index(BLUR)]
             factors, change = (part(variance).to(self.basis)[:, None] for part in (self.blur, self.blur.slope))
@@ -248,19 +270,19 @@ class Focus(torch.nn.Module):
         turned = _turned(amplitudes[:, None], self._phases(steering)[:, :, None])
         errors = self._errors(free, slope=True)
         for index, (samples, along) in enumerate(self._at_samples(turned, factors, slope=True)):
-            found, both = derivatives[index], samples.interpolations(errors, binning)
+            place, both = derivatives[index], samples.interpolations(errors, binning)
             matrices = [matrix[: len(free)] for matrix in both]
             rows = samples.pixels(along.flatten(0, 1), matrices).unflatten(0, along.shape[:2])
             torch.div(rows[:, 0], 2, out=values[index])
-            found.index_copy_(1, self.columns, rows[:, 1:])
+            place.index_copy_(1, self.columns, rows[:, 1:])
             if self.drifting:
-                common, drift = self.basis.shape[1], slice(len(SHIFT_AXES) * index, len(SHIFT_AXES) * (index + 1))
-                found[:, common:][:, drift] = found[:, common - len(SHIFT_AXES) : common]
-            for place, axis in enumerate(samples.axes):
+                common, drift = self.basis.shape[1], slice(len(SHIFTS) * index, len(SHIFTS) * (index + 1))
+                place[:, common:][:, drift] = place[:, common - len(SHIFTS) : common]
+            for number, axis in enumerate(samples.axes):
                 if axis in errors:
-                    changed = [*matrices[:place], both[place][len(free) :], *matrices[place + 1 :]]
+                    changed = [*matrices[:number], both[number][len(free) :], *matrices[number + 1 :]]
                     column = self.steering + self.free.index(PIXEL_ERRORS[axis])
-                    found[:, column] = samples.pixels(along[:, 0] / 2, changed)
+                    place[:, column] = samples.pixels(along[:, 0] / 2, changed)
 
     def _at_samples(
         self, turned: Tensor, factors: Tensor, *, slope: bool = False
@@ -280,8 +302,8 @@ class Focus(torch.nn.Module):
         phase = (steering[:, :common] @ self.basis.T)[:, None]
         if not self.drifting:
             return phase
-        drifts = steering[:, common:].unflatten(1, (-1, len(SHIFT_AXES)))
-        return phase + drifts @ self.basis[:, -len(SHIFT_AXES) :].T
+        drifts = steering[:, common:].unflatten(1, (-1, len(SHIFTS)))
+        return phase + drifts @ self.basis[:, -len(SHIFTS) :].T
 
     def _errors(self, free: Tensor, *, slope: bool = False) -> dict[int, Tensor]:
         """Polynomials (B, terms) in the errors of those pixel sizes that are free, along x (0), y (1) or z (2).
@@ -308,12 +330,12 @@ class Focus(torch.nn.Module):
 
     def _beam_on_the_grid(self) -> tuple[NDArray[np.complex128], float]:
         """Amplitudes (3 x components, J) of the beam as it is, and its power as of ``Pupil``."""
-        found, powers = [], []
+        amplitudes, powers = [], []
         for part in self.beam.components:
             powers.append(beam_power(self.objective, part, *self.plan.rule) * self.beam.power_w / part.power_w)
             amplitude = self.grid.project(plane_waves(self.objective, part, *self.plan.rule))[0].numpy()
-            found.append(amplitude * np.sqrt(powers[0] / powers[-1]))
-        return np.concatenate(found), powers[0]
+            amplitudes.append(amplitude * np.sqrt(powers[0] / powers[-1]))
+        return np.concatenate(amplitudes), powers[0]
 
 
 def _each(amplitude: Tensor, factors: Tensor) -> Tensor:
@@ -327,11 +349,3 @@ def _turned(amplitude: Tensor, phase: Tensor) -> Tensor:
     real, imag = amplitude.unbind(-3)
     turned = torch.addcmul(cosine * real, sine, imag, value=-1), torch.addcmul(cosine * imag, sine, real)
     return torch.stack(turned, dim=-3)
-
-
-def _check_image(free: Mapping[str, float]) -> None:
-    """Raise ``InputError`` for free parameters of the image beyond what the series follow."""
-    for name, most in free.items():
-        limit = 1e4 if name == BLUR else 0.3
-        if not 0 < most <= limit:
-            raise InputError(f"the largest deviation of {name} must lie between 0 and {limit:g}, got {most:g}")

@@ -1,4 +1,4 @@
-"""Quadrature over the pupil: which plane waves make the focus, and with which amplitudes.
+"""Quadrature over the pupil: which plane waves make the focus (``plane_waves``), and with which amplitudes (``Pupil``).
 
 The focal field is the vectorial Debye integral (Richards and Wolf 1959, eqs. 2.18 and 2.26; Leutenegger et al.
 2006, eq. 9) over the spherical cap,
@@ -25,36 +25,11 @@ from torch import Tensor
 from stedalign.errors import InputError
 from stedalign.optics.beam import Beam
 from stedalign.optics.objective import Objective
+from stedalign.optics.parameters import FILL_CENTERS, LEAKS, MASK_OFFSETS, TAPER, nominal
 from stedalign.optics.patterns import Pattern
 
 Floats = NDArray[np.float64]
 Complexes = NDArray[np.complex128]
-
-BEAM_PARAMETERS = (
-    "mask_offset_x",
-    "mask_offset_y",
-    "taper",
-    "fill_center_x",
-    "fill_center_y",
-    "leak_real",
-    "leak_imaginary",
-)
-"""What may differ from one sample of a batch to the next: mask and beam against the pupil (pupil radii), taper =
-1 / fill^2, and the leak: the complex amplitude of light in the orthogonal polarization, for one of the beam's own. A
-leak of tan(5 degrees) makes circular light fall short of its ellipticity by 5 degrees, its phase turns the ellipse."""
-
-
-def beam_parameter(beam: Beam, name: str) -> float:
-    """The value of one of ``BEAM_PARAMETERS`` in a beam."""
-    return {
-        "mask_offset_x": beam.pattern.mask_offset[0],
-        "mask_offset_y": beam.pattern.mask_offset[1],
-        "taper": beam.taper,
-        "fill_center_x": beam.fill_center[0],
-        "fill_center_y": beam.fill_center[1],
-        "leak_real": 0.0,
-        "leak_imaginary": 0.0,
-    }[name]
 
 
 class PlaneWaves(NamedTuple):
@@ -147,27 +122,20 @@ def plane_waves(
     cos(theta) = A cos(psi) with A^2 = 1 - (h sin(alpha))^2 and A sin(psi) = sin(alpha) u, u counted from the foot of
     h, and dOmega = sin(alpha) t dpsi dphi; with a centered mask this is sin(theta) dtheta dphi.
 
-    ``changes`` holds (B,) values of some of ``BEAM_PARAMETERS``; without it B is 1. Everything is differentiable in
-    them, because the nodes move with the mask; a core outside the pupil gives NaN.
+    ``changes`` holds (B,) values of some of ``parameters.BEAM_PARAMETERS``; without it B is 1. Everything is
+    differentiable in them, because the nodes move with the mask; a core outside the pupil gives NaN.
     """
     given = dict(changes or {})
     like = next(iter(given.values()), torch.zeros(1, dtype=torch.float64))
 
     def value(name: str) -> Tensor:
-        found = given.get(name)
-        return (torch.full_like(like, beam_parameter(beam, name)) if found is None else found)[:, None, None]
+        changed = given.get(name)
+        return (torch.full_like(like, nominal(beam, name)) if changed is None else changed)[:, None, None]
 
     pattern, sine = beam.pattern, objective.sine
-    offset = core_x, core_y = value("mask_offset_x"), value("mask_offset_y")
-    phi, phi_weight = _azimuths(azimuthal, _steps_around(pattern, offset), like)
-    along, across = torch.cos(phi), torch.sin(phi)
-    foot = core_x * along + core_y * across
-    height_squared = core_x**2 + core_y**2 - foot**2
-
-    def reach(radius: float) -> Tensor:
-        """Distance from the core at which rays leave the disk of ``radius`` around the pupil's center."""
-        return torch.sqrt(radius**2 - height_squared) - foot
-
+    offset = value(MASK_OFFSETS[0]), value(MASK_OFFSETS[1])
+    rays = _Rays.of(offset, *_azimuths(azimuthal, _steps_around(pattern, offset), like))
+    reach = rays.reach
     edge = reach(1.0)
     start = reach(beam.stop_radius) if beam.stop_radius else torch.zeros_like(edge)
     steps = []
@@ -180,40 +148,16 @@ def plane_waves(
         steps = [torch.minimum(*steps), torch.maximum(*steps)]
     breaks = [start, *(torch.minimum(torch.maximum(step, start), edge) for step in steps), edge]
 
-    node, gauss_weight = (torch.as_tensor(part).to(like) for part in np.polynomial.legendre.leggauss(radial))
-
-    def on_rays(ends: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Nodes between the ends of the panels, and their weights."""
-        halves = [(outer - inner) / 2 for inner, outer in pairwise(ends)]
-        places = [inner + half * (node + 1) for inner, half in zip(ends, halves, strict=False)]
-        return torch.cat(places, dim=-1), torch.cat([half * gauss_weight * phi_weight for half in halves], dim=-1)
-
-    if objective.mapping == "sine":
-        axis_cosine = torch.sqrt(1 - sine**2 * height_squared)
-        psi, weight = on_rays([torch.arcsin(sine * (foot + distance) / axis_cosine) for distance in breaks])
-        distance = axis_cosine * torch.sin(psi) / sine - foot
-        x, y = core_x + distance * along, core_y + distance * across
-        q_x, q_y, cosine = x, y, (axis_cosine * torch.cos(psi)).expand_as(x)
-        weight = sine * distance * weight
-    else:
-        distance, weight = on_rays(breaks)
-        x, y = core_x + distance * along, core_y + distance * across
-        # The tiny floor keeps the slope finite at the center.
-        radius = torch.sqrt(x**2 + y**2 + 1e-24)
-        ray_sine = objective.ray_sine(radius)
-        q_x, q_y = x * ray_sine / (sine * radius), y * ray_sine / (sine * radius)
-        cosine = torch.sqrt(1 - ray_sine**2)
-        weight = (objective.pupil_height / objective.apodization(cosine)) ** 2 * distance * weight
-
+    x, y, q_x, q_y, cosine, weight = _nodes(objective, rays, breaks, radial)
     damping, path = objective.mismatch(sine * torch.sqrt(q_x**2 + q_y**2), beam.wavelength_nm)
-    envelope = beam.envelope(x, y, value("taper"), (value("fill_center_x"), value("fill_center_y")))
+    envelope = beam.envelope(x, y, value(TAPER), (value(FILL_CENTERS[0]), value(FILL_CENTERS[1])))
     size = weight * objective.apodization(cosine) * envelope * damping
     phase = pattern.phase(x, y, offset) + path
     jones_x, jones_y = (torch.complex(*part) for part in beam.polarization.field(x, y))
-    if "leak_real" in given or "leak_imaginary" in given:
-        leak = torch.complex(value("leak_real"), value("leak_imaginary"))
-        own = torch.rsqrt(1 + leak.abs().square())
-        jones_x, jones_y = own * (jones_x - leak * jones_y.conj()), own * (jones_y + leak * jones_x.conj())
+    if any(name in given for name in LEAKS):
+        leak = torch.complex(*map(value, LEAKS))
+        kept = torch.rsqrt(1 + leak.abs().square())
+        jones_x, jones_y = kept * (jones_x - leak * jones_y.conj()), kept * (jones_y + leak * jones_x.conj())
     parts = refracted(sine * q_x, sine * q_y, cosine, jones_x, jones_y)
     amplitude = torch.stack(parts, dim=1) * torch.polar(size, phase)[:, None]
     return PlaneWaves(
@@ -225,6 +169,66 @@ def plane_waves(
         weight.flatten(1),
         amplitude.flatten(2),
     )
+
+
+class _Rays(NamedTuple):
+    """Rays from the core of a mask across the pupil, as tensors (B, 1 or rays, 1) that carry gradients."""
+
+    core: tuple[Tensor, Tensor]
+    """x, y in pupil radii."""
+    weight: Tensor
+    """Angle that each ray stands for."""
+    along: Tensor
+    """Direction: x and y of a unit vector."""
+    across: Tensor
+    foot: Tensor
+    """How far the core lies along the ray from the ray's point nearest to the pupil's center."""
+    height_squared: Tensor
+    """Square of that point's distance from the center."""
+
+    @classmethod
+    def of(cls, core: tuple[Tensor, Tensor], phi: Tensor, weight: Tensor) -> _Rays:
+        along, across = torch.cos(phi), torch.sin(phi)
+        foot = core[0] * along + core[1] * across
+        return cls(core, weight, along, across, foot, core[0] ** 2 + core[1] ** 2 - foot**2)
+
+    def reach(self, radius: float) -> Tensor:
+        """Distance from the core at which rays leave the disk of ``radius`` around the pupil's center."""
+        return torch.sqrt(radius**2 - self.height_squared) - self.foot
+
+    def at(self, distance: Tensor) -> tuple[Tensor, Tensor]:
+        """Pupil coordinates so far from the core."""
+        return self.core[0] + distance * self.along, self.core[1] + distance * self.across
+
+    def between(self, ends: list[Tensor], radial: int) -> tuple[Tensor, Tensor]:
+        """Gauss-Legendre nodes, ``radial`` in each panel between two ends, and their weights times the rays'."""
+        node, weight = (torch.as_tensor(part).to(self.foot) for part in np.polynomial.legendre.leggauss(radial))
+        halves = [(outer - inner) / 2 for inner, outer in pairwise(ends)]
+        places = [inner + half * (node + 1) for inner, half in zip(ends, halves, strict=False)]
+        return torch.cat(places, dim=-1), torch.cat([half * weight * self.weight for half in halves], dim=-1)
+
+
+def _nodes(objective: Objective, rays: _Rays, breaks: list[Tensor], radial: int) -> tuple[Tensor, ...]:
+    """x, y, q_x, q_y, cosine and weight as of ``PlaneWaves``, of panels that end at distances ``breaks`` from the core.
+
+    Each has the shape (B, rays, nodes).
+    """
+    sine = objective.sine
+    if objective.mapping == "sine":
+        axis_cosine = torch.sqrt(1 - sine**2 * rays.height_squared)
+        ends = [torch.arcsin(sine * (rays.foot + distance) / axis_cosine) for distance in breaks]
+        psi, weight = rays.between(ends, radial)
+        distance = axis_cosine * torch.sin(psi) / sine - rays.foot
+        x, y = rays.at(distance)
+        return x, y, x, y, (axis_cosine * torch.cos(psi)).expand_as(x), sine * distance * weight
+    distance, weight = rays.between(breaks, radial)
+    x, y = rays.at(distance)
+    # The tiny floor keeps the slope finite at the center.
+    radius = torch.sqrt(x**2 + y**2 + 1e-24)
+    ray_sine = objective.ray_sine(radius)
+    q_x, q_y = x * ray_sine / (sine * radius), y * ray_sine / (sine * radius)
+    cosine = torch.sqrt(1 - ray_sine**2)
+    return x, y, q_x, q_y, cosine, (objective.pupil_height / objective.apodization(cosine)) ** 2 * distance * weight
 
 
 def refracted(s_x: Tensor, s_y: Tensor, s_z: Tensor, jones_x: Tensor, jones_y: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""The few places of a target at which the field is computed, and the way from there to its pixels."""
+"""The few places at which the field is computed for a target, and the way to its pixels (``TargetSamples``)."""
 
 from __future__ import annotations
 

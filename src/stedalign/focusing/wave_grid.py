@@ -1,4 +1,4 @@
-"""A fixed set of plane waves that any beam can be written on.
+"""A fixed set of plane waves that any beam can be written on (``WaveGrid``), and what it needs of it (``moments``).
 
 The field on a target is an integral over the pupil of the beam (mask, light, polarization: rough, with a core, rings
 and edges) times a function that is smooth over the whole pupil (aberrations and exp(ik.r)). The smooth factor is
@@ -26,7 +26,7 @@ Floats = NDArray[np.float64]
 BEAMS_AT_ONCE, WAVES_AT_ONCE = 8, 4096
 
 
-class PolarGrid(torch.nn.Module):
+class WaveGrid(torch.nn.Module):
     """``radial`` rings times ``azimuthal`` rays over the whole pupil, symmetric about both axes.
 
     Rings lie at the positive Gauss-Legendre nodes of a diameter in theta, rays half a step off the axes. Nodes are
@@ -91,10 +91,10 @@ class PolarGrid(torch.nn.Module):
         """
         return self.from_moments(moments(waves, self.objective, 2 * self.radial, self.azimuthal // 2 + 1))
 
-    def from_moments(self, found: Sequence[Tensor]) -> Tensor:
+    def from_moments(self, sums: Sequence[Tensor]) -> Tensor:
         """The same from ``moments`` of the waves, of at least as many degrees and orders as the grid has."""
         nodes: Tensor | float = 0.0
-        for parity, part in enumerate(found):
+        for parity, part in enumerate(sums):
             back = self.from_order[:, parity::2].to(part)
             ours = part[:, :, : self.radial, :, : back.shape[1]].flatten(3)
             nodes = nodes + self.from_degree[:, parity::2].to(part) @ (ours @ back.flatten(0, 1))
@@ -115,7 +115,7 @@ def moments(waves: PlaneWaves, objective: Objective, degrees: int, orders: int) 
     diameter = torch.arcsin((objective.sine * q).clamp_max(1.0)) / float(np.arcsin(objective.sine))
     legendre = _legendre(diameter, degrees)
     cosines, sines = _multiples(waves.q_x / q, waves.q_y / q, orders)
-    found = []
+    parities = []
     for parity in (0, 1):
         degree = legendre[:, parity::2]
         turns = torch.cat([cosines[:, parity::2], sines[:, parity::2]], dim=1).transpose(1, 2)
@@ -124,18 +124,18 @@ def moments(waves: PlaneWaves, objective: Objective, degrees: int, orders: int) 
             sum(
                 (part[:, :, None] * heights[:, None]).flatten(1, 2) @ angles
                 for part, heights, angles in zip(
-                    some[0].split(WAVES_AT_ONCE, dim=2),
-                    some[1].split(WAVES_AT_ONCE, dim=2),
-                    some[2].split(WAVES_AT_ONCE, dim=1),
+                    beams[0].split(WAVES_AT_ONCE, dim=2),
+                    beams[1].split(WAVES_AT_ONCE, dim=2),
+                    beams[2].split(WAVES_AT_ONCE, dim=1),
                     strict=True,
                 )
             )
-            for some in zip(
+            for beams in zip(
                 rows.split(BEAMS_AT_ONCE), degree.split(BEAMS_AT_ONCE), turns.split(BEAMS_AT_ONCE), strict=True
             )
         ]
-        found.append(torch.cat(sums).unflatten(1, (6, -1)).unflatten(3, (2, -1)))
-    return found
+        parities.append(torch.cat(sums).unflatten(1, (6, -1)).unflatten(3, (2, -1)))
+    return parities
 
 
 def _legendre(t: Tensor, count: int) -> Tensor:

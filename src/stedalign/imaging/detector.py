@@ -1,14 +1,19 @@
-"""What the detector makes of an intensity: expected counts, photon noise, read noise, saturation."""
+"""What a detector makes of an intensity: all noise there is, of the simulated microscope and of training images."""
 
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from pydantic import Field
+from torch import Generator, Tensor
 
 from stedalign.spec import Spec
 
 Floats = NDArray[np.float64]
+
+UNEVEN_UNIT = 0.001
+"""Of the crest: the unit in which the origin counts its uneven background."""
 
 
 class Bead(Spec):
@@ -40,3 +45,68 @@ class Detector(Spec):
         if self.read_noise:
             counts += generator.normal(scale=self.read_noise, size=counts.shape)
         return np.clip(np.rint(counts), 0, self.saturation)
+
+
+class NoiseSpec(Spec):
+    """Noise put on the images anew each time they are loaded."""
+
+    photons: float = Field(default=350.0, ge=0, le=1e7)
+    """Counts at the unaberrated crest; 0 = no photon noise."""
+    background_fraction: float = Field(default=0.02, ge=0, le=10)
+    """Constant background, as a fraction of ``photons``."""
+    background: float = Field(default=0.0, ge=0, le=1000)
+    """Uneven background as the origin counts it: its standard deviation is 0.001 times this, of the crest."""
+
+    @property
+    def uneven_fraction(self) -> float:
+        """Standard deviation of the uneven background from pixel to pixel, as a fraction of ``photons``."""
+        return UNEVEN_UNIT * self.background
+
+    @property
+    def uneven_counts(self) -> float:
+        """The same in counts: to fit and bound it is read noise."""
+        return self.uneven_fraction * self.photons
+
+
+def add_noise(images: Tensor, noise: NoiseSpec, generator: Generator) -> Tensor:
+    """Counts for intensities of any shape relative to the unaberrated crest, background included.
+
+    Without photon noise the result stays in units of the crest. Nothing is rescaled here: a scale taken from
+    the noise itself (min-max) is what spoiled the origin's noise-trained networks.
+    """
+    expected = images + noise.background_fraction
+    if noise.background:
+        uneven = torch.randn(images.shape, generator=generator, dtype=images.dtype)
+        expected = (expected + uneven * noise.uneven_fraction).clamp_min(0)
+    return _photon_counts(expected * noise.photons, generator) if noise.photons else expected
+
+
+def expose_at_random(
+    images: Tensor,
+    photons: tuple[float, float],
+    background: tuple[float, float],
+    binning: int,
+    generator: Generator,
+) -> Tensor:
+    """Counts for intensities (B, channels, n, n), each image with its own light and background.
+
+    ``photons`` are the least and the most counts at the unaberrated crest, with uniform logarithm, ``background`` the
+    least and the largest fraction of them. A binned pixel, the mean of ``binning`` squared, holds the sum of their
+    counts, for sums of Poisson counts are Poisson counts.
+    """
+    shape = (len(images), 1, 1, 1)
+    random = torch.rand(2, *shape, generator=generator).to(images)
+    least, most = photons
+    crest = least * (most / least) ** random[0]
+    lifted = images + (background[0] + (background[1] - background[0]) * random[1])
+    expected = lifted.clamp_min(0) * crest * binning**2
+    if expected.device != generator.device:
+        # A device draws with a generator of its own, which the given one starts.
+        seed = int(torch.randint(2**62, (1,), generator=generator))
+        generator = Generator(expected.device).manual_seed(seed)
+    return _photon_counts(expected, generator)
+
+
+def _photon_counts(expected: Tensor, generator: Generator) -> Tensor:
+    # Rounding may leave the darkest pixels a hair below zero.
+    return torch.poisson(expected.clamp_min(0), generator)

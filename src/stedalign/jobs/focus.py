@@ -48,10 +48,8 @@ def _strength(wavefront: Wavefront) -> float:
 
 
 def _intensity(plan: Focus, wavefront: Wavefront) -> list[NDArray[np.float64]]:
-    parameters = plan.rest.clone()
-    parameters[: len(wavefront.modes)] = torch.from_numpy(wavefront.array)
     with torch.no_grad():
-        return [values[0].numpy() for values in plan(parameters[None])]
+        return [values[0].numpy() for values in plan(plan.aberrated(torch.from_numpy(wavefront.array)[None]))]
 
 
 @lru_cache(maxsize=8)

@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 
 from stedalign.errors import InputError
+from stedalign.optics.parameters import MASK_OFFSETS, SHIFTS
 from stedalign.optics.wavefront import ModeSet
 
-OFFSET_NAMES = "mask_offset_x", "mask_offset_y"
-SHIFT_NAMES = "shift_x", "shift_y", "shift_z"
 LARGEST_LOG = 12.0
 """Bounds the logarithms of variances, in the squares of typical errors."""
 TYPICAL_WAVES, TYPICAL_OFFSET, TYPICAL_SHIFT_NM = 0.05, 0.05, 20.0
@@ -56,14 +55,14 @@ class Outputs:
     @property
     def labels(self) -> int:
         """How many numbers are predicted, variances not counted."""
-        return self._mode_count + len(OFFSET_NAMES) * self.mask_offset + len(SHIFT_NAMES) * self.shift
+        return self._mode_count + len(MASK_OFFSETS) * self.mask_offset + len(SHIFTS) * self.shift
 
     @property
     def typical(self) -> Tensor:
         """Errors (labels,) that are equally bad, in the units of the outputs."""
         norms = [] if self.modes is None else [TYPICAL_WAVES * float(norm) for norm in self.modes.norms]
-        offsets = [TYPICAL_OFFSET] * len(OFFSET_NAMES) * self.mask_offset
-        return torch.tensor([*norms, *offsets, *[TYPICAL_SHIFT_NM] * len(SHIFT_NAMES) * self.shift])
+        offsets = [TYPICAL_OFFSET] * len(MASK_OFFSETS) * self.mask_offset
+        return torch.tensor([*norms, *offsets, *[TYPICAL_SHIFT_NM] * len(SHIFTS) * self.shift])
 
     def values(self, outputs: Tensor) -> Tensor:
         """The predicted numbers (B, labels) among all outputs (B, len(self))."""
@@ -84,7 +83,7 @@ class Outputs:
             waves = rest[:, : self._mode_count] / torch.as_tensor(self.modes.norms).to(rest)
             rest = rest[:, self._mode_count :]
         if self.mask_offset:
-            offset, rest = rest[:, : len(OFFSET_NAMES)], rest[:, len(OFFSET_NAMES) :]
+            offset, rest = rest[:, : len(MASK_OFFSETS)], rest[:, len(MASK_OFFSETS) :]
         if self.shift:
             shift = rest
         return Prediction(waves, offset, shift, sigma)

@@ -11,11 +11,10 @@ from torch import Generator, Tensor
 
 from stedalign.dataset.storage import read_mask_offset, read_split
 from stedalign.errors import InputError
+from stedalign.imaging.detector import NoiseSpec, add_noise
 from stedalign.imaging.images import normalize
 from stedalign.networks.outputs import Outputs
-from stedalign.training.spec import NoiseSpec
 
-BACKGROUND_UNIT = 0.001
 Batch = tuple[Tensor, Tensor]
 
 
@@ -43,20 +42,6 @@ class LabeledImages:
         return len(self.images)
 
 
-def add_noise(images: Tensor, noise: NoiseSpec, generator: Generator) -> Tensor:
-    """Counts for intensities of any shape relative to the unaberrated crest, background included.
-
-    Without photon noise the result stays in units of the crest. Nothing is rescaled here: a scale taken from
-    the noise itself (min-max) is what spoiled the origin's noise-trained networks.
-    """
-    expected = images + noise.background_fraction
-    if noise.background:
-        uneven = torch.randn(images.shape, generator=generator, dtype=images.dtype)
-        expected = (expected + uneven * (BACKGROUND_UNIT * noise.background)).clamp_min(0)
-    # Rounding may leave the darkest pixels a hair below zero.
-    return torch.poisson((expected * noise.photons).clamp_min(0), generator) if noise.photons else expected
-
-
 @dataclass(frozen=True, eq=False)
 class NoisyBatches:
     """One pass over the images: batches of normalized noisy sections (B, 3, N, N) and labels (B, outputs).
@@ -72,7 +57,7 @@ class NoisyBatches:
     images: LabeledImages
     noise: NoiseSpec
     batch_size: int
-    """LabeledImages of all processes together."""
+    """Images of all processes together."""
     seed: int
     shuffle: bool = False
     rank: int = 0

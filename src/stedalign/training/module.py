@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from stedalign.imaging.forward_spec import ForwardSpec
-from stedalign.networks.outputs import OFFSET_NAMES, SHIFT_NAMES, Outputs, log_likelihood_loss
+from stedalign.networks.outputs import Outputs, log_likelihood_loss
+from stedalign.optics.parameters import MASK_OFFSETS, SHIFTS
 from stedalign.training.batches import Batch
 from stedalign.training.record import CHECKPOINT_KEY, run_record
 from stedalign.training.seeds import Stream, stream_seed
@@ -48,9 +49,9 @@ def squared_errors(prediction: Tensor, labels: Tensor, outputs: Outputs) -> dict
         names = [f"{mode.n}_{mode.m}" for mode in outputs.modes]
         squares |= _mean_squares(WAVE_ERROR, names, 1000 * error.waves)
     if error.mask_offset is not None:
-        squares |= _mean_squares(OFFSET_ERROR, OFFSET_NAMES, error.mask_offset)
+        squares |= _mean_squares(OFFSET_ERROR, MASK_OFFSETS, error.mask_offset)
     if error.shift_nm is not None:
-        squares |= _mean_squares(SHIFT_ERROR, SHIFT_NAMES, error.shift_nm)
+        squares |= _mean_squares(SHIFT_ERROR, SHIFTS, error.shift_nm)
     return squares
 
 

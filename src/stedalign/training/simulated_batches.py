@@ -13,13 +13,15 @@ from torch.nn import functional
 
 from stedalign.dataset.spec import check_moves
 from stedalign.errors import InputError
-from stedalign.focusing.focus import BLUR, PIXEL_ERRORS, SHIFT_AXES, Focus
-from stedalign.focusing.pupil_quadrature import beam_parameter
+from stedalign.focusing.focus import Focus
 from stedalign.imaging.center_of_mass import center_of_mass_px
+from stedalign.imaging.detector import expose_at_random
 from stedalign.imaging.forward import ForwardModel
 from stedalign.imaging.forward_spec import ForwardSpec
-from stedalign.imaging.images import PLANES, normalize
-from stedalign.networks.outputs import OFFSET_NAMES, Outputs
+from stedalign.imaging.images import PLANES, VOLUME, normalize
+from stedalign.imaging.parameter_layout import ParameterLayout
+from stedalign.networks.outputs import Outputs
+from stedalign.optics.parameters import BLUR, LEAKS, PARAMETERS, SHIFTS, free_deviations
 from stedalign.optics.targets import section
 from stedalign.training.batches import Batch
 from stedalign.training.spec import SimulationSpec
@@ -46,10 +48,15 @@ class SimulatedImages:
         check_moves([math.hypot(spec.shift_nm, spec.drift_nm)] * 3, forward.sampling, "shift_nm and drift_nm")
         self.spec, self.forward, self.outputs, self.binning = spec, forward, outputs, binning
         sampling, modes = forward.sampling, spec.mode_set
-        free, strength = _free(spec, forward), STRENGTH_PER_PEAK_WAVES * spec.peak_waves
-        if outputs.mask_offset and OFFSET_NAMES[0] not in free:
+        deviations = free_deviations(spec.model_dump(), forward.beam)
+        free = {name: min(most, PARAMETERS[name].largest(forward.beam)) for name, most in deviations.items()}
+        drifting = spec.drift_nm > 0 and not stack
+        parts = (VOLUME,) if stack else PLANES
+        self.layout = ParameterLayout(forward.beam, modes, parts, tuple(free), drifting)
+        if outputs.mask_offset and not self.layout.mask_offset:
             raise InputError("this setup's mask has no offset to learn: choose a network that does not predict it")
         self.shape = (stack, sampling.samples, sampling.samples) if stack else (len(PLANES), *2 * (sampling.samples,))
+        strength = STRENGTH_PER_PEAK_WAVES * spec.peak_waves
         x, y, z = sampling.pixel_nm
         pitch = z * sampling.samples / max(stack, 1)
         targets = (
@@ -62,7 +69,7 @@ class SimulatedImages:
             targets,
             bead_diameter_nm=forward.bead.diameter_nm,
             free=free,
-            drifting=spec.drift_nm > 0 and not stack,
+            drifting=drifting,
             tolerance=TOLERANCE,
             strength_waves=strength,
         ).float()
@@ -78,93 +85,80 @@ class SimulatedImages:
     def draw(self, count: int, generator: Generator) -> Batch:
         """``count`` images (count, 3, n, n) relative to the unaberrated crest, and their labels."""
         parameters = self._parameters(count, generator).to(self.focus.scale)
-        parameters[:, self.plain.shift] += self._centering(parameters)
+        parameters[:, self.layout.shift] += self._centering(parameters)
         pixels = torch.cat(self.focus(parameters), dim=1).unflatten(1, self.shape)
         images = functional.avg_pool2d(pixels, self.binning)
         return images, self._labels(parameters)
 
+    def exposed(self, images: Tensor, generator: Generator) -> Tensor:
+        """Counts of such images, each with its own light and background."""
+        return expose_at_random(images, self.spec.photons, self.spec.background, self.binning, generator)
+
     def _parameters(self, count: int, generator: Generator) -> Tensor:
-        """Of the focus: (count, steering + free)."""
-        spec, modes, beam = self.spec, self.focus.modes, self.forward.beam
-
-        def normal(*shape: int) -> Tensor:
-            return torch.randn(count, *shape, generator=generator)
-
-        def uniform(least: float = -1.0) -> Tensor:
-            return least + (1 - least) * torch.rand(count, 1, generator=generator)
-
-        peak_waves = normal(len(modes)) * uniform(0.0) * spec.peak_waves
-        parts = [peak_waves / torch.tensor(modes.norms), normal(3) * spec.shift_nm]
-        if self.focus.drifting:
-            parts.append(normal(3 * len(PLANES)) * spec.drift_nm)
-        size, phase = np.pi / 180 * spec.ellipticity_deg * uniform(0.0), np.pi * uniform()
-        leak = {"leak_real": torch.tan(size) * torch.cos(phase), "leak_imaginary": torch.tan(size) * torch.sin(phase)}
-        for name, most in _free(spec, self.forward).items():
-            if name == BLUR:
-                parts.append((uniform(0.0) * most**0.5) ** 2)
-            elif name in leak:
-                parts.append(leak[name])
-            elif name in PIXEL_ERRORS:
-                parts.append(uniform() * most)
-            elif name == "taper":
-                parts.append((beam_parameter(beam, name) + uniform() * most).abs())
-            else:
-                parts.append(beam_parameter(beam, name) + uniform() * most)
-        return torch.cat(parts, dim=1).float()
+        """Of the focus: (count, layout.focus.stop)."""
+        spec, layout = self.spec, self.layout
+        drawn = _Drawn(count, generator)
+        waves = drawn.normal(len(layout.mode_set)) * drawn.uniform(0.0) * spec.peak_waves
+        waves = waves / torch.tensor(layout.mode_set.norms)
+        shift = drawn.normal(len(SHIFTS)) * spec.shift_nm
+        drift = drawn.normal(len(PLANES) * len(SHIFTS)) * spec.drift_nm if layout.drifting else None
+        leaks = dict(zip(LEAKS, drawn.leak(spec.ellipticity_deg), strict=True))
+        free = [
+            leaks[name] if name in leaks else drawn.free(name, most, value)
+            for (name, most), value in zip(self.focus.reach.items(), layout.nominal, strict=True)
+        ]
+        none = waves.new_zeros(count, 0)
+        return layout.pack_focus(waves, shift, drift, torch.cat([none, *free], dim=1)).float()
 
     def _centering(self, parameters: Tensor) -> Tensor:
         """The shift (B, 3) in nm that takes the center of mass to the middle, about, as the stage does."""
-        plain, pixel_nm = self.plain, torch.tensor(self.forward.sampling.pixel_nm).to(parameters)
-        moved = parameters[:, : plain.shift.stop].clone()
-        moved[:, plain.shift] = 0
+        plain, pixel_nm = self.plain.layout, torch.tensor(self.forward.sampling.pixel_nm).to(parameters)
+        moved = plain.pack_focus(parameters[:, self.layout.modes])
         for _ in range(CENTERING_STEPS):
-            moved[:, plain.shift] -= center_of_mass_px(plain.intensity(moved)) * pixel_nm
+            moved[:, plain.shift] -= center_of_mass_px(self.plain.intensity(moved)) * pixel_nm
         return moved[:, plain.shift]
 
     def _labels(self, parameters: Tensor) -> Tensor:
-        modes, shift, steering = self.focus.modes, self.plain.shift, self.focus.steering
+        layout = self.layout
         labels = []
         if self.outputs.modes is not None:
-            labels.append(parameters[:, : len(modes)] * torch.tensor(modes.norms).to(parameters))
+            labels.append(parameters[:, layout.modes] * torch.tensor(layout.mode_set.norms).to(parameters))
         if self.outputs.mask_offset:
-            labels.append(parameters[:, [steering + self.focus.free.index(name) for name in OFFSET_NAMES]])
+            labels.append(parameters[:, layout.mask_offset])
         if self.outputs.shift:
-            found = parameters[:, shift].clone()
-            if self.focus.drifting:
-                drift = parameters[:, shift.stop : steering].unflatten(1, (len(PLANES), 3))
-                for index, axis in enumerate(SHIFT_AXES):
-                    found[:, index] += drift[:, [axis in plane for plane in PLANES], index].mean(1)
-            labels.append(found)
+            shift = parameters[:, layout.shift].clone()
+            if layout.drifting:
+                drift = parameters[:, layout.drift].unflatten(1, (len(PLANES), len(SHIFTS)))
+                for index, axis in enumerate("xyz"):
+                    shift[:, index] += drift[:, [axis in plane for plane in PLANES], index].mean(1)
+            labels.append(shift)
         return torch.cat(labels, dim=1)
 
 
-def _free(spec: SimulationSpec, forward: ForwardSpec) -> dict[str, float]:
-    """What differs from image to image, with the largest deviation; less what this setup does not have."""
-    free = {BLUR: spec.blur_nm**2} | dict.fromkeys(PIXEL_ERRORS, spec.pixel_error)
-    if forward.beam.overlay is None:
-        free |= {"taper": spec.taper} | dict.fromkeys(("fill_center_x", "fill_center_y"), spec.fill_center)
-        if forward.beam.pattern.kind != "flat":
-            free |= dict.fromkeys(OFFSET_NAMES, spec.mask_offset)
-        free |= dict.fromkeys(("leak_real", "leak_imaginary"), math.tan(math.radians(spec.ellipticity_deg)))
-    return {name: most for name, most in free.items() if most > 0}
+class _Drawn:
+    """Random numbers for ``count`` images."""
 
+    def __init__(self, count: int, generator: Generator) -> None:
+        self.count, self.generator = count, generator
 
-def add_counts(images: Tensor, spec: SimulationSpec, binning: int, generator: Generator) -> Tensor:
-    """Counts of images (B, 3, n, n), each with its own light and background; a binned pixel holds the sum of its own.
+    def normal(self, *shape: int) -> Tensor:
+        return torch.randn(self.count, *shape, generator=self.generator)
 
-    Sums of Poisson counts are Poisson counts.
-    """
-    shape = (len(images), 1, 1, 1)
-    random = torch.rand(2, *shape, generator=generator).to(images)
-    least, most = spec.photons
-    photons = least * (most / least) ** random[0]
-    background = spec.background[0] + (spec.background[1] - spec.background[0]) * random[1]
-    expected = (images + background).clamp_min(0) * photons * binning**2
-    if expected.device != generator.device:
-        # A device draws with a generator of its own, which the given one starts.
-        seed = int(torch.randint(2**62, (1,), generator=generator))
-        generator = Generator(expected.device).manual_seed(seed)
-    return torch.poisson(expected, generator)
+    def uniform(self, least: float = -1.0) -> Tensor:
+        """(count, 1), between ``least`` and 1."""
+        return least + (1 - least) * torch.rand(self.count, 1, generator=self.generator)
+
+    def leak(self, ellipticity_deg: float) -> tuple[Tensor, Tensor]:
+        """Real and imaginary part (count, 1) of light that loses up to so much ellipticity, at any azimuth."""
+        size, azimuth = np.pi / 180 * ellipticity_deg * self.uniform(0.0), np.pi * self.uniform()
+        return torch.tan(size) * torch.cos(azimuth), torch.tan(size) * torch.sin(azimuth)
+
+    def free(self, name: str, most: float, nominal: float) -> Tensor:
+        """A parameter (count, 1) up to ``most`` from its nominal value; of a blur its width is uniform."""
+        if name == BLUR:
+            return (self.uniform(0.0) * most**0.5) ** 2
+        value = nominal + self.uniform() * most
+        return value.abs() if PARAMETERS[name].lowest == 0 else value
 
 
 @dataclass(eq=False)
@@ -194,11 +188,11 @@ class SimulatedBatches:
         return max(1, self.source.spec.epoch // self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        spec, source = self.source.spec, self.source
+        source = self.source
         for _ in range(len(self)):
             images, labels = self._renewed()
             rows = torch.randint(len(images), (self.size,), generator=self.generator).to(images.device)
-            noisy = add_counts(images[rows], spec, source.binning, self.generator)
+            noisy = source.exposed(images[rows], self.generator)
             # Whoever takes the batches may stop here, and goes on in the next epoch.
             yield normalize(noisy), labels[rows]
 
@@ -222,5 +216,5 @@ def fixed_batches(source: SimulatedImages, count: int, batch_size: int, seed: in
     found = []
     for index in range(batches):
         images, labels = source.draw(count * (index + 1) // batches - count * index // batches, generator)
-        found.append((normalize(add_counts(images, source.spec, source.binning, generator)), labels))
+        found.append((normalize(source.exposed(images, generator)), labels))
     return found

@@ -11,21 +11,11 @@ from pydantic import Field, model_validator
 
 from stedalign.dataset.spec import DatasetSpec
 from stedalign.errors import InputError
+from stedalign.imaging.detector import NoiseSpec
 from stedalign.networks.outputs import Outputs
 from stedalign.networks.registry import NETWORKS, architecture
 from stedalign.optics.wavefront import ModeSet
 from stedalign.spec import Spec
-
-
-class NoiseSpec(Spec):
-    """Noise put on the images anew each time they are loaded."""
-
-    photons: float = Field(default=350.0, ge=0, le=1e7)
-    """Counts at the unaberrated crest; 0 = no photon noise."""
-    background_fraction: float = Field(default=0.02, ge=0, le=10)
-    """Constant background, as a fraction of ``photons``."""
-    background: float = Field(default=0.0, ge=0, le=1000)
-    """Uneven background as the origin counts it: its standard deviation is 0.001 times this, of the crest."""
 
 
 class SimulationSpec(Spec):

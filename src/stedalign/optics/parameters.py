@@ -1,0 +1,271 @@
+"""Everything that may differ from one image of a setup to the next, beside the wavefront: a table, one row for each.
+
+A new parameter is a row here, and its physics where the focus is computed. What a row says about who has it and how
+far it may deviate is what the focus accepts, what a fit leaves free, and what is drawn for training.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from stedalign.errors import InputError
+from stedalign.optics.beam import Beam
+
+Kind = Literal["place", "beam", "image", "light"]
+
+FARTHEST_CORE = 0.8
+"""Pupil radii: nearer to the edge the rays around the mask's core become too uneven for a rule of sensible size."""
+
+
+def _zero(beam: Beam) -> float:
+    return 0.0
+
+
+def _nothing(beam: Beam) -> str:
+    return ""
+
+
+def _as_it_is(amount: float) -> float:
+    return amount
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One number of an image, or of each of its parts."""
+
+    name: str
+    unit: str
+    meaning: str
+    kind: Kind
+    """place: moves the image; beam, image: free where asked for; light: counts."""
+    of_each_part: bool = False
+    """Whether each part of an image, such as a section, has its own."""
+    axis: str = ""
+    """The axis that an image has to resolve to tell it; none where all images do."""
+    nominal: Callable[[Beam], float] = _zero
+    """Its value where all is as the setup says."""
+    lacking: Callable[[Beam], str] = _nothing
+    """Why a beam does not have it, to be read after its name; empty where it has."""
+    limit: float = math.inf
+    """Largest deviation from the nominal value that the focus follows."""
+    room: Callable[[Beam], float] | None = None
+    """The same where it depends on the beam; 0 where there is none."""
+    plausible: float = math.inf
+    """Deviation beyond which no instrument is that anyone would align."""
+    lowest: float = -math.inf
+    """What physics allows."""
+    setting: str = ""
+    """What a table of settings calls the amount that it may deviate by."""
+    deviation: Callable[[float], float] = _as_it_is
+    """From that amount to this parameter's unit."""
+
+    @property
+    def label(self) -> str:
+        """The name as words."""
+        return self.name.replace("_", " ")
+
+    def largest(self, beam: Beam) -> float:
+        """Largest deviation in a beam, where its like along the other axis deviates as far; 0 if it lacks it."""
+        if self.lacking(beam):
+            return 0.0
+        return self.limit if self.room is None else self.room(beam)
+
+    def bounds(self, beam: Beam, reach: float) -> tuple[float, float]:
+        """The lowest and the highest value when it may deviate by ``reach`` from the nominal one."""
+        nominal = self.nominal(beam)
+        # A setup may start below what physics calls the lowest; nothing forces it up.
+        return max(nominal - reach, min(nominal, self.lowest)), nominal + reach
+
+
+def room_for_offsets(beam: Beam) -> float:
+    """How far the offset of a beam's mask may deviate along x and y alike, in pupil radii; 0 where it may not."""
+    x, y = (abs(part) for part in beam.pattern.mask_offset)
+    # Of (x + room)^2 + (y + room)^2 = limit^2 the positive root, and a little less.
+    left = (0.99 * farthest_core(beam)) ** 2 - x**2 - y**2
+    return 0.0 if left <= 0 else (math.sqrt((x + y) ** 2 + 2 * left) - x - y) / 2
+
+
+def farthest_core(beam: Beam) -> float:
+    """How far the core of a beam's mask may lie from the pupil's center, in pupil radii."""
+    return beam.stop_radius or FARTHEST_CORE
+
+
+def _taper(beam: Beam) -> float:
+    return beam.taper
+
+
+def _fill_center(axis: int) -> Callable[[Beam], float]:
+    return lambda beam: beam.fill_center[axis]
+
+
+def _mask_offset(axis: int) -> Callable[[Beam], float]:
+    return lambda beam: beam.pattern.mask_offset[axis]
+
+
+def _overlaid(beam: Beam) -> str:
+    return "" if beam.overlay is None else "is not supported for a beam with an overlay"
+
+
+def _without_a_mask(beam: Beam) -> str:
+    return "would change nothing in this beam" if beam.pattern.kind == "flat" else _overlaid(beam)
+
+
+def _square(amount: float) -> float:
+    return amount**2
+
+
+def _leak(ellipticity_deg: float) -> float:
+    return math.tan(math.radians(ellipticity_deg))
+
+
+MASK_OFFSETS = "mask_offset_x", "mask_offset_y"
+FILL_CENTERS = "fill_center_x", "fill_center_y"
+LEAKS = "leak_real", "leak_imaginary"
+TAPER, BLUR = "taper", "blur_nm2"
+PIXEL_ERRORS = "pixel_error_x", "pixel_error_y", "pixel_error_z"
+SHIFTS = "shift_x", "shift_y", "shift_z"
+DRIFTS = "drift_x", "drift_y", "drift_z"
+SCALE, BACKGROUND = "scale", "background"
+
+_ROWS = (
+    *(Parameter(name, "nm", f"displacement of the image along {name[-1]}", "place") for name in SHIFTS),
+    *(
+        Parameter(name, "nm", f"further displacement of a part of the image along {name[-1]}", "place", True)
+        for name in DRIFTS
+    ),
+    Parameter(
+        BLUR,
+        "nm²",
+        "variance along each axis of a Gaussian blur, as from vibration",
+        "image",
+        limit=1e4,
+        plausible=60.0**2,
+        lowest=0.0,
+        setting="blur_nm",
+        deviation=_square,
+    ),
+    *(
+        Parameter(
+            name,
+            "1",
+            f"fraction by which the pixels along {axis} are larger than the setup says",
+            "image",
+            axis=axis,
+            limit=0.3,
+            plausible=0.06,
+            setting="pixel_error",
+        )
+        for name, axis in zip(PIXEL_ERRORS, "xyz", strict=True)
+    ),
+    # With a taper below 0 a beam would be brightest at its edge.
+    Parameter(
+        TAPER,
+        "1",
+        "1 / fill²: how fast the amplitude falls towards the pupil's edge",
+        "beam",
+        nominal=_taper,
+        lacking=_overlaid,
+        plausible=1.6,
+        lowest=0.0,
+        setting="taper",
+    ),
+    *(
+        Parameter(
+            name,
+            "pupil radii",
+            f"the beam's center against the pupil's along {name[-1]}",
+            "beam",
+            nominal=_fill_center(axis),
+            lacking=_overlaid,
+            plausible=0.2,
+            setting="fill_center",
+        )
+        for axis, name in enumerate(FILL_CENTERS)
+    ),
+    # A leak of tan(5 degrees) makes circular light fall short of its ellipticity by 5 degrees, its phase turns the
+    # ellipse.
+    *(
+        Parameter(
+            name,
+            "1",
+            f"{name[5:]} part of the amplitude of light in the orthogonal polarization, for one of the beam's own",
+            "beam",
+            lacking=_overlaid,
+            plausible=0.25,
+            setting="ellipticity_deg",
+            deviation=_leak,
+        )
+        for name in LEAKS
+    ),
+    *(
+        Parameter(
+            name,
+            "pupil radii",
+            f"where the mask lies on the pupil along {name[-1]}",
+            "beam",
+            nominal=_mask_offset(axis),
+            lacking=_without_a_mask,
+            room=room_for_offsets,
+            plausible=0.25,
+            setting="mask_offset",
+        )
+        for axis, name in enumerate(MASK_OFFSETS)
+    ),
+    Parameter(SCALE, "counts", "what the unaberrated crest gives in a part of the image", "light", True),
+    Parameter(BACKGROUND, "counts", "of each pixel of a part of the image", "light", True),
+)
+PARAMETERS = {row.name: row for row in _ROWS}
+"""All of them by name, in the order in which free ones follow each other."""
+BEAM_PARAMETERS = tuple(row.name for row in _ROWS if row.kind == "beam")
+IMAGE_PARAMETERS = tuple(row.name for row in _ROWS if row.kind == "image")
+
+
+def nominal(beam: Beam, name: str) -> float:
+    """The value of a parameter where all is as the setup says."""
+    return PARAMETERS[name].nominal(beam)
+
+
+def free_deviations(settings: Mapping[str, float], beam: Beam, axes: str = "xyz") -> dict[str, float]:
+    """How far each parameter deviates by ``settings``, in its own unit, of those that may differ between images.
+
+    Of those that this beam has, in an image that resolves ``axes``; without what the settings leave out or call 0.
+    """
+    return {
+        row.name: row.deviation(settings[row.setting])
+        for row in _ROWS
+        if settings.get(row.setting, 0.0) > 0 and row.axis in axes and row.largest(beam) > 0
+    }
+
+
+def check_free(beam: Beam, free: Mapping[str, float]) -> None:
+    """Raise ``InputError`` for ``free`` parameters, with their largest deviations, that a focus of a beam cannot have.
+
+    That no beam has or not this one, that deviate farther than the focus follows, or that take the mask's core out of
+    the light.
+    """
+    unknown = [name for name in free if name not in (*BEAM_PARAMETERS, *IMAGE_PARAMETERS)]
+    if unknown:
+        known = ", ".join((*BEAM_PARAMETERS, *IMAGE_PARAMETERS))
+        raise InputError(f"no beam has a parameter {', '.join(unknown)}; known: {known}")
+    for name, most in free.items():
+        row = PARAMETERS[name]
+        if reason := row.lacking(beam):
+            raise InputError(f"{name} {reason}")
+        if not (0 < most <= row.limit and math.isfinite(most)):
+            raise InputError(f"the largest deviation of {name} must lie between 0 and {row.limit:g}, got {most:g}")
+    if any(name in free for name in MASK_OFFSETS):
+        _check_core(beam, [free.get(name, 0.0) for name in MASK_OFFSETS])
+
+
+def _check_core(beam: Beam, deviations: list[float]) -> None:
+    """Raise ``InputError`` where the mask's core may leave the light, or come too near to its edge."""
+    offsets = zip(beam.pattern.mask_offset, deviations, strict=True)
+    farthest = math.hypot(*(abs(offset) + most for offset, most in offsets))
+    if farthest >= farthest_core(beam) or room_for_offsets(beam) == 0:
+        raise InputError(
+            f"a mask offset of up to {farthest:.2g} pupil radii is too far; it must stay below "
+            f"{farthest_core(beam):.2g}"
+        )
