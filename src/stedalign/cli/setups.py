@@ -78,7 +78,7 @@ def simulate(
     microscope.shutter.open()
     if volume:
         with working("simulating", quiet=json):
-            expected = detector.expected(microscope.world.volume())
+            expected = detector.expected(microscope.truth.volume())
         counts = detector.expose(expected, generator).astype(np.uint16 if detector.saturation <= 65535 else np.float32)
         save_volume(path, counts, the_setup.sampling.pixel_nm, simulated=True)
     else:
