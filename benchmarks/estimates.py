@@ -35,7 +35,8 @@ from stedalign.imaging.forward import ForwardModel
 from stedalign.imaging.images import FocalSection, View, Volume
 from stedalign.jobs.estimate import default_network, make_estimator
 from stedalign.simulator.hidden import HiddenWorld
-from stedalign.simulator.microscope import build_simulated
+from stedalign.simulator.instrument import Instrument
+from stedalign.simulator.microscope import build
 
 BACKGROUND = 0.02
 
@@ -103,17 +104,14 @@ def image(
     setup: sa.Setup, hidden: HiddenWorld, photons: float, seed: int, what: str = "sections"
 ) -> sa.OrthoSections | FocalSection | Volume:
     detector = setup.detector.model_copy(update={"photons": photons, "background": BACKGROUND})
-    microscope = build_simulated(
-        setup.objective, setup.depletion, setup.bead, setup.sampling, detector, setup.slm, setup.stage, setup.modes,
-        seed, hidden=hidden,
-    )  # fmt: skip
+    microscope = build(Instrument.of(setup).model_copy(update={"detector": detector}), hidden, seed)
     microscope.shutter.open()
     pixel_nm = setup.sampling.pixel_nm
     if what == "volume":
-        counts = np.random.default_rng([17, seed]).poisson(detector.expected(microscope.world.volume()))
-        return Volume(counts, pixel_nm, origin="SIMULATED")
+        counts = np.random.default_rng([17, seed]).poisson(detector.expected(microscope.truth.volume()))
+        return Volume(counts, pixel_nm, simulated=True)
     sections = microscope.source.acquire()
-    return FocalSection(sections.data[0], pixel_nm, origin="SIMULATED") if what == "xy" else sections
+    return FocalSection(sections.data[0], pixel_nm, simulated=True) if what == "xy" else sections
 
 
 @cache

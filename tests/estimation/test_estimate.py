@@ -10,7 +10,8 @@ from stedalign.imaging.nuisances import Nuisances
 from stedalign.optics.polarization import Polarization
 from stedalign.optics.wavefront import ModeSet, Wavefront
 from stedalign.simulator.hidden import HiddenWorld
-from stedalign.simulator.microscope import build_simulated
+from stedalign.simulator.instrument import Instrument
+from stedalign.simulator.microscope import build
 
 MODES = ModeSet.default()
 KNOWN = Nuisances(
@@ -150,10 +151,7 @@ def test_an_instrument_that_differs_from_its_setup_is_still_estimated(spec):
         blur_nm=20,
         pixel_error=(0.01, -0.01, 0.01),
     )
-    microscope = build_simulated(
-        setup.objective, setup.depletion, setup.bead, setup.sampling, setup.detector, setup.slm, setup.stage, MODES, 0,
-        hidden=hidden,
-    )  # fmt: skip
+    microscope = build(Instrument.of(setup), hidden, seed=0)
     microscope.shutter.open()
     image = microscope.source.acquire()
     free, known = Estimator(spec, MODES)(image), Estimator(spec, MODES, nuisances=KNOWN)(image)

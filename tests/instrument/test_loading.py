@@ -15,9 +15,7 @@ from stedalign.instrument.slm_mask import SlmGeometry
 from stedalign.instrument.stage import StageSpec
 from stedalign.optics.beam import Beam
 from stedalign.optics.objective import Objective
-from stedalign.optics.wavefront import ModeSet, Wavefront
-from stedalign.simulator.hidden import HiddenWorld
-from stedalign.simulator.microscope import build_simulated
+from stedalign.optics.wavefront import ModeSet
 
 SETUP = SimpleNamespace(
     objective=Objective(),
@@ -46,7 +44,7 @@ def test_simulated_is_known_by_name_and_says_so():
 
 def test_the_seed_moves_the_hidden_aberration():
     first, second = (load_microscope("simulated", SETUP, seed=seed) for seed in (3, 4))
-    assert first.world.hidden.aberration != second.world.hidden.aberration
+    assert first.truth.hidden.aberration != second.truth.hidden.aberration
 
 
 def test_a_factory_gets_the_setup_and_its_microscope_comes_back(vendor):
@@ -110,8 +108,13 @@ def test_a_microscope_that_lacks_a_part_is_closed_again(vendor, part):
 
 
 def test_what_is_missing_is_told_even_where_closing_fails(vendor):
-    vendor.factory = lambda _: Microscope("camera", "panel", "stage", shutter="shutter")
-    with pytest.raises(MicroscopeError, match="its source lacks methods of PsfSource; closing it failed as well"):
+    class Vendor(Microscope):
+        def close(self):
+            raise OSError("port is gone")
+
+    vendor.factory = lambda _: Vendor("camera", "panel", "stage", shutter="shutter")
+    words = "its source lacks methods of PsfSource; closing it failed as well: OSError: port is gone"
+    with pytest.raises(MicroscopeError, match=words):
         load_microscope("vendor_of_microscopes:factory", SETUP)
 
 
@@ -119,7 +122,10 @@ def test_a_microscope_error_is_a_value_error():
     assert issubclass(MicroscopeError, ValueError)
 
 
-def test_a_given_world_is_the_world_that_is_built():
-    hidden = HiddenWorld(aberration=Wavefront.zero(SETUP.modes), fill=1.1, mask_shift=(0.02, 0.0))
-    parts = [getattr(SETUP, name) for name in ("objective", "depletion", "bead", "sampling", "detector", "slm")]
-    assert build_simulated(*parts, SETUP.stage, SETUP.modes, 0, hidden=hidden).world.hidden == hidden
+def test_closing_a_simulated_microscope_leaves_its_parts_as_they_are():
+    microscope = load_microscope("simulated", SETUP)
+    microscope.shutter.open()
+    microscope.stage.move_to_nm(1.0, 2.0, 3.0)
+    microscope.close()
+    assert microscope.shutter.is_open
+    assert microscope.stage.position_nm() == (1.0, 2.0, 3.0)

@@ -31,7 +31,8 @@ from stedalign.imaging.nuisances import Nuisances
 from stedalign.networks.network import Network
 from stedalign.optics.wavefront import Wavefront
 from stedalign.simulator.hidden import HiddenWorld
-from stedalign.simulator.microscope import SimulatedSetup, build_simulated
+from stedalign.simulator.instrument import Instrument, SimulatedSetup
+from stedalign.simulator.microscope import build
 
 Floats = NDArray[np.float64]
 Step = tuple[Mismatch, float] | None
@@ -166,19 +167,9 @@ class _Microscopes:
 def _take(setup: MismatchedSetup, hidden: HiddenWorld, noise: NoiseSpec, seed: int) -> OrthoSections:
     """Raises ``InputError`` for optics that the simulated microscope does not know."""
     light = {"photons": noise.photons, "background": noise.background_fraction, "read_noise": noise.uneven_counts}
-    microscope = build_simulated(
-        setup.objective,
-        setup.depletion,
-        setup.bead,
-        setup.sampling,
-        # Nothing saturates, as in a dataset.
-        Detector.parse(light | {"saturation": np.inf}),
-        setup.slm,
-        setup.stage,
-        hidden.aberration.modes,
-        seed,
-        hidden=hidden,
-    )
+    # Nothing saturates, as in a dataset.
+    detector = Detector.parse(light | {"saturation": np.inf})
+    microscope = build(Instrument.of(setup).model_copy(update={"detector": detector}), hidden, seed)
     microscope.shutter.open()
     return microscope.source.acquire()
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stedalign.imaging.images import OrthoSections
+from stedalign.optics.wavefront import Wavefront
 
 Position = tuple[float, float, float]
 Levels = NDArray[np.uint8]
@@ -60,9 +61,24 @@ class Shutter(Protocol):
     def close(self) -> None: ...
 
 
+class Truth(Protocol):
+    """What a simulated instrument knows and no real one can tell."""
+
+    @property
+    def bead_nm(self) -> Position:
+        """Where the bead lies now, in stage coordinates."""
+
+    def residual(self, correction: Wavefront) -> Wavefront:
+        """The true wavefront that is left with ``correction`` on the mask, in rms waves."""
+
+
 @dataclass
 class Microscope:
-    """The parts of one instrument, and the name it gives itself in logs and images."""
+    """The parts of one instrument, and the name it gives itself in logs and images.
+
+    It is an open connection. A run uses the parts, restores them (``alignment.bench``) and leaves the connection open,
+    so that one microscope can be aligned again and again. Whoever opened it closes it.
+    """
 
     source: PsfSource
     slm: Slm
@@ -70,8 +86,8 @@ class Microscope:
     shutter: Shutter | None = None
     name: str = "microscope"
     simulated: bool = False
+    truth: Truth | None = None
+    """None on a real instrument."""
 
     def close(self) -> None:
-        """Close the shutter where there is one; the mask stays as shown."""
-        if self.shutter is not None:
-            self.shutter.close()
+        """Close the connection; an adapter that holds one overrides this. Mask, stage and shutter stay as they are."""

@@ -22,7 +22,6 @@ from stedalign.jobs.mask import correction_levels, save_masks
 from stedalign.networks.network import Network
 from stedalign.optics.wavefront import Wavefront
 from stedalign.reports.alignment import draw_alignment
-from stedalign.simulator.microscope import SimulatedMicroscope
 
 
 def new_run_folder(job: str) -> Path:
@@ -120,9 +119,9 @@ def align(
     tried = "1 correction" if session.corrections == 1 else f"{session.corrections} corrections"
     title = f"{microscope.name}: {tried}, {finished.reason}"
     draw_alignment(folder / "alignment.png", session.before, after, title)
-    world = microscope.world if isinstance(microscope, SimulatedMicroscope) else None
+    truth = microscope.truth
     truths = [
-        world.residual(measured.correction) if world is not None and measured.correction is not None else None
+        truth.residual(measured.correction) if truth is not None and measured.correction is not None else None
         for measured in (session.before, after)
     ]
     result = Alignment(

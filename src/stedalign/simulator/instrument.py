@@ -1,0 +1,70 @@
+"""What is told of a simulated microscope: the parts of its setup that shape an image."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from stedalign.errors import InputError
+from stedalign.imaging.detector import Bead, Detector
+from stedalign.imaging.images import Sampling
+from stedalign.instrument.slm_mask import SlmGeometry
+from stedalign.instrument.stage import StageSpec
+from stedalign.optics.beam import Beam
+from stedalign.optics.objective import Objective
+from stedalign.optics.wavefront import ModeSet
+from stedalign.spec import Spec
+
+
+class SimulatedSetup(Protocol):
+    """The parts of a setup that the simulated microscope needs."""
+
+    @property
+    def objective(self) -> Objective: ...
+    @property
+    def depletion(self) -> Beam: ...
+    @property
+    def bead(self) -> Bead: ...
+    @property
+    def sampling(self) -> Sampling: ...
+    @property
+    def detector(self) -> Detector: ...
+    @property
+    def slm(self) -> SlmGeometry: ...
+    @property
+    def stage(self) -> StageSpec: ...
+    @property
+    def modes(self) -> ModeSet: ...
+
+
+class Instrument(Spec):
+    """One simulated microscope as it is told, without what it hides (``HiddenWorld``)."""
+
+    objective: Objective = Objective()
+    depletion: Beam = Beam()
+    bead: Bead = Bead()
+    sampling: Sampling = Sampling()
+    detector: Detector = Detector()
+    slm: SlmGeometry = SlmGeometry()
+    stage: StageSpec = StageSpec()
+
+    @classmethod
+    def of(cls, setup: SimulatedSetup) -> Instrument:
+        """The parts of ``setup``."""
+        return cls(**{part: getattr(setup, part) for part in cls.model_fields})
+
+    def require_known_optics(self) -> None:
+        """Raise ``InputError`` for optics that the simulation would silently leave out."""
+        objective, beam = self.objective, self.depletion
+        unknown = {
+            f"the mapping '{objective.mapping}'": objective.mapping != "sine",
+            "a sample of another index": objective.sample_index is not None and objective.sample_depth_nm > 0,
+            "a central stop": beam.stop_radius > 0,
+            "a beam off center": beam.fill_center != (0.0, 0.0),
+            "a map of the polarization": beam.polarization.kind == "file",
+            f"{beam.polarization.kind} polarization": beam.polarization.kind in ("radial", "azimuthal"),
+            "an overlay of two patterns": beam.overlay is not None,
+            "pixels that integrate": self.sampling.integrate,
+        }
+        found = [name for name, present in unknown.items() if present]
+        if found:
+            raise InputError(f"the simulated microscope does not know {' and '.join(found)}")
