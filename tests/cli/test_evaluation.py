@@ -18,7 +18,7 @@ from stedalign.dataset.generate import Simulator, generate
 from stedalign.dataset.spec import DatasetSpec
 from stedalign.evaluation.comparison import ESTIMATORS
 from stedalign.evaluation.mismatch import MISMATCHES
-from stedalign.networks.checkpoint import Origin, save_network
+from stedalign.networks.checkpoint import WeightsRecord, save_network
 from stedalign.networks.registry import NETWORKS, build
 
 from .conftest import Outcome, Run, run_in
@@ -39,7 +39,7 @@ def _plan_each_focus_once() -> Iterator[None]:
     """Making a dataset and judging on it take the same simulator."""
     plan_once = functools.cache(Simulator)
     with pytest.MonkeyPatch.context() as patch:
-        for user in ("dataset.generate", "evaluation.known_images"):
+        for user in ("dataset.generate", "evaluation.test_set"):
             patch.setattr(f"stedalign.{user}.Simulator", plan_once)
         yield
 
@@ -64,8 +64,8 @@ def make_run(folder: Path, name: str) -> None:
     generate(DatasetSpec(samples=30, **options), setup.forward, folder / name / "dataset.h5")
     torch.manual_seed(0)
     module = build(name, outputs, setup.forward)
-    origin = Origin(name, setup.forward, outputs, {"train_spec": {"network": name, "noise": NOISE}})
-    save_network(folder / name / "weights.safetensors", module, origin)
+    record = WeightsRecord(name, setup.forward, outputs, {"train_spec": {"network": name, "noise": NOISE}})
+    save_network(folder / name / "weights.safetensors", module, record)
 
 
 def evaluate(desk: Path, name: str, *options: object) -> Outcome:
@@ -166,7 +166,7 @@ def test_data_of_another_setup_are_refused_with_both_values(desk: Path, run: Run
     save_network(
         tmp_path / "w.safetensors",
         build("multinet11", outputs, setup.forward),
-        Origin("multinet11", setup.forward, outputs),
+        WeightsRecord("multinet11", setup.forward, outputs),
     )
     command = "evaluate", "--setup", "fine.toml", "--data", desk / "multinet11/dataset.h5", "--weights"
     run(*command, "w.safetensors").assert_refused("was made for pixel_nm = [110.0", "this setup has pixel_nm = [100.0")

@@ -16,8 +16,9 @@ from stedalign.evaluation.comparison import FIT, HYBRID, NETWORK
 from stedalign.evaluation.mismatch import MISMATCHES, Directions, Mismatch
 from stedalign.evaluation.test_set import KnownImages
 from stedalign.files import json_text
-from stedalign.imaging.images import Sampling
+from stedalign.imaging.images import PLANES, Sampling
 from stedalign.imaging.nuisances import Nuisances
+from stedalign.networks.image_network import SectionNetwork
 from stedalign.networks.network import Network
 from stedalign.networks.outputs import Outputs
 from stedalign.optics.beam import Beam
@@ -41,8 +42,11 @@ def offset(eleven: KnownImages) -> AgainstMismatch:
     return against_mismatch(SETUP, silent, eleven, BRIGHT, images=2, names=[HYBRID, FIT], mismatches=some)
 
 
-class Silent(torch.nn.Module):
+class Silent(SectionNetwork):
     """Sees no aberration anywhere."""
+
+    def __init__(self, planes: tuple[str, ...] = PLANES) -> None:
+        super().__init__(planes)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return torch.zeros(len(images), len(ELEVEN))
@@ -121,9 +125,7 @@ def test_a_mismatch_has_the_size_of_its_level() -> None:
 def test_what_cannot_be_told_against_mismatch_is_skipped_with_a_reason(
     setup: Setup, outputs: Outputs, planes: tuple[str, ...], photons: float, reason: str, eleven: KnownImages
 ) -> None:
-    module = Silent()
-    module.planes = planes
-    network, noise = Network(module, outputs), NoiseSpec(photons=photons)
+    network, noise = Network(Silent(planes), outputs), NoiseSpec(photons=photons)
     found = why_not(setup, network, noise)
     assert reason in found
     assert bool(found) == bool(reason)

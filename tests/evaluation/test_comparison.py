@@ -26,6 +26,7 @@ from stedalign.evaluation.judging import judge, trained_noise
 from stedalign.evaluation.test_set import KnownImages
 from stedalign.files import json_text
 from stedalign.imaging.images import PLANES
+from stedalign.networks.image_network import SectionNetwork
 from stedalign.networks.network import Network
 from stedalign.networks.outputs import Outputs
 from stedalign.optics.wavefront import ModeSet
@@ -153,7 +154,7 @@ def test_images_that_this_version_would_not_make_have_no_bound(eleven: KnownImag
     [({"train_spec": {"noise": {"photons": 50.0}}}, 50), ({"train_spec": {}}, 350), ({}, 350)],
 )
 def test_the_noise_is_that_of_the_training(record: dict[str, object], photons: float) -> None:
-    network = Network(torch.nn.Identity(), Outputs(ModeSet.default()), record)
+    network = Network(SectionNetwork(PLANES), Outputs(ModeSet.default()), record)
     assert trained_noise(network) == NoiseSpec(photons=photons)
 
 

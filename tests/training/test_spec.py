@@ -17,15 +17,15 @@ from stedalign.training.spec import SimulationSpec, TrainSpec, load_train_spec
 CONFIGS = Path(__file__).parents[2] / "configs"
 
 
-ORIGIN = sorted((CONFIGS / "report").glob("*.toml"))
+ORIGIN = sorted((CONFIGS / "origin").glob("*.toml"))
 
 
-def test_each_network_of_the_report_has_its_recipe() -> None:
+def test_each_network_of_the_origin_has_its_recipe() -> None:
     assert {path.stem for path in ORIGIN} == set(registry.ORIGIN)
 
 
 @pytest.mark.parametrize("path", ORIGIN, ids=lambda path: path.stem)
-def test_the_reports_recipe_is_what_the_report_says(path: Path) -> None:
+def test_the_origins_recipe_is_what_the_origin_says(path: Path) -> None:
     spec = load_train_spec(path)
     offset_alone = path.stem == "offsetnet2"
     assert spec.network == path.stem
