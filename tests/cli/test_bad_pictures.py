@@ -126,7 +126,7 @@ def test_a_constant_image_is_called_empty(estimate, tmp_path, value):
     estimate("bead.npy", *PIXEL).assert_refused("the image is empty")
 
 
-def test_a_image_of_pure_noise_is_called_empty(estimate, tmp_path):
+def test_an_image_of_pure_noise_is_called_empty(estimate, tmp_path):
     np.save(tmp_path / "bead.npy", NOISE)
     estimate("bead.npy", *PIXEL).assert_refused("section is empty", "find the bead first")
 
@@ -143,7 +143,7 @@ def test_a_bead_in_the_corner_of_a_volume_is_refused(estimate, tmp_path):
     estimate("bead.npy", *PIXEL).assert_refused("too close to the end of the volume", "nearer the middle")
 
 
-def test_a_image_at_the_end_of_its_integers_is_called_saturated(estimate, tmp_path):
+def test_an_image_at_the_end_of_its_integers_is_called_saturated(estimate, tmp_path):
     image = NOISE.astype(np.uint8)
     image[:, 20:40, 20:40] = 255
     np.save(tmp_path / "bead.npy", image)

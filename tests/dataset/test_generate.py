@@ -268,7 +268,7 @@ def test_mask_offsets_lie_beside_the_labels_of_the_modes(with_offsets: Path) -> 
     np.testing.assert_array_equal(labels, drawn.peak_waves.astype(np.float32))
 
 
-def test_a_image_with_a_mask_offset_is_the_focus_of_a_beam_with_that_offset(with_offsets: Path) -> None:
+def test_an_image_with_a_mask_offset_is_the_focus_of_a_beam_with_that_offset(with_offsets: Path) -> None:
     image, offset = read_split(with_offsets, "val")[0][0], read_mask_offset(with_offsets, "val")[0]
     row = OFFSET.counts[0]
     parameters = np.concatenate([draw(OFFSET).waves[row], draw(OFFSET).shift_nm[row]])

@@ -93,12 +93,12 @@ def test_a_constant_image_is_empty(as_sections, level):
         check_image(as_sections(np.full((3, 32, 32), level)))
 
 
-def test_a_image_of_noise_alone_is_empty(as_sections):
+def test_an_image_of_noise_alone_is_empty(as_sections):
     with pytest.raises(ImageError, match="empty"):
         check_image(as_sections(np.random.default_rng(0).poisson(20.0, size=(3, 32, 32)).astype(float)))
 
 
-def test_a_image_at_the_saturation_level_is_refused(draw, as_sections):
+def test_an_image_at_the_saturation_level_is_refused(draw, as_sections):
     _, counts = draw(1)
     clipped = counts[0].clamp(max=200)
     with pytest.raises(ImageError, match="saturated"):
@@ -117,7 +117,7 @@ def test_good_images_pass_the_check(draw, as_sections, photons):
         check_image(as_sections(image))
 
 
-def test_a_image_of_another_sampling_gets_a_model_of_its_own(spec, estimator, draw, as_sections):
+def test_an_image_of_another_sampling_gets_a_model_of_its_own(spec, estimator, draw, as_sections):
     truth, counts = draw(1, seed=3)
     cropped = OrthoSections(counts[0].numpy()[:, 4:-4, 4:-4], (60.0, 60.0, 60.0))
     found = estimator(cropped)
@@ -132,7 +132,7 @@ def test_counts_that_were_scaled_down_are_refused(estimator, draw, as_sections):
     assert "photon counts" in found.reason
 
 
-def test_a_image_with_its_background_subtracted_is_refused(draw, as_sections):
+def test_an_image_with_its_background_subtracted_is_refused(draw, as_sections):
     _, counts = draw(1)
     with pytest.raises(ImageError, match="raw image"):
         check_image(as_sections(counts[0] - 10))
@@ -172,7 +172,7 @@ def test_a_bead_at_the_edge_is_refused_as_cut_off(estimator, model, draw, as_sec
     assert "cut off at the +x edge" in estimator(as_sections(counts[0])).reason
 
 
-def test_a_image_that_tells_too_little_is_too_dim(spec, draw, as_sections):
+def test_an_image_that_tells_too_little_is_too_dim(spec, draw, as_sections):
     _, counts = draw(1, seed=3)
     strict = Estimator(spec, MODES, nuisances=KNOWN, limits=Limits(max_sigma_waves=1e-4))
     assert "too dim" in strict(as_sections(counts[0])).reason

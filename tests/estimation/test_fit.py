@@ -106,7 +106,7 @@ def test_a_fit_of_garbage_ends_with_finite_numbers(model):
 
 
 @pytest.mark.parametrize("read_noise", [0.0, 3.0])
-def test_a_image_without_background_is_fitted_as_well(model, draw, read_noise):
+def test_an_image_without_background_is_fitted_as_well(model, draw, read_noise):
     truth, counts = draw(6, background=0.0, seed=5)
     if read_noise:
         counts = counts + read_noise * torch.randn(counts.shape, generator=torch.Generator().manual_seed(0))

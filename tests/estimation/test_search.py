@@ -56,7 +56,7 @@ def test_the_same_image_is_searched_the_same_way(rough, draw):
     np.testing.assert_array_equal(first.waves, second.waves)
 
 
-def test_a_image_of_noise_ends_the_search_without_an_error(rough):
+def test_an_image_of_noise_ends_the_search_without_an_error(rough):
     noise = torch.poisson(torch.full((1, 3, 32, 32), 20.0), torch.Generator().manual_seed(0))
     ends = [end for _, end in zip(range(2), search(rough, noise), strict=False)]
     assert all(np.isfinite(end.waves).all() for end in ends)

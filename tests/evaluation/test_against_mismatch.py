@@ -86,7 +86,7 @@ def test_images_differ_by_the_mismatch_alone(eleven: KnownImages, oracle: Make) 
     assert found.medians[NETWORK] == pytest.approx([0] * 5, abs=1e-6)
 
 
-def test_a_image_that_nothing_can_be_told_from_counts_as_no_estimate(eleven: KnownImages) -> None:
+def test_an_image_that_nothing_can_be_told_from_counts_as_no_estimate(eleven: KnownImages) -> None:
     faint = NoiseSpec(photons=0.01, background_fraction=1)
     still = {"drift": Mismatch("drift (nm)", 0, MISMATCHES["drift"].hide)}
     found = against_mismatch(

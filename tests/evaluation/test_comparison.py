@@ -101,7 +101,7 @@ def test_without_noise_there_are_neither_fits_nor_a_bound(eleven: KnownImages, o
     assert compared.bounds == {}
 
 
-def test_seed_and_place_decide_the_noise_of_a_image(eleven: KnownImages) -> None:
+def test_seed_and_place_decide_the_noise_of_an_image(eleven: KnownImages) -> None:
     uneven = NoiseSpec(background=2)
     first, fewer, other = eleven.counts(uneven, 1), eleven.counts(uneven, 1, count=2), eleven.counts(uneven, 2)
     assert torch.equal(first[:2], fewer)
@@ -135,7 +135,7 @@ def test_what_is_known_has_no_variance_and_helps_the_rest(load: Callable[..., Kn
     assert displaced.median[defocus] > 5 * still.median[defocus]
 
 
-def test_the_shift_that_centered_a_image_is_found_again(eleven: KnownImages) -> None:
+def test_the_shift_that_centered_an_image_is_found_again(eleven: KnownImages) -> None:
     phase = eleven.true_phase(12)
     np.testing.assert_allclose(phase[:, :11], eleven.waves, atol=1e-7)
     assert float(phase[:, eleven.model.shift].abs().max()) > 1

@@ -19,14 +19,14 @@ NM = (60.0, 60.0, 90.0)
         (OrthoSections(np.zeros((3, 16, 16)), NM), "xyz", (3, 16, 16)),
     ],
 )
-def test_a_image_tells_what_it_shows(image, axes, shape):
+def test_an_image_tells_what_it_shows(image, axes, shape):
     assert image.view.axes == axes
     assert image.counts.shape == shape
     assert image.view.pixels == np.prod(shape)
 
 
 @pytest.mark.parametrize(("kind", "shape"), [(FocalSection, (3, 16, 16)), (FocalSection, (16, 7)), (Volume, (16, 16))])
-def test_a_image_of_another_shape_is_no_such_image(kind, shape):
+def test_an_image_of_another_shape_is_no_such_image(kind, shape):
     with pytest.raises(ValueError, match="expected"):
         kind(np.zeros(shape), NM)
 

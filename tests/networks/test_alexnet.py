@@ -86,7 +86,7 @@ def test_predictions_are_rms_waves_of_the_normalized_image() -> None:
     torch.testing.assert_close(network.predict(images()), expected)
 
 
-def test_scale_and_background_of_a_image_do_not_matter() -> None:
+def test_scale_and_background_of_an_image_do_not_matter() -> None:
     network = Network(build("multinet11", Outputs(MODES), forward(16)), Outputs(MODES))
     torch.testing.assert_close(network.predict(images() * 500 + 30), network.predict(images()))
 

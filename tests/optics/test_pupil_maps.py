@@ -246,7 +246,7 @@ def test_a_setup_whose_map_is_missing_tells_file_and_map(folder):
     assert "\n" not in str(caught.value)
 
 
-def test_the_hash_of_a_image_depends_on_the_content_of_a_map_not_on_its_place(folder, tmp_path):
+def test_the_hash_of_an_image_depends_on_the_content_of_a_map_not_on_its_place(folder, tmp_path):
     before = Setup.load(folder / "my.toml").forward.hash
     folder = folder.rename(tmp_path / "moved")
     assert Setup.load(folder / "my.toml").forward.hash == before

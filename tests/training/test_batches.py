@@ -85,12 +85,12 @@ def test_shuffled_shares_are_of_one_size() -> None:
     assert [[len(labels) for _, labels in step] for step in steps] == [[2, 2, 2], [2, 2, 2], [1, 1, 1]]
 
 
-def test_no_process_is_without_a_image_in_any_step() -> None:
+def test_no_process_is_without_an_image_in_any_step() -> None:
     steps = zip(*(NoisyBatches(labeled(13), SILENT, 6, 1, False, rank, 3) for rank in range(3)), strict=True)
     assert [[len(labels) for _, labels in step] for step in steps] == [[2, 2, 2], [3, 2, 2]]
 
 
-def test_the_noise_of_a_image_does_not_depend_on_its_batch() -> None:
+def test_the_noise_of_an_image_does_not_depend_on_its_batch() -> None:
     large, small = (torch.cat([images for images, _ in NoisyBatches(labeled(), NoiseSpec(), n, 1)]) for n in (10, 3))
     assert torch.equal(large, small)
 

@@ -89,7 +89,7 @@ def test_images_that_would_leave_their_field_are_refused() -> None:
 
 
 @pytest.mark.parametrize("axis", range(3))
-def test_a_image_three_of_the_largest_deviations_away_is_about_as_exact(weak: SimulatedImages, axis: int) -> None:
+def test_an_image_three_of_the_largest_deviations_away_is_about_as_exact(weak: SimulatedImages, axis: int) -> None:
     """Weak wavefronts take the fewest nodes, which leaves the least for what lies beyond the field."""
     rows = torch.zeros(1, len(MODES) + 3)
     rows[0, len(MODES) + axis] = 3 * 200.0

@@ -14,7 +14,7 @@ from multiprocessing.context import SpawnProcess
 
 import pytest
 
-from stedalign.training import companions as module
+from stedalign.training import worker_processes as module
 from stedalign.training.worker_processes import companions
 
 SLEEP = partial(time.sleep, 1000)
