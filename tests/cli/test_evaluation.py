@@ -16,7 +16,7 @@ from stedalign.cli.evaluation import Shown
 from stedalign.config import Setup
 from stedalign.dataset.generate import Simulator, generate
 from stedalign.dataset.spec import DatasetSpec
-from stedalign.evaluation.comparison import ESTIMATORS
+from stedalign.evaluation.estimators import ESTIMATORS
 from stedalign.evaluation.mismatch import MISMATCHES
 from stedalign.networks.checkpoint import WeightsRecord, save_network
 from stedalign.networks.registry import NETWORKS, build
@@ -36,7 +36,7 @@ NOISE = {"photons": 200.0, "background_fraction": 0.05, "background": 2.0}
 
 @pytest.fixture(scope="module", autouse=True)
 def _plan_each_focus_once() -> Iterator[None]:
-    """Making a dataset and judging on it take the same simulator."""
+    """Making a dataset and evaluating on it take the same simulator."""
     plan_once = functools.cache(Simulator)
     with pytest.MonkeyPatch.context() as patch:
         for user in ("dataset.generate", "evaluation.test_set"):
@@ -207,5 +207,5 @@ def test_ctrl_c_leaves_nothing_behind(desk: Path, monkeypatch: pytest.MonkeyPatc
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("stedalign.evaluation.judging.judge", interrupted)
+    monkeypatch.setattr("stedalign.evaluation.comparison.compare", interrupted)
     evaluate(desk, "multinet11").assert_refused("stopped by Ctrl-C", code=1)

@@ -30,7 +30,7 @@ Load = Callable[..., KnownImages]
 
 @pytest.fixture(scope="session", autouse=True)
 def _plan_each_focus_once() -> Iterator[None]:
-    """Making a dataset and judging on it take the same simulator."""
+    """Making a dataset and evaluating on it take the same simulator."""
     plan_once = functools.cache(Simulator)
     with pytest.MonkeyPatch.context() as patch:
         for user in ("dataset.generate", "evaluation.test_set"):
