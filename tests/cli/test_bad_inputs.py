@@ -10,7 +10,7 @@ import pytest
 
 from stedalign.config import Setup
 from stedalign.instrument.protocols import Microscope
-from stedalign.networks.checkpoint import Origin, save_network
+from stedalign.networks.checkpoint import WeightsRecord, save_network
 from stedalign.networks.outputs import Outputs
 from stedalign.networks.registry import build
 from stedalign.optics.wavefront import ModeSet
@@ -37,7 +37,7 @@ def test_every_command_refuses_a_bad_setup(run, tmp_path, flat_image, command):
 def save_weights(path: Path, setup: Setup, modes: ModeSet) -> None:
     outputs = Outputs(modes)
     module = build("multinet11", outputs, setup.forward)
-    save_network(path, module, Origin("multinet11", setup.forward, outputs))
+    save_network(path, module, WeightsRecord("multinet11", setup.forward, outputs))
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_weights_of_another_mode_set_are_refused_with_both(with_weights, tmp_pat
 def test_weights_for_the_mask_offset_alone_cannot_start_an_estimate(with_weights, tmp_path, sixteen):
     outputs = Outputs(None, mask_offset=True)
     module = build("offsetnet2", outputs, sixteen.forward)
-    save_network(tmp_path / "weights.safetensors", module, Origin("offsetnet2", sixteen.forward, outputs))
+    save_network(tmp_path / "weights.safetensors", module, WeightsRecord("offsetnet2", sixteen.forward, outputs))
     with_weights().assert_refused("for the mask offset alone", str(sixteen.modes))
 
 

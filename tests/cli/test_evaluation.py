@@ -16,9 +16,9 @@ from stedalign.cli.evaluation import Shown
 from stedalign.config import Setup
 from stedalign.dataset.generate import Simulator, generate
 from stedalign.dataset.spec import DatasetSpec
-from stedalign.evaluation.comparison import ESTIMATORS
+from stedalign.evaluation.estimators import ESTIMATORS
 from stedalign.evaluation.mismatch import MISMATCHES
-from stedalign.networks.checkpoint import Origin, save_network
+from stedalign.networks.checkpoint import WeightsRecord, save_network
 from stedalign.networks.registry import NETWORKS, build
 
 from .conftest import Outcome, Run, run_in
@@ -36,7 +36,7 @@ NOISE = {"photons": 200.0, "background_fraction": 0.05, "background": 2.0}
 
 @pytest.fixture(scope="module", autouse=True)
 def _plan_each_focus_once() -> Iterator[None]:
-    """Making a dataset and judging on it take the same simulator."""
+    """Making a dataset and evaluating on it take the same simulator."""
     plan_once = functools.cache(Simulator)
     with pytest.MonkeyPatch.context() as patch:
         for user in ("dataset.generate", "evaluation.test_set"):
@@ -64,8 +64,8 @@ def make_run(folder: Path, name: str) -> None:
     generate(DatasetSpec(samples=30, **options), setup.forward, folder / name / "dataset.h5")
     torch.manual_seed(0)
     module = build(name, outputs, setup.forward)
-    origin = Origin(name, setup.forward, outputs, {"train_spec": {"network": name, "noise": NOISE}})
-    save_network(folder / name / "weights.safetensors", module, origin)
+    record = WeightsRecord(name, setup.forward, outputs, {"train_spec": {"network": name, "noise": NOISE}})
+    save_network(folder / name / "weights.safetensors", module, record)
 
 
 def evaluate(desk: Path, name: str, *options: object) -> Outcome:
@@ -166,7 +166,7 @@ def test_data_of_another_setup_are_refused_with_both_values(desk: Path, run: Run
     save_network(
         tmp_path / "w.safetensors",
         build("multinet11", outputs, setup.forward),
-        Origin("multinet11", setup.forward, outputs),
+        WeightsRecord("multinet11", setup.forward, outputs),
     )
     command = "evaluate", "--setup", "fine.toml", "--data", desk / "multinet11/dataset.h5", "--weights"
     run(*command, "w.safetensors").assert_refused("was made for pixel_nm = [110.0", "this setup has pixel_nm = [100.0")
@@ -207,5 +207,5 @@ def test_ctrl_c_leaves_nothing_behind(desk: Path, monkeypatch: pytest.MonkeyPatc
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("stedalign.evaluation.judging.judge", interrupted)
+    monkeypatch.setattr("stedalign.evaluation.comparison.compare", interrupted)
     evaluate(desk, "multinet11").assert_refused("stopped by Ctrl-C", code=1)

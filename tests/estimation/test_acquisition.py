@@ -4,7 +4,7 @@ import torch
 
 import stedalign as sa
 from stedalign.estimation import acquisition
-from stedalign.estimation.acquisition import acquisition_bounds, random_wavefronts, total
+from stedalign.estimation.acquisition import acquisition_bounds, random_wavefronts
 from stedalign.estimation.bound import BLIND_WAVES, covariance, cramer_rao, fisher_information
 from stedalign.focusing.focus import Focus
 from stedalign.imaging.detector import Bead, Detector
@@ -52,20 +52,20 @@ def uneven():
 
 
 def known(setup=SETUP, wavefront=WAVEFRONT, photons=None, background=None):
-    return sa.bound(setup, wavefront, photons, background, volume=False).images["sections"].known
+    return sa.bound(setup, wavefront, photons, background, volume=False).images["sections"].known.rms
 
 
 def test_three_sections_never_know_less_than_xy_alone_nor_a_volume_less_than_them(found):
     xy, sections, volume = (found.images[name] for name in ("xy", "sections", "volume"))
-    assert (sections.known <= xy.known).all()
-    assert (sections.unsure <= xy.unsure).all()
-    assert (volume.known <= sections.known).all()
+    assert (sections.known.rms <= xy.known.rms).all()
+    assert (sections.unsure.rms <= xy.unsure.rms).all()
+    assert (volume.known.rms <= sections.known.rms).all()
 
 
 def test_what_is_unknown_never_lowers_the_bound(found):
     for image in found.images.values():
-        assert (image.unsure >= image.known).all()
-        assert total(image.unsure) > 1.01 * total(image.known)
+        assert (image.unsure.rms >= image.known.rms).all()
+        assert image.unsure.rms_total > 1.01 * image.known.rms_total
 
 
 def test_the_bound_of_a_known_instrument_is_that_of_its_forward_model(uneven):
@@ -75,7 +75,7 @@ def test_the_bound_of_a_known_instrument_is_that_of_its_forward_model(uneven):
     parameters[:, : len(MODES)] = torch.from_numpy(WAVEFRONT.array)
     parameters[:, model.layout.scale], parameters[:, model.layout.background] = 200.0, 10.0
     expected = cramer_rao(model, parameters, read_noise=5.0)[0, : len(MODES)]
-    np.testing.assert_allclose(found.images["sections"].known, expected, rtol=3e-3)
+    np.testing.assert_allclose(found.images["sections"].known.rms, expected, rtol=3e-3)
 
 
 def test_the_bound_of_a_volume_is_that_of_its_pixels_one_by_one(uneven):
@@ -92,7 +92,7 @@ def test_the_bound_of_a_volume_is_that_of_its_pixels_one_by_one(uneven):
     rows = torch.cat([200 * crest * slopes, light, torch.ones_like(light)], dim=1)
     information = fisher_information(rows, 200 * light + 10, read_noise=5.0)
     expected = covariance(information)[0].diagonal()[: len(MODES)].sqrt()
-    np.testing.assert_allclose(found.images["volume"].known, expected, rtol=3e-3)
+    np.testing.assert_allclose(found.images["volume"].known.rms, expected, rtol=3e-3)
 
 
 def test_four_times_the_photons_halve_the_bound_without_background():
@@ -101,7 +101,7 @@ def test_four_times_the_photons_halve_the_bound_without_background():
 
 
 def test_background_and_read_noise_raise_the_bound(found):
-    bound = found.images["sections"].known
+    bound = found.images["sections"].known.rms
     noisy = SETUP.model_copy(update={"detector": Detector(read_noise=5.0)})
     assert (known(background=0.2) > bound).all()
     assert (known(noisy) > bound).all()
@@ -114,15 +114,15 @@ def test_nuisances_that_are_all_but_known_cost_nothing():
         WAVEFRONT,
         volume=False,
     ).images["sections"]
-    np.testing.assert_allclose(sections.unsure, sections.known, rtol=1e-3)
+    np.testing.assert_allclose(sections.unsure.rms, sections.known.rms, rtol=1e-3)
 
 
 def test_without_aberrations_xy_alone_is_blind_to_spherical_and_to_nothing_else(unaberrated):
     spherical = list(MODES).index(Mode(4, 0))
-    assert list(np.flatnonzero(unaberrated["xy"].known > BLIND_WAVES)) == [spherical]
-    assert unaberrated["xy"].known[spherical] == pytest.approx(1, abs=0.1)
+    assert list(np.flatnonzero(unaberrated["xy"].known.rms > BLIND_WAVES)) == [spherical]
+    assert unaberrated["xy"].known.rms[spherical] == pytest.approx(1, abs=0.1)
     assert unaberrated["xy"].to_json()["known"]["blind"] == [[4, 0]]
-    assert unaberrated["sections"].unsure.max() < 2e-3
+    assert unaberrated["sections"].unsure.rms.max() < 2e-3
 
 
 def test_it_is_as_a_prototype_found_it_on_one_micrometer():
@@ -130,22 +130,22 @@ def test_it_is_as_a_prototype_found_it_on_one_micrometer():
     setup = SETUP.model_copy(update={"sampling": Sampling(samples=64, pixel_nm=(15.625,) * 3), "bead": Bead()})
     drawn = random_wavefronts(MODES, 0.12, 4, np.random.default_rng(0))
     aberrated, ideal = (sa.bound(setup, some, volume=False).images for some in (drawn, None))
-    assert 1e3 * total(ideal["sections"].known) == pytest.approx(1.3, rel=0.05)
-    assert 1e3 * total(aberrated["sections"].known) == pytest.approx(1.05, rel=0.15)
-    assert 1e3 * total(aberrated["xy"].known) == pytest.approx(2.2, rel=0.15)
+    assert 1e3 * ideal["sections"].known.rms_total == pytest.approx(1.3, rel=0.05)
+    assert 1e3 * aberrated["sections"].known.rms_total == pytest.approx(1.05, rel=0.15)
+    assert 1e3 * aberrated["xy"].known.rms_total == pytest.approx(2.2, rel=0.15)
 
 
 def test_several_wavefronts_count_by_their_mean_square(found, unaberrated):
     both = sa.bound(SETUP, [WAVEFRONT, sa.Wavefront.zero(MODES)], volume=False)
-    parts = [images["sections"].known for images in (found.images, unaberrated)]
-    np.testing.assert_allclose(both.images["sections"].known, np.sqrt(np.square(parts).mean(axis=0)), rtol=1e-3)
+    parts = [images["sections"].known.rms for images in (found.images, unaberrated)]
+    np.testing.assert_allclose(both.images["sections"].known.rms, np.sqrt(np.square(parts).mean(axis=0)), rtol=1e-3)
     assert (both.wavefronts, both.rms_waves) == (2, pytest.approx(0.12 / np.sqrt(2)))
 
 
 def test_equal_dose_spreads_the_light_of_the_sections(found):
-    assert found.at_equal_dose("sections") == pytest.approx(total(found.images["sections"].known))
+    assert found.at_equal_dose("sections") == pytest.approx(found.images["sections"].known.rms_total)
     direct = sa.bound(SETUP, WAVEFRONT, photons=3 * 350, volume=False).images["xy"].known
-    assert found.at_equal_dose("xy") == pytest.approx(total(direct), rel=1e-3)
+    assert found.at_equal_dose("xy") == pytest.approx(direct.rms_total, rel=1e-3)
 
 
 def test_random_wavefronts_have_the_strength_that_is_asked_for():

@@ -6,8 +6,9 @@ import torch
 
 from stedalign.estimation.estimator import Estimator
 from stedalign.imaging.forward import ForwardModel
-from stedalign.imaging.images import FocalSection, Volume
+from stedalign.imaging.images import PLANES, FocalSection, Volume
 from stedalign.imaging.nuisances import Nuisances
+from stedalign.networks.image_network import SectionNetwork
 from stedalign.networks.network import Network
 from stedalign.networks.outputs import Outputs
 from stedalign.networks.registry import build
@@ -139,8 +140,11 @@ def test_the_xy_section_alone_tells_the_wavefront_of_an_instrument_not_fully_kno
     assert np.abs((found.wavefront.array - truth)[told] / np.array(found.sigma_waves)[told]).max() < 4.5
 
 
-class Misleading(torch.nn.Module):
+class Misleading(SectionNetwork):
     """Says the same of every image, and it is wrong."""
+
+    def __init__(self):
+        super().__init__(PLANES)
 
     def forward(self, images):
         return torch.full((len(images), len(MODES)), 0.5)

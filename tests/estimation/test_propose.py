@@ -2,7 +2,8 @@ import numpy as np
 import torch
 
 from stedalign.estimation.propose import propose
-from stedalign.imaging.images import OrthoSections, Sampling
+from stedalign.imaging.images import PLANES, OrthoSections, Sampling
+from stedalign.networks.image_network import SectionNetwork
 from stedalign.networks.network import Network
 from stedalign.networks.outputs import Outputs
 from stedalign.optics.wavefront import ModeSet
@@ -11,11 +12,14 @@ MODES = ModeSet.default()
 SAMPLING = Sampling(samples=32, pixel_nm=(60.0, 60.0, 60.0))
 
 
-class Recorder(torch.nn.Module):
+class Recorder(SectionNetwork):
     """Remembers what it was shown and answers 0."""
 
+    def __init__(self):
+        super().__init__(PLANES)
+
     def forward(self, images):
-        self.seen = images
+        self.shown = images
         return torch.zeros(len(images), len(MODES))
 
 
@@ -29,7 +33,7 @@ def bead(samples, pixel_nm, center_nm, width_nm=200.0):
 def shown(sections):
     recorder = Recorder()
     assert propose(Network(recorder, Outputs(MODES)), [sections], SAMPLING)[0] is not None
-    return recorder.seen[0].numpy()
+    return recorder.shown[0].numpy()
 
 
 def test_the_network_sees_a_displaced_bead_in_the_middle():

@@ -15,7 +15,8 @@ from stedalign.evaluation.estimators import Estimator
 from stedalign.evaluation.test_set import KnownImages
 from stedalign.imaging.detector import Bead
 from stedalign.imaging.forward_spec import ForwardSpec
-from stedalign.imaging.images import Sampling, normalize
+from stedalign.imaging.images import PLANES, Sampling, normalize
+from stedalign.networks.image_network import SectionNetwork
 from stedalign.networks.network import Network
 from stedalign.networks.outputs import Outputs, Prediction
 from stedalign.optics.wavefront import ModeSet
@@ -29,7 +30,7 @@ Load = Callable[..., KnownImages]
 
 @pytest.fixture(scope="session", autouse=True)
 def _plan_each_focus_once() -> Iterator[None]:
-    """Making a dataset and judging on it take the same simulator."""
+    """Making a dataset and evaluating on it take the same simulator."""
     plan_once = functools.cache(Simulator)
     with pytest.MonkeyPatch.context() as patch:
         for user in ("dataset.generate", "evaluation.test_set"):
@@ -80,11 +81,11 @@ def truth() -> Callable[[KnownImages], Estimator]:
     return of
 
 
-class Oracle(torch.nn.Module):
+class Oracle(SectionNetwork):
     """Looks up which of the known images it is shown, and answers with its labels."""
 
     def __init__(self, known: KnownImages) -> None:
-        super().__init__()
+        super().__init__(PLANES)
         self.images = normalize(known.images).flatten(1)
         self.labels = torch.from_numpy(known.waves * known.model.modes.norms)
 

@@ -9,7 +9,7 @@ from torch.nn import functional
 from stedalign.imaging.forward_spec import ForwardSpec
 from stedalign.imaging.images import Sampling, normalize
 from stedalign.networks.band_net import BandNet
-from stedalign.networks.checkpoint import Origin, load_network, save_network
+from stedalign.networks.checkpoint import WeightsRecord, load_network, save_network
 from stedalign.networks.network import Network
 from stedalign.networks.registry import NETWORKS, build
 
@@ -75,7 +75,7 @@ def test_weights_of_half_the_size_predict_the_same(network: Network, images: tor
     for block in network.module.blocks:
         # As a trained one; before, its blocks add nothing.
         torch.nn.init.constant_(block.gain, 0.3)
-    save_network(path, network.module, Origin("bandnet", FORWARD, OUTPUTS))
+    save_network(path, network.module, WeightsRecord("bandnet", FORWARD, OUTPUTS))
     loaded = load_network(path, FORWARD, OUTPUTS.modes)
     assert path.stat().st_size < 10e6
     assert loaded.outputs == OUTPUTS

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from stedalign.imaging.forward_spec import ForwardSpec, optics_disagreement
 from stedalign.imaging.images import Sampling
 from stedalign.jobs.estimate import DEFAULT_NETWORK
-from stedalign.networks.checkpoint import CheckpointError, Origin, load_network, packaged_weights, save_network
+from stedalign.networks.checkpoint import CheckpointError, WeightsRecord, load_network, packaged_weights, save_network
 from stedalign.networks.network import Network
 from stedalign.networks.outputs import Outputs
 from stedalign.networks.registry import NETWORKS, build
@@ -28,7 +28,7 @@ FORWARD, MODES = ForwardSpec(sampling=SAMPLING), ModeSet.default()
 def saved(tmp_path: Path) -> tuple[Path, torch.nn.Module]:
     module = build("multinet11", Outputs(MODES), FORWARD)
     path = tmp_path / "weights.safetensors"
-    save_network(path, module, Origin("multinet11", FORWARD, Outputs(MODES), {"seed": 3, "epoch": 2}))
+    save_network(path, module, WeightsRecord("multinet11", FORWARD, Outputs(MODES), {"seed": 3, "epoch": 2}))
     return path, module
 
 
@@ -50,7 +50,7 @@ def test_a_loaded_network_predicts_as_the_saved_one(saved: tuple[Path, torch.nn.
 @pytest.mark.parametrize("name", NETWORKS)
 def test_weights_know_what_their_outputs_are(tmp_path: Path, name: str) -> None:
     outputs = NETWORKS[name].outputs
-    save_network(tmp_path / "weights.safetensors", build(name, outputs, FORWARD), Origin(name, FORWARD, outputs))
+    save_network(tmp_path / "weights.safetensors", build(name, outputs, FORWARD), WeightsRecord(name, FORWARD, outputs))
     loaded = load_network(tmp_path / "weights.safetensors", FORWARD, modes=None)
     assert loaded.outputs == outputs
     found = loaded.predict_all(torch.rand(2, loaded.module.stack or 3, 16, 16))
@@ -60,11 +60,11 @@ def test_weights_know_what_their_outputs_are(tmp_path: Path, name: str) -> None:
 
 def test_weights_for_the_mask_offset_alone_give_no_modes(tmp_path: Path) -> None:
     outputs, path = Outputs(None, mask_offset=True), tmp_path / "weights.safetensors"
-    save_network(path, build("offsetnet2", outputs, FORWARD), Origin("offsetnet2", FORWARD, outputs))
+    save_network(path, build("offsetnet2", outputs, FORWARD), WeightsRecord("offsetnet2", FORWARD, outputs))
     assert refusal(path) == f"weights were trained for the mask offset alone, this setup asks for the modes {MODES}"
 
 
-class OldOrigin(Origin):
+class OldRecord(WeightsRecord):
     """As files were before networks predicted anything but modes."""
 
     def metadata(self) -> dict[str, str]:
@@ -74,7 +74,7 @@ class OldOrigin(Origin):
 
 def test_weights_from_before_the_mask_offset_still_load(tmp_path: Path) -> None:
     path = tmp_path / "weights.safetensors"
-    save_network(path, build("multinet11", Outputs(MODES), FORWARD), OldOrigin("multinet11", FORWARD, Outputs(MODES)))
+    save_network(path, build("multinet11", Outputs(MODES), FORWARD), OldRecord("multinet11", FORWARD, Outputs(MODES)))
     assert load_network(path, FORWARD, MODES).outputs == Outputs(MODES)
 
 
@@ -162,7 +162,7 @@ def test_weights_that_are_not_shipped_are_named() -> None:
 
 
 def test_the_metadata_can_be_read_by_others(saved: tuple[Path, torch.nn.Module]) -> None:
-    metadata = Origin("multinet11", FORWARD, Outputs(MODES)).metadata()
+    metadata = WeightsRecord("multinet11", FORWARD, Outputs(MODES)).metadata()
     assert json.loads(metadata["modes"]) == MODES.pairs
     assert json.loads(metadata["sampling"])["samples"] == 16
     assert (metadata["label_unit"], metadata["mask_offset"]) == ("peak_waves", "false")

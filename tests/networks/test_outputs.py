@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from stedalign.imaging.images import PLANES
+from stedalign.networks.image_network import SectionNetwork
 from stedalign.networks.network import Network
 from stedalign.networks.outputs import Outputs
 from stedalign.optics.wavefront import ModeSet
@@ -10,11 +12,11 @@ from stedalign.optics.wavefront import ModeSet
 MODES = ModeSet.of([(2, 2), (4, 0)])
 
 
-class Constant(torch.nn.Module):
+class Constant(SectionNetwork):
     """Answers the same numbers whatever it is shown."""
 
     def __init__(self, *values: float) -> None:
-        super().__init__()
+        super().__init__(PLANES)
         self.values = torch.tensor(values)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:

@@ -58,7 +58,7 @@ def bound(
 
 
 def _print(found: Bounds, read_noise: float) -> None:
-    from stedalign.estimation.acquisition import SECTIONS, total
+    from stedalign.estimation.acquisition import SECTIONS
     from stedalign.estimation.bound import BLIND_WAVES
 
     light = f"{found.photons:g} counts per pixel at the crest, {100 * found.background:.3g} % background"
@@ -80,20 +80,20 @@ def _print(found: Bounds, read_noise: float) -> None:
     def of_images(title: str, tell: Callable[[str], str]) -> None:
         table.add_row(title, *(cell for name in images for cell in (tell(name), "")))
 
-    both = [sigma for image in images.values() for sigma in (image.known, image.unsure)]
+    columns = [bound for image in images.values() for bound in (image.known, image.unsure)]
     for row, mode in enumerate(found.modes):
-        table.add_row(mode.name, *(text(float(sigma[row]), sigma[row] > BLIND_WAVES) for sigma in both))
+        table.add_row(mode.name, *(text(float(bound.rms[row]), bound.rms[row] > BLIND_WAVES) for bound in columns))
     table.add_section()
-    table.add_row("total", *(text(total(sigma), sigma.max() > BLIND_WAVES) for sigma in both))
+    table.add_row("total", *(text(bound.rms_total, bound.rms.max() > BLIND_WAVES) for bound in columns))
     # With read noise a pixel's light is not all that counts.
     if not read_noise:
-        blind = {name: image.known.max() > BLIND_WAVES for name, image in images.items()}
+        blind = {name: image.known.rms.max() > BLIND_WAVES for name, image in images.items()}
         of_images("total, equal dose", lambda name: text(found.at_equal_dose(name), blind[name]))
     of_images("dose, sections = 1", lambda name: f"{images[name].pixels / images[SECTIONS].pixels:.2g}")
     of_images("pixels to scan", lambda name: str(images[name].pixels))
     console = Console(highlight=False)
     console.print(table)
     for name, image in images.items():
-        unseen = [mode.name for mode, value in zip(found.modes, image.unsure, strict=True) if value > BLIND_WAVES]
+        unseen = [mode.name for mode, value in zip(found.modes, image.unsure.rms, strict=True) if value > BLIND_WAVES]
         if unseen:
             console.print(f"{name}: blind to {', '.join(unseen)} (worse than {1e3 * BLIND_WAVES:g} mλ)")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from math import inf, isnan
@@ -12,21 +12,22 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
 from rich.table import Table
 
 from stedalign.cli.options import Json, SetupFile, Weights, print_json, read_setup, run_folder, working
 from stedalign.errors import InputError
 
 if TYPE_CHECKING:
-    from stedalign.evaluation.against_mismatch import AgainstMismatch, Curve
     from stedalign.evaluation.comparison import Comparison
-    from stedalign.evaluation.errors import Track
+    from stedalign.evaluation.mismatch import MismatchComparison, MismatchCurve
     from stedalign.imaging.detector import NoiseSpec
+    from stedalign.progress import Progress, Step
 
 
 class Shown(StrEnum):
-    """The estimators, as ``evaluation.comparison`` names them."""
+    """The estimators, as ``evaluation.estimators`` names them."""
 
     NETWORK = "network"
     FIT = "fit"
@@ -70,14 +71,14 @@ def evaluate(
     from the network is then the whole estimate, with the setup's [nuisances].
     """
     with working("reading, and planning the optics"):
-        from stedalign.evaluation.against_mismatch import against_mismatch, why_not
-        from stedalign.evaluation.judging import judge, trained_noise
+        from stedalign.evaluation.comparison import compare, trained_noise
+        from stedalign.evaluation.mismatch import compare_under_mismatch, reason_to_skip
         from stedalign.evaluation.test_set import KnownImages
         from stedalign.files import write_json
         from stedalign.jobs.estimate import DEFAULT_NETWORK
         from stedalign.networks.checkpoint import load_network, packaged_weights
         from stedalign.provenance import environment
-        from stedalign.reports.evaluation import draw_against_mismatch, draw_comparison
+        from stedalign.reports.evaluation import draw_comparison, draw_mismatch
 
         the_setup = read_setup(setup)
         forward = the_setup.forward
@@ -91,14 +92,14 @@ def evaluate(
             noise.model_dump() | {name: value for name, value in asked.items() if value is not None}
         )
         known = KnownImages.load(data, forward, network.outputs, limit)
-        skipped = why_not(the_setup, network, noise) if mismatch else "not asked for"
-    with _progress() as track:
-        found = judge(network, known, noise, seed=seed, fits=fit, names=estimator or list(Shown), track=track)
+        skipped = reason_to_skip(the_setup, network, noise) if mismatch else "not asked for"
+    with _progress() as progress:
+        found = compare(network, known, noise, seed=seed, fits=fit, names=estimator or list(Shown), progress=progress)
         off = None
         if not skipped:
             names = list(found.results)
-            off = against_mismatch(
-                the_setup, network, known, noise, images=mismatch, seed=seed, names=names, track=track
+            off = compare_under_mismatch(
+                the_setup, network, known, noise, images=mismatch, seed=seed, names=names, progress=progress
             )
     with working("drawing"):
         folder.mkdir(parents=True, exist_ok=True)
@@ -107,7 +108,7 @@ def evaluate(
         figures = found.to_json() | {"against_mismatch": against} | facts
         draw_comparison(folder, found, forward.sampling.pixel_nm, _title(found))
         if off is not None:
-            draw_against_mismatch(folder / "error_vs_mismatch.png", off, _mismatch_title(off, noise))
+            draw_mismatch(folder / "error_vs_mismatch.png", off, _mismatch_title(off, noise))
         write_json(folder / "evaluation.json", figures | environment() | {"images": found.images_json()})
     if json:
         print_json(figures)
@@ -137,20 +138,21 @@ def _beside(weights: Path | None) -> Path:
 
 
 @contextmanager
-def _progress() -> Iterator[Track]:
-    """A bar on standard error for each job, as long as it goes on."""
+def _progress() -> Iterator[Progress]:
+    """A bar on standard error for each step, as long as it goes on."""
+    from stedalign.progress import Progress
+
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     console = Console(stderr=True)
-    with Progress(*columns, transient=True, console=console, disable=not console.is_terminal) as bar:
+    with Bars(*columns, transient=True, console=console, disable=not console.is_terminal) as bars:
+        task = bars.add_task("")
 
-        def track(batches: Sequence[int], title: str) -> Iterator[int]:
-            task = bar.add_task(title, total=len(batches))
-            for batch in batches:
-                yield batch
-                bar.advance(task)
-            bar.remove_task(task)
+        def tell(step: Step) -> None:
+            if not step.done:
+                bars.reset(task)
+            bars.update(task, description=step.title, completed=step.done, total=step.total)
 
-        yield track
+        yield Progress(tell)
 
 
 def _title(found: Comparison) -> str:
@@ -158,7 +160,7 @@ def _title(found: Comparison) -> str:
     return f"{count} SIMULATED images, {_light(found.noise)}"
 
 
-def _mismatch_title(off: AgainstMismatch, noise: NoiseSpec) -> str:
+def _mismatch_title(off: MismatchComparison, noise: NoiseSpec) -> str:
     return f"{off.images} SIMULATED images at each step, {_light(noise)}"
 
 
@@ -169,8 +171,9 @@ def _light(noise: NoiseSpec) -> str:
 
 def _table(found: Comparison) -> Table:
     """Errors of each mode and axis, totals and correlations: the estimators and the bounds side by side."""
-    from stedalign.evaluation.comparison import BOUND, NETWORK, TITLES
+    from stedalign.evaluation.comparison import BOUND
     from stedalign.evaluation.errors import MISSED_WAVES, WAVEFRONT
+    from stedalign.evaluation.estimators import NETWORK, TITLES
     from stedalign.imaging.images import PLANES
 
     results, bounds = found.results.values(), found.bounds.values()
@@ -223,21 +226,21 @@ def _table(found: Comparison) -> Table:
     return table
 
 
-def _mismatch_table(off: AgainstMismatch) -> Table:
+def _mismatch_table(off: MismatchComparison) -> Table:
     """Median errors without mismatch and with the highest level of each."""
-    from stedalign.evaluation.comparison import TITLES
+    from stedalign.evaluation.mismatch import MISMATCH_TITLES
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("median total error (mλ)", no_wrap=True)
     table.add_column("at", justify="right", no_wrap=True)
     curves = list(off.curves.values())
     for name in curves[0].medians:
-        table.add_column(TITLES[name], justify="right", no_wrap=True)
+        table.add_column(MISMATCH_TITLES[name], justify="right", no_wrap=True)
 
-    def add(title: str, level: str, curve: Curve, place: int) -> None:
+    def add(title: str, level: str, curve: MismatchCurve, place: int) -> None:
         table.add_row(title, level, *(f"{1e3 * medians[place]:.2f}" for medians in curve.medians.values()))
 
-    add("as the setup says", "", curves[0], curves[0].levels.index(curves[0].own))
+    add("as the setup says", "", curves[0], curves[0].levels.index(curves[0].nominal))
     for curve in curves:
         add(curve.axis, f"{curve.levels[-1]:.3g}", curve, -1)
     return table

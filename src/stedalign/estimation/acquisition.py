@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stedalign.errors import InputError
-from stedalign.estimation.bound import BLIND_WAVES, covariance, fisher_information
+from stedalign.estimation.bound import BLIND_WAVES, Bound, covariance, fisher_information
 from stedalign.imaging.detector import Detector
 from stedalign.imaging.forward import ForwardModel
 from stedalign.imaging.forward_spec import ForwardSpec
@@ -37,23 +37,23 @@ PIXELS_AT_ONCE = 1 << 16
 
 @dataclass(frozen=True, eq=False)
 class ImageBound:
-    """What one kind of image can tell: lowest standard deviations of unbiased estimates, in rms waves."""
+    """What one kind of image can tell of each mode, in rms waves, at each of the wavefronts."""
 
     modes: ModeSet
     pixels: int
     """How many are scanned: the dose, since each of them takes the same light."""
-    known: Floats
-    """(modes,), of an instrument that is exactly as its setup says."""
-    unsure: Floats
-    """(modes,), of one that is known only as well as the setup's nuisances say."""
+    known: Bound
+    """Of an instrument that is exactly as its setup says."""
+    unsure: Bound
+    """Of one that is known only as well as the setup's nuisances say."""
 
     def to_json(self) -> dict[str, Any]:
         """``blind`` lists the modes [n, m] beyond ``BLIND_WAVES``."""
-        return {"pixels": self.pixels, "known": self._told(self.known), "unsure": self._told(self.unsure)}
+        return {"pixels": self.pixels, "known": self._figures(self.known), "unsure": self._figures(self.unsure)}
 
-    def _told(self, sigma: Floats) -> dict[str, Any]:
-        blind = [pair for pair, value in zip(self.modes.pairs, sigma, strict=True) if value > BLIND_WAVES]
-        return {"sigma_waves": sigma.tolist(), "total_waves": total(sigma), "blind": blind}
+    def _figures(self, bound: Bound) -> dict[str, Any]:
+        blind = [pair for pair, value in zip(self.modes.pairs, bound.rms, strict=True) if value > BLIND_WAVES]
+        return {"sigma_waves": bound.rms.tolist(), "total_waves": bound.rms_total, "blind": blind}
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +77,7 @@ class Bounds:
         Exact without read noise.
         """
         image = self.images[name]
-        return total(image.known) * float(np.sqrt(image.pixels / self.images[SECTIONS].pixels))
+        return image.known.rms_total * float(np.sqrt(image.pixels / self.images[SECTIONS].pixels))
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -92,11 +92,6 @@ class Bounds:
                 for name, image in self.images.items()
             },
         }
-
-
-def total(sigma: Floats) -> float:
-    """Root of the summed variances."""
-    return float(np.linalg.norm(sigma))
 
 
 def random_wavefronts(modes: ModeSet, rms_waves: float, count: int, generator: np.random.Generator) -> list[Wavefront]:
@@ -163,8 +158,7 @@ def acquisition_bounds(
             found[VOLUME].append(_sigmas(whole, _prior(cube, nuisances), _unknown(cube), cube.layout.modes))
     pixels = {XY: samples**2, SECTIONS: len(PLANES) * samples**2, VOLUME: samples**3}
     images = {
-        name: ImageBound(modes, pixels[name], *np.sqrt(np.square(sigmas).mean(axis=0)))
-        for name, sigmas in found.items()
+        name: ImageBound(modes, pixels[name], *map(Bound, np.stack(sigmas, axis=1))) for name, sigmas in found.items()
     }
     rms = float(np.sqrt(np.square(strengths).mean()))
     return Bounds(modes, detector.photons, detector.background, len(wavefronts), rms, images)

@@ -2,15 +2,63 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from stedalign.imaging.forward import ForwardModel
 
-FLOOR = 1e-2
-"""Least expected count: keeps pixels that the model calls dark from weighing without end."""
+Floats = NDArray[np.float64]
+LEAST_EXPECTED_COUNT = 1e-2
+"""Keeps pixels that the model calls dark from weighing without end."""
 BLIND_WAVES = 0.030
 """A mode that an image tells no better than this is not seen in it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Bound:
+    """Lowest standard deviations that unbiased estimates of m images can have."""
+
+    sigma: Floats
+    """(m, k): rms waves of each mode, or pupil radii along x and y."""
+
+    @property
+    def rms(self) -> Floats:
+        """Of each mode or axis, the root mean square over the images, shape (k,)."""
+        return np.asarray(np.sqrt(np.square(self.sigma).mean(axis=0)))
+
+    @property
+    def median(self) -> Floats:
+        """Of each mode or axis over the images, shape (k,)."""
+        return np.asarray(np.median(self.sigma, axis=0))
+
+    @property
+    def totals(self) -> Floats:
+        """Of each image, root of the summed variances, shape (m,)."""
+        return np.linalg.norm(self.sigma, axis=1)
+
+    @property
+    def rms_total(self) -> float:
+        """What the rms error of an efficient estimator would be."""
+        return float(np.sqrt(np.square(self.totals).mean()))
+
+    @property
+    def median_total(self) -> float:
+        """The median error of an efficient estimator is a little lower: by 3 % for eleven modes, 17 % for two axes."""
+        return float(np.median(self.totals))
+
+    def to_json(self) -> dict[str, Any]:
+        """In the unit of the quantity."""
+        return {
+            "images": len(self.sigma),
+            "median_each": self.median.tolist(),
+            "rms_total": self.rms_total,
+            "median_total": self.median_total,
+        }
 
 
 def fisher_information(jacobian: Tensor, expected: Tensor, read_noise: float = 0.0) -> Tensor:
@@ -19,7 +67,7 @@ def fisher_information(jacobian: Tensor, expected: Tensor, read_noise: float = 0
     Read noise adds its variance to each pixel's (Snyder et al. 1995, the shifted Poisson approximation).
     """
     slopes = jacobian.flatten(2).double()
-    weight = 1 / (expected.flatten(1).double() + read_noise**2).clamp_min(FLOOR)
+    weight = 1 / (expected.flatten(1).double() + read_noise**2).clamp_min(LEAST_EXPECTED_COUNT)
     return (slopes * weight[:, None]) @ slopes.mT
 
 

@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from stedalign.estimation.bound import FLOOR, covariance, fisher_information, smallest_eigenvalue
+from stedalign.estimation.bound import LEAST_EXPECTED_COUNT, covariance, fisher_information, smallest_eigenvalue
 from stedalign.focusing.focus import Focus
 from stedalign.imaging.forward import ForwardModel
 from stedalign.imaging.nuisances import Prior
@@ -99,7 +99,7 @@ def with_light(model: Model, counts: Tensor, focus_parameters: Tensor) -> Tensor
     slope = (centered * data).sum(-1) / centered.square().sum(-1)
     # A start that points the wrong way still needs a positive donut to improve.
     scale = slope.clamp_min(0.05 * data.amax(dim=(1, 2))[:, None].clamp_min(1.0))
-    background = (data.mean(-1) - scale * shape.mean(-1)).clamp_min(FLOOR)
+    background = (data.mean(-1) - scale * shape.mean(-1)).clamp_min(LEAST_EXPECTED_COUNT)
     return torch.cat([focus_parameters.double(), scale, background], dim=1)
 
 
@@ -141,7 +141,7 @@ def fit(
     gradient = torch.zeros_like(best)
 
     def expected(parameters: Tensor) -> Tensor:
-        return (model(parameters.to(dtype)).flatten(1).double() + extra).clamp_min(FLOOR)
+        return (model(parameters.to(dtype)).flatten(1).double() + extra).clamp_min(LEAST_EXPECTED_COUNT)
 
     def loss(rows: Tensor, parameters: Tensor, light: Tensor) -> Tensor:
         return deviance(data[rows], light) + (precision * (parameters - believed) ** 2).sum(-1)
@@ -149,7 +149,7 @@ def fit(
     def take_derivatives(rows: Tensor) -> Tensor:
         """Expected counts (rows, pixels), which come with the derivatives."""
         values, found = model.linearize(best[rows].to(dtype))
-        seen = (values.flatten(1).double() + extra).clamp_min(FLOOR)
+        seen = (values.flatten(1).double() + extra).clamp_min(LEAST_EXPECTED_COUNT)
         slopes[rows], fisher[rows] = found.flatten(2), fisher_information(found, seen)
         derive[rows], old[rows], moved[rows] = False, False, True
         return seen

@@ -71,15 +71,14 @@ def _shown(network: Network, image: Image, sampling: Sampling) -> tuple[Floats, 
     """
     displacement = np.array(displacement_nm(image))
     sections = _sections(image, displacement)
-    sees = tuple(getattr(network.module, "planes", PLANES))
-    if getattr(network.module, "stack", 0) or not set(sees) <= set(sections):
+    if network.stack or not set(network.planes) <= set(sections):
         return None
     centered = _centered(sections, np.array(image.pixel_nm), displacement, sampling)
     if centered is None:
         return None
     planes, moved = centered
     # What a network does not look at may hold anything.
-    return np.stack([planes.get(name, planes[sees[0]]) for name in PLANES]), moved, displacement
+    return np.stack([planes.get(name, planes[network.planes[0]]) for name in PLANES]), moved, displacement
 
 
 def _sections(image: Image, displacement_nm: Floats) -> dict[str, Floats]:

@@ -1,8 +1,8 @@
-"""Open loop: what one estimator says about images of a dataset's test split, against the truth."""
+"""The errors of one estimator on images of a dataset's test split, in open loop: nothing is corrected."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,30 +12,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stedalign.errors import InputError
-from stedalign.evaluation.estimators import Estimator, joined
-from stedalign.evaluation.reconstruction import correlations, rebuilt
-from stedalign.evaluation.test_set import KnownImages
+from stedalign.evaluation.estimators import Estimator, joined, predict_in_batches
+from stedalign.evaluation.reconstruction import correlations, reconstruction
+from stedalign.evaluation.test_set import IMAGES_AT_ONCE, KnownImages
 from stedalign.imaging.images import PLANES
 from stedalign.networks.outputs import Prediction
 from stedalign.optics.wavefront import ModeSet
+from stedalign.progress import SILENT, Progress
 
 Floats = NDArray[np.float64]
-BATCH = 16
-"""Images at a time: few enough for fits to tell their progress."""
 MISSED_WAVES = 0.010
 """Total error above which a wavefront counts as not found."""
 WAVEFRONT, MASK_OFFSET = "wavefront", "mask_offset"
 
-Track = Callable[[Sequence[int], str], Iterable[int]]
-"""Wraps the batches of a job with this title, for a progress bar."""
-
-
-def untracked(batches: Sequence[int], title: str) -> Iterable[int]:
-    return batches
-
 
 @dataclass(frozen=True, eq=False)
-class Compared:
+class QuantityErrors:
     """True and estimated values of one quantity, (n, k): rms waves of each mode, or pupil radii along x and y."""
 
     true: Floats
@@ -90,14 +82,14 @@ class OpenLoop:
     """One estimator on n images of known wavefronts."""
 
     modes: ModeSet
-    quantities: Mapping[str, Compared]
+    quantities: Mapping[str, QuantityErrors]
     """``WAVEFRONT``, ``MASK_OFFSET`` or both, as far as the estimator was asked for them."""
     correlations: Floats
-    """Pearson correlation of each image with the focus rebuilt from the estimate, (n,)."""
+    """Pearson correlation of each image with the reconstruction from the estimate, (n,)."""
     input_correlations: Floats
     """The same over those sections alone that the network sees, (n,)."""
     centered_correlations: Floats
-    """The same over all sections, the rebuilt focus displaced by the center of mass alone, (n,)."""
+    """The same over all sections, the reconstruction placed by the center of mass alone, (n,)."""
 
     @property
     def mse_peak_waves(self) -> float | None:
@@ -143,44 +135,41 @@ def open_loop(
     asked: Sequence[str] = (WAVEFRONT,),
     *,
     planes: Sequence[str] = PLANES,
-    track: Track = untracked,
+    progress: Progress = SILENT,
     title: str = "",
 ) -> OpenLoop:
-    """Estimate the images ``counts`` (n, 3, N, N), the first n of ``known``, and rebuild them from that.
+    """Estimate the images ``counts`` (n, 3, N, N), the first n of ``known``, and reconstruct them from that.
 
-    ``planes`` are the sections that the network sees. Raises ``InputError`` where the estimator does not say what it
-    is asked for.
+    ``planes`` are the sections that the network sees. Raises ``InputError`` where the estimator does not predict
+    what it is asked for.
     """
-    parts = estimate(estimator, counts, track, title)
-    quantities = compare_quantities(known, joined(parts), asked)
+    parts = predict_in_batches(estimator, counts, progress, title)
+    quantities = errors_by_quantity(known, joined(parts), asked)
     seen = [PLANES.index(plane) for plane in planes]
     correlated = []
-    for first, said in zip(track(range(0, len(counts), BATCH), f"{title}, rebuilding"), parts, strict=True):
-        images = counts[first : first + BATCH]
-        again, centered = rebuilt(known, images, said), rebuilt(known, images, said, laid_over=False)
-        pairs = (images, again), (images[:, seen], again[:, seen]), (images, centered)
+    firsts = range(0, len(counts), IMAGES_AT_ONCE)
+    for first, prediction in zip(progress.over(firsts, f"{title}, reconstruction"), parts, strict=True):
+        images = counts[first : first + IMAGES_AT_ONCE]
+        registered = reconstruction(known, images, prediction)
+        centered = reconstruction(known, images, prediction, register=False)
+        pairs = (images, registered), (images[:, seen], registered[:, seen]), (images, centered)
         correlated.append(torch.stack([correlations(*pair) for pair in pairs]))
     return OpenLoop(known.model.modes, quantities, *torch.cat(correlated, dim=1).double().numpy())
 
 
-def estimate(estimator: Estimator, counts: Tensor, track: Track = untracked, title: str = "") -> list[Prediction]:
-    """What an estimator says about images (n, 3, N, N), in batches."""
-    return [estimator(counts[first : first + BATCH]) for first in track(range(0, len(counts), BATCH), title)]
-
-
-def compare_quantities(known: KnownImages, said: Prediction, asked: Sequence[str]) -> dict[str, Compared]:
-    """What was asked for, of the first n known images. Raises ``InputError`` where nothing is said about it."""
-    sigma = said.sigma or Prediction(None, None)
+def errors_by_quantity(known: KnownImages, prediction: Prediction, asked: Sequence[str]) -> dict[str, QuantityErrors]:
+    """What was asked for, of the first n known images. Raises ``InputError`` where it is not predicted."""
+    sigma = prediction.sigma or Prediction(None, None)
     values = {
-        WAVEFRONT: (known.waves, said.waves, sigma.waves),
-        MASK_OFFSET: (known.mask_offset, said.mask_offset, sigma.mask_offset),
+        WAVEFRONT: (known.waves, prediction.waves, sigma.waves),
+        MASK_OFFSET: (known.mask_offset, prediction.mask_offset, sigma.mask_offset),
     }
     quantities = {}
     for name in asked:
         true, estimated, expected = values[name]
         if true is None or estimated is None:
             raise InputError(f"no {name.replace('_', ' ')} to compare")
-        quantities[name] = Compared(
+        quantities[name] = QuantityErrors(
             true[: len(estimated)],
             estimated.double().numpy(),
             None if expected is None else expected.double().numpy(),

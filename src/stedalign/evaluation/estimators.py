@@ -1,4 +1,4 @@
-"""Ways from noisy images to wavefronts, beside the network alone: the fit, from zero or from what a network says."""
+"""Ways from noisy images to wavefronts: the network alone, and the fit, from zero or from what the network predicts."""
 
 from __future__ import annotations
 
@@ -8,19 +8,25 @@ import torch
 from torch import Tensor
 
 from stedalign.estimation.fit import fit, with_light
-from stedalign.evaluation.test_set import KnownImages
+from stedalign.evaluation.test_set import IMAGES_AT_ONCE, KnownImages
 from stedalign.imaging.center_of_mass import center_of_mass_px
 from stedalign.imaging.nuisances import Prior
 from stedalign.networks.outputs import Prediction
+from stedalign.progress import SILENT, Progress
+
+NETWORK, FIT, HYBRID = "network", "fit", "hybrid"
+"""The network alone; the fit that starts from zero; the fit that starts from the network's prediction."""
+TITLES = {NETWORK: "network", FIT: "fit from zero", HYBRID: "network + fit"}
+ESTIMATORS = tuple(TITLES)
 
 Estimator = Callable[[Tensor], Prediction]
-"""From noisy images (B, 3, N, N) to what it says about them; ``Network.predict_all`` is one."""
+"""From noisy images (B, 3, N, N) to what it predicts of them; ``Network.predict_all`` is one."""
 
 
-def fit_from(known: KnownImages, first: Estimator | None = None, *, read_noise: float = 0.0) -> Estimator:
+def fit_estimator(known: KnownImages, start_from: Estimator | None = None, *, read_noise: float = 0.0) -> Estimator:
     """The fit of all that differs among ``known`` images to counts of three sections.
 
-    It starts from what ``first`` says, otherwise from zero, the donut displaced by its center of mass.
+    It starts from the predictions of ``start_from``, otherwise from zero, the donut displaced by its center of mass.
     """
     model, layout = known.model, known.model.layout
     pixel_nm = torch.tensor(model.spec.sampling.pixel_nm)
@@ -28,35 +34,43 @@ def fit_from(known: KnownImages, first: Estimator | None = None, *, read_noise: 
     def estimate(counts: Tensor) -> Prediction:
         begin = model.focus.rest.repeat(len(counts), 1)
         begin[:, layout.shift] = center_of_mass_px(counts) * pixel_nm
-        if first is not None:
-            said = first(counts)
-            if said.waves is not None:
-                begin[:, layout.modes] = said.waves.to(begin)
-            if said.mask_offset is not None and layout.mask_offset:
-                begin[:, layout.mask_offset] = said.mask_offset.to(begin)
-            if said.shift_nm is not None:
-                begin[:, layout.shift] = said.shift_nm.to(begin)
+        if start_from is not None:
+            prediction = start_from(counts)
+            if prediction.waves is not None:
+                begin[:, layout.modes] = prediction.waves.to(begin)
+            if prediction.mask_offset is not None and layout.mask_offset:
+                begin[:, layout.mask_offset] = prediction.mask_offset.to(begin)
+            if prediction.shift_nm is not None:
+                begin[:, layout.shift] = prediction.shift_nm.to(begin)
         begin = torch.where(known.held[layout.focus], model.focus.rest, begin)
         start = with_light(model, counts, begin)
         result = fit(
             model, counts, start, prior=Prior.of(model, read_noise=read_noise), read_noise=read_noise, held=known.held
         )
         sigma = result.covariance.diagonal(dim1=1, dim2=2).clamp_min(0).sqrt()
-        return say(result.parameters, say(sigma))
+        return as_prediction(result.parameters, as_prediction(sigma))
 
-    def say(parameters: Tensor, sigma: Prediction | None = None) -> Prediction:
+    def as_prediction(parameters: Tensor, sigma: Prediction | None = None) -> Prediction:
         offset = parameters[:, layout.mask_offset] if layout.mask_offset else None
         return Prediction(parameters[:, layout.modes], offset, parameters[:, layout.shift], sigma)
 
     return estimate
 
 
+def predict_in_batches(
+    estimator: Estimator, counts: Tensor, progress: Progress = SILENT, title: str = ""
+) -> list[Prediction]:
+    """What an estimator predicts of images (n, 3, N, N), ``IMAGES_AT_ONCE`` at a time."""
+    firsts = range(0, len(counts), IMAGES_AT_ONCE)
+    return [estimator(counts[first : first + IMAGES_AT_ONCE]) for first in progress.over(firsts, title)]
+
+
 def joined(parts: Sequence[Prediction]) -> Prediction:
-    """What was said about several batches as one; about all of them the same things."""
+    """The predictions of several batches, all of the same quantities, as one."""
 
     def join(values: Sequence[Tensor | None]) -> Tensor | None:
-        told = [value for value in values if value is not None]
-        return torch.cat(told) if told else None
+        predicted = [value for value in values if value is not None]
+        return torch.cat(predicted) if predicted else None
 
     sigmas = [part.sigma for part in parts if part.sigma is not None]
     return Prediction(

@@ -20,8 +20,10 @@ from stedalign.imaging.forward_spec import ForwardSpec
 from stedalign.networks.outputs import Outputs
 
 Floats = NDArray[np.float64]
-SAME_IMAGE = 1e-2
+SAME_IMAGE_TOLERANCE = 1e-2
 """Relative L2 difference up to which an image that is simulated again counts as the stored one."""
+IMAGES_AT_ONCE = 16
+"""In a batch: few enough for a fit to tell its progress."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,8 +84,8 @@ class KnownImages:
         """The first ``count`` images with noise, (count, 3, N, N); each one's depends on seed and place alone."""
         generator, noisy = torch.Generator(), torch.empty_like(self.images[:count])
         for place, image in enumerate(self.images[:count]):
-            own = np.random.SeedSequence([seed, place]).generate_state(1)
-            noisy[place] = add_noise(image, noise, generator.manual_seed(int(own[0])))
+            (image_seed,) = np.random.SeedSequence([seed, place]).generate_state(1).tolist()
+            noisy[place] = add_noise(image, noise, generator.manual_seed(image_seed))
         return noisy
 
     def true_parameters(self, count: int) -> Tensor:
@@ -96,9 +98,9 @@ class KnownImages:
         drawn = torch.from_numpy(self.simulator.parameters[rows.start : rows.stop])
         placed = self.simulator.placed(drawn)
         with torch.no_grad():
-            again = self.model.intensity(placed)
-        difference = (again - self.images[:count]).flatten(1).norm(dim=1) / again.flatten(1).norm(dim=1)
-        if float(difference.max()) > SAME_IMAGE:
+            simulated = self.model.intensity(placed)
+        difference = (simulated - self.images[:count]).flatten(1).norm(dim=1) / simulated.flatten(1).norm(dim=1)
+        if float(difference.max()) > SAME_IMAGE_TOLERANCE:
             raise InputError("this version simulates other images than the dataset holds: make the dataset again")
         return placed
 

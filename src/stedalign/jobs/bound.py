@@ -24,9 +24,9 @@ def bound(
     The Cramér-Rao bound (Kay 1993, section 3.7) of Poisson counts with the setup's read noise (Snyder et al. 1995), at
     one wavefront or, as the root mean square, over several; None = unaberrated. ``photons`` are the counts that the
     crest of the unaberrated focus gives each pixel, in every kind of image alike, and ``background`` is a fraction of
-    them; the setup's without them. The result holds arrays (modes,) in rms waves, for a known instrument and for one
-    known only as well as the setup's ``nuisances`` say; in a volume, which is one exposure, no section drifts. A mode
-    that is not seen at all comes out as 1 wave. ``progress`` is told each step. Raises ``InputError`` for values out of
+    them; the setup's without them. The result holds a ``Bound`` in rms waves, for a known instrument and for one known
+    only as well as the setup's ``nuisances`` say; in a volume, which is one exposure, no section drifts. A mode that is
+    not seen at all comes out as 1 wave. ``progress`` is told each step. Raises ``InputError`` for values out of
     range, for a wavefront with other modes than the setup's, and for a volume that is too large to compute.
     """
     asked = {"photons": photons, "background": background}

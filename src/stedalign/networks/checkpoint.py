@@ -33,8 +33,8 @@ class CheckpointError(InputError):
 
 
 @dataclass(frozen=True)
-class Origin:
-    """Which network the weights belong to, what it predicts of which images, and how it was trained."""
+class WeightsRecord:
+    """What a file of weights says about them: the network, what it predicts of which images, and its training."""
 
     network: str
     forward: ForwardSpec
@@ -73,19 +73,19 @@ def packaged_weights(name: str) -> Path:
     return path
 
 
-def save_network(path: Path, module: nn.Module, origin: Origin) -> None:
+def save_network(path: Path, module: nn.Module, record: WeightsRecord) -> None:
     """Write the weights and buffers of ``module``, whole or not at all.
 
     Raises ``InputError`` for weights that numbers of 16 bits do not hold, where the network is kept in those.
     """
-    half = architecture(origin.network).half
+    half = architecture(record.network).half
     tensors = {
         name: (tensor.half() if half else tensor).detach().cpu().contiguous()
         for name, tensor in module.state_dict().items()
     }
     if half and not all(tensor.isfinite().all() for tensor in tensors.values()):
-        raise InputError(f"the weights of {origin.network} are too large for numbers of 16 bits")
-    metadata = origin.metadata()
+        raise InputError(f"the weights of {record.network} are too large for numbers of 16 bits")
+    metadata = record.metadata()
     metadata["sha256"] = _checksum(tensors, metadata)
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:

@@ -20,6 +20,8 @@ class ImageNetwork(nn.Module):
 
     mean: Tensor
     std: Tensor
+    planes: tuple[str, ...]
+    """The names of what the network sees, one plane after the other."""
     binning = 1
     """How many pixels along each axis the network adds up before it looks; images may come binned already."""
     samples = 0
@@ -28,7 +30,6 @@ class ImageNetwork(nn.Module):
     """Planes of the z-stack that it sees; 0 where it sees sections."""
 
     def __init__(self, planes: Sequence[str]) -> None:
-        """``planes`` names what the network sees, one after the other."""
         super().__init__()
         self.planes = tuple(planes)
         self.register_buffer("mean", torch.zeros(len(self.planes), 1, 1))

@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from stedalign.errors import InputError
 from stedalign.imaging.images import PLANES, normalize
+from stedalign.networks.image_network import ImageNetwork
 from stedalign.networks.outputs import Outputs, Prediction
 
 
 class Network:
     """Sections in, coefficients and mask offset out, through the same normalization as in training."""
 
-    def __init__(self, module: nn.Module, outputs: Outputs, training: dict[str, object] | None = None) -> None:
+    def __init__(self, module: ImageNetwork, outputs: Outputs, training: dict[str, object] | None = None) -> None:
         """``module`` maps normalized sections to ``outputs``; ``training`` says where it comes from."""
         self.module = module.eval()
         self.outputs = outputs
         self.training = training or {}
+
+    @property
+    def planes(self) -> tuple[str, ...]:
+        """The planes that the network sees: of three sections, or of a z-stack."""
+        return self.module.planes
+
+    @property
+    def stack(self) -> int:
+        """Planes of the z-stack that it sees; 0 where it sees sections."""
+        return self.module.stack
 
     @torch.no_grad()
     def predict_all(self, sections: Tensor) -> Prediction:
@@ -26,9 +37,8 @@ class Network:
         Networks of z-stacks take those, (B, planes, N, N), instead. Always in evaluation mode: dropout that stays
         active makes a network guess. Raises ``InputError`` for images of another number of planes.
         """
-        stack = getattr(self.module, "stack", 0)
-        if sections.shape[1] != (stack or len(PLANES)):
-            wanted = f"z-stacks of {stack} planes" if stack else "three sections"
+        if sections.shape[1] != (self.stack or len(PLANES)):
+            wanted = f"z-stacks of {self.stack} planes" if self.stack else "three sections"
             raise InputError(f"this network sees {wanted}, and is shown images of {sections.shape[1]} planes")
         self.module.eval()
         return self.outputs.read(self.module(normalize(sections.float())))

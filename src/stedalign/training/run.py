@@ -18,7 +18,7 @@ from stedalign.dataset.spec import SPLITS
 from stedalign.errors import InputError, JobError
 from stedalign.files import write_json
 from stedalign.imaging.forward_spec import ForwardSpec
-from stedalign.networks.checkpoint import Origin, load_network, save_network
+from stedalign.networks.checkpoint import WeightsRecord, load_network, save_network
 from stedalign.networks.image_network import ImageNetwork
 from stedalign.networks.network import Network
 from stedalign.networks.registry import build
@@ -117,8 +117,8 @@ def train(
     figures = evaluate(best, data.unseen())
     weights = run_folder / WEIGHTS
     results = {"epoch": epoch, "epochs": spec.epochs, "validation_loss": validation_loss, **figures}
-    origin = Origin(spec.network, forward, spec.outputs, describe(spec, forward) | results)
-    save_network(weights, best.network, origin)
+    record = WeightsRecord(spec.network, forward, spec.outputs, describe(spec, forward) | results)
+    save_network(weights, best.network, record)
     write_json(run_folder / RESULTS, results)
     return Result(run_folder, weights, epoch, validation_loss, **figures)
 

@@ -11,18 +11,26 @@ import pytest
 import torch
 
 from stedalign.config import Setup
-from stedalign.evaluation.against_mismatch import AgainstMismatch, against_mismatch, why_not
-from stedalign.evaluation.comparison import FIT, HYBRID, NETWORK
-from stedalign.evaluation.mismatch import MISMATCHES, Directions, Mismatch
+from stedalign.evaluation.estimators import FIT, HYBRID, NETWORK
+from stedalign.evaluation.mismatch import (
+    ESTIMATE,
+    MISMATCHES,
+    Directions,
+    Mismatch,
+    MismatchComparison,
+    compare_under_mismatch,
+    reason_to_skip,
+)
 from stedalign.evaluation.test_set import KnownImages
 from stedalign.files import json_text
 from stedalign.imaging.detector import NoiseSpec
-from stedalign.imaging.images import Sampling
+from stedalign.imaging.images import PLANES, Sampling
 from stedalign.imaging.nuisances import Nuisances
+from stedalign.networks.image_network import SectionNetwork
 from stedalign.networks.network import Network
 from stedalign.networks.outputs import Outputs
 from stedalign.optics.beam import Beam
-from stedalign.reports.evaluation import draw_against_mismatch
+from stedalign.reports.evaluation import draw_mismatch
 
 from .conftest import ELEVEN, FORWARD
 
@@ -34,35 +42,38 @@ BRIGHT = NoiseSpec(photons=2000)
 
 
 @pytest.fixture(scope="module")
-def offset(eleven: KnownImages) -> AgainstMismatch:
+def offset(eleven: KnownImages) -> MismatchComparison:
     """Fit and whole estimate against the mask offset."""
     silent = Network(Silent(), ELEVEN)
-    some = {"mask offset": MISMATCHES["mask offset"]}
-    return against_mismatch(SETUP, silent, eleven, BRIGHT, images=2, names=[HYBRID, FIT], mismatches=some)
+    asked = {"mask offset": MISMATCHES["mask offset"]}
+    return compare_under_mismatch(SETUP, silent, eleven, BRIGHT, images=2, names=[HYBRID, FIT], mismatches=asked)
 
 
-class Silent(torch.nn.Module):
+class Silent(SectionNetwork):
     """Sees no aberration anywhere."""
+
+    def __init__(self, planes: tuple[str, ...] = PLANES) -> None:
+        super().__init__(planes)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return torch.zeros(len(images), len(ELEVEN))
 
 
-def test_a_mask_offset_spoils_the_fit_of_modes_alone_but_not_the_estimate(offset: AgainstMismatch) -> None:
+def test_a_mask_offset_spoils_the_fit_of_modes_alone_but_not_the_estimate(offset: MismatchComparison) -> None:
     curve = offset.curves["mask offset"]
     assert curve.levels == pytest.approx((0, 0.0375, 0.075, 0.1125, 0.15))
     assert (np.diff(curve.medians[FIT]) > 0).all()
     assert curve.medians[FIT][-1] > 10 * offset.bound
-    assert max(curve.medians[HYBRID]) < 2 * offset.bound
+    assert max(curve.medians[ESTIMATE]) < 2 * offset.bound
 
 
-def test_where_the_instrument_is_as_its_setup_says_both_reach_the_bound(offset: AgainstMismatch) -> None:
+def test_where_the_instrument_is_as_its_setup_says_both_reach_the_bound(offset: MismatchComparison) -> None:
     for medians in offset.curves["mask offset"].medians.values():
         assert medians[0] < 1.5 * offset.bound
 
 
-def test_what_is_drawn_is_in_the_json(offset: AgainstMismatch, tmp_path: Path) -> None:
-    draw_against_mismatch(tmp_path / "drawn.png", offset, "two images")
+def test_what_is_drawn_is_in_the_json(offset: MismatchComparison, tmp_path: Path) -> None:
+    draw_mismatch(tmp_path / "drawn.png", offset, "two images")
     assert (tmp_path / "drawn.png").stat().st_size > 0
     told = json.loads(json_text(offset.to_json()))
     assert (told["images"], told["bound_median_total_waves"]) == (2, offset.bound)
@@ -73,9 +84,9 @@ def test_what_is_drawn_is_in_the_json(offset: AgainstMismatch, tmp_path: Path) -
 
 def test_images_differ_by_the_mismatch_alone(eleven: KnownImages, oracle: Make) -> None:
     """Of a drift that is none, all levels give the same errors: wavefronts, places and noise are the same."""
-    some = {"drift": Mismatch("drift (nm)", 1e-6, MISMATCHES["drift"].hide)}
-    found = against_mismatch(
-        SETUP, oracle(eleven), eleven, BRIGHT, images=1, names=[NETWORK, FIT], mismatches=some
+    asked = {"drift": Mismatch("drift (nm)", 1e-6, MISMATCHES["drift"].hide)}
+    found = compare_under_mismatch(
+        SETUP, oracle(eleven), eleven, BRIGHT, images=1, names=[NETWORK, FIT], mismatches=asked
     ).curves["drift"]
     assert set(found.medians) == {NETWORK, FIT}
     np.testing.assert_allclose(found.medians[FIT], found.medians[FIT][0], rtol=1e-3)
@@ -85,13 +96,13 @@ def test_images_differ_by_the_mismatch_alone(eleven: KnownImages, oracle: Make) 
 def test_an_image_that_nothing_can_be_told_from_counts_as_no_estimate(eleven: KnownImages) -> None:
     faint = NoiseSpec(photons=0.01, background_fraction=1)
     still = {"drift": Mismatch("drift (nm)", 0, MISMATCHES["drift"].hide)}
-    found = against_mismatch(
+    found = compare_under_mismatch(
         SETUP, Network(Silent(), ELEVEN), eleven, faint, images=1, names=[HYBRID], mismatches=still
     )
-    assert found.curves["drift"].medians[HYBRID] == pytest.approx([np.linalg.norm(eleven.waves[0])])
+    assert found.curves["drift"].medians[ESTIMATE] == pytest.approx([np.linalg.norm(eleven.waves[0])])
 
 
-def test_levels_go_from_none_to_the_most_and_hold_the_setups_own() -> None:
+def test_levels_go_from_none_to_the_most_and_hold_the_nominal_one() -> None:
     for name, mismatch in MISMATCHES.items():
         levels = mismatch.levels(Beam(fill=1.25))
         assert levels == tuple(sorted(levels))
@@ -121,12 +132,10 @@ def test_a_mismatch_has_the_size_of_its_level() -> None:
 def test_what_cannot_be_told_against_mismatch_is_skipped_with_a_reason(
     setup: Setup, outputs: Outputs, planes: tuple[str, ...], photons: float, reason: str, eleven: KnownImages
 ) -> None:
-    module = Silent()
-    module.planes = planes
-    network, noise = Network(module, outputs), NoiseSpec(photons=photons)
-    found = why_not(setup, network, noise)
+    network, noise = Network(Silent(planes), outputs), NoiseSpec(photons=photons)
+    found = reason_to_skip(setup, network, noise)
     assert reason in found
     assert bool(found) == bool(reason)
     if reason:
         with pytest.raises(ValueError, match=reason):
-            against_mismatch(setup, network, eleven, noise, images=1)
+            compare_under_mismatch(setup, network, eleven, noise, images=1)
