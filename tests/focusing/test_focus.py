@@ -9,7 +9,7 @@ from stedalign.focusing.pupil_quadrature import sample_pupil
 from stedalign.imaging.images import Sampling
 from stedalign.optics.beam import Beam
 from stedalign.optics.objective import Objective
-from stedalign.optics.patterns import Pattern
+from stedalign.optics.patterns import Flat, Vortex
 from stedalign.optics.polarization import Polarization
 from stedalign.optics.wavefront import ModeSet, Wavefront
 from stedalign.optics.zernike import Mode
@@ -62,7 +62,7 @@ def test_the_asked_tolerance_is_met(tolerance):
 
 @pytest.mark.parametrize("offset", [(0.1, -0.06), (-0.3, 0.2)])
 def test_nodes_around_a_displaced_mask_give_the_focus_of_a_dense_cartesian_pupil(offset):
-    beam = Beam(pattern=Pattern(mask_offset=offset))
+    beam = Beam(pattern=Vortex(mask_offset=offset))
     points = np.random.default_rng(0).uniform(-500, 500, size=(60, 3))
     found = (np.abs(sample_pupil(Objective(), beam, 40, 90).field(points)) ** 2).sum(axis=0)
     # Gauss-Legendre along chords: dense, Cartesian, and blind to where the mask's core lies.
@@ -147,7 +147,7 @@ def brightest(pupil, phase, axis, reach_nm):
 
 @pytest.mark.parametrize(("mode", "axis"), [(Mode(1, 1), 0), (Mode(1, -1), 1)])
 def test_tip_and_tilt_move_the_focus_against_their_slope_by_two_wavelengths_over_na_per_rms_wave(mode, axis):
-    beam = Beam(pattern=Pattern(kind="flat"))
+    beam = Beam(pattern=Flat())
     pupil = sample_pupil(Objective(), beam, 30, 60)
     phase = 2 * np.pi * 0.15 * mode.polynomial(pupil.x, pupil.y)
     assert brightest(pupil, phase, axis, 600) == pytest.approx(-0.15 * 2 * 775 / 1.4, abs=1)
@@ -156,7 +156,7 @@ def test_tip_and_tilt_move_the_focus_against_their_slope_by_two_wavelengths_over
 def test_positive_defocus_moves_the_focus_downstream_by_the_low_na_formula():
     # Phase 2 pi c sqrt(3) 2 rho^2 cancels -k n z NA^2 rho^2 / (2 n^2) at z = 4 sqrt(3) c wavelength n / NA^2.
     objective = Objective(na=0.2, immersion_index=1.0, focal_length_mm=10, back_aperture_mm=4)
-    pupil = sample_pupil(objective, Beam(pattern=Pattern(kind="flat")), 30, 40)
+    pupil = sample_pupil(objective, Beam(pattern=Flat()), 30, 40)
     phase = 2 * np.pi * 0.1 * Mode(2, 0).polynomial(pupil.x, pupil.y)
     expected = 4 * np.sqrt(3) * 0.1 * 775 / 0.2**2
     assert brightest(pupil, phase, 2, 40000) == pytest.approx(expected, rel=0.02)
@@ -165,7 +165,7 @@ def test_positive_defocus_moves_the_focus_downstream_by_the_low_na_formula():
 @pytest.mark.parametrize(("charge", "ellipticity"), [(1, 45), (-1, -45)])
 def test_matching_handedness_gives_a_zero_and_the_opposite_one_fills_it(charge, ellipticity):
     def center_over_crest(chi):
-        beam = Beam(pattern=Pattern(charge=charge), polarization=Polarization(ellipticity_deg=chi))
+        beam = Beam(pattern=Vortex(charge=charge), polarization=Polarization(ellipticity_deg=chi))
         line = np.zeros((201, 3))
         line[:, 0] = np.linspace(-600, 600, 201)
         intensity = (np.abs(sample_pupil(Objective(), beam, 24, 48).field(line)) ** 2).sum(axis=0)
@@ -193,7 +193,7 @@ def test_power_is_conserved_from_pupil_to_focus_whatever_the_aberration():
 
 def test_low_na_meets_the_airy_pattern():
     objective = Objective(na=0.1, immersion_index=1.0, focal_length_mm=10, back_aperture_mm=2)
-    pupil = sample_pupil(objective, Beam(pattern=Pattern(kind="flat")), 24, 48)
+    pupil = sample_pupil(objective, Beam(pattern=Flat()), 24, 48)
     line = np.zeros((200, 3))
     line[:, 0] = np.linspace(1, 9000, 200)
     v = 2 * np.pi * 0.1 * line[:, 0] / 775
@@ -205,7 +205,7 @@ def test_low_na_meets_the_airy_pattern():
 @pytest.mark.parametrize("waves", [0.02, 0.05])
 def test_small_aberrations_follow_the_strehl_law(waves):
     objective = Objective(na=0.1, immersion_index=1.0, focal_length_mm=10, back_aperture_mm=2)
-    pupil = sample_pupil(objective, Beam(pattern=Pattern(kind="flat")), 24, 48)
+    pupil = sample_pupil(objective, Beam(pattern=Flat()), 24, 48)
     phase = 2 * np.pi * waves * Mode(3, 1).polynomial(pupil.x, pupil.y)
     center = np.zeros((1, 3))
     strehl = (np.abs(pupil.field(center, phase)) ** 2).sum() / (np.abs(pupil.field(center)) ** 2).sum()

@@ -16,7 +16,7 @@ from stedalign.instrument.slm_mask import SlmGeometry, mask_levels
 from stedalign.instrument.stage import StageSpec
 from stedalign.optics.beam import Beam
 from stedalign.optics.objective import Objective
-from stedalign.optics.patterns import Pattern
+from stedalign.optics.patterns import Flat, Vortex
 from stedalign.optics.polarization import Polarization
 from stedalign.optics.wavefront import ModeSet, Wavefront
 from stedalign.simulator.bead import ball_rule
@@ -101,7 +101,7 @@ def test_the_microscope_agrees_with_the_polar_engine_to_3e_4_through_an_8_bit_ma
 
 def test_the_negative_aberration_on_the_mask_undoes_it():
     microscope = build(aberration=ABERRATION)
-    microscope.slm.show(mask_levels(SlmGeometry(), Pattern(), -ABERRATION))
+    microscope.slm.show(mask_levels(SlmGeometry(), Vortex(), -ABERRATION))
     assert errors(microscope.world.intensity(), reference(0.0, Wavefront.zero(MODES), (0.0, 0.0, 0.0))).max() < 6e-4
     assert microscope.world.residual(-ABERRATION).rms_waves == 0
 
@@ -119,12 +119,12 @@ def test_the_negative_aberration_on_the_mask_undoes_it():
 def test_any_geometry_of_the_panel_gives_the_same_focus(changes):
     geometry = SlmGeometry(**changes)
     microscope = build(geometry=geometry)
-    microscope.slm.show(mask_levels(geometry, Pattern(), ABERRATION))
+    microscope.slm.show(mask_levels(geometry, Vortex(), ABERRATION))
     assert errors(microscope.world.intensity(), reference(0.0, ABERRATION, (0.0, 0.0, 0.0))).max() < 3e-3
 
 
 def test_a_shifted_mask_is_the_pattern_s_mask_offset():
-    shifted = Beam(pattern=Pattern(mask_offset=(0.06, -0.03)))
+    shifted = Beam(pattern=Vortex(mask_offset=(0.06, -0.03)))
     model = ForwardModel(
         ForwardSpec(beam=shifted, bead=Bead(diameter_nm=0.0), sampling=SAMPLING), MODES, strength_waves=0.05
     )
@@ -148,8 +148,8 @@ def test_matched_handedness_gives_a_zero_and_the_wrong_one_fills_it():
 @pytest.mark.parametrize(("mode", "axis"), [((1, 1), 0), ((1, -1), 1)])
 def test_tilt_moves_the_focus_against_the_slope_by_2_wavelengths_over_na_a_wave(mode, axis):
     tilt = Wavefront(ModeSet.of([mode]), (0.1,))
-    microscope = build(beam=Beam(pattern=Pattern(kind="flat")))
-    microscope.slm.show(mask_levels(SlmGeometry(), Pattern(kind="flat"), tilt))
+    microscope = build(beam=Beam(pattern=Flat()))
+    microscope.slm.show(mask_levels(SlmGeometry(), Flat(), tilt))
     found = crest_nm(microscope.world.intensity()[0], SAMPLING.pixel_nm)
     expected = [0.0, 0.0]
     expected[axis] = -2 * 0.1 * 775 / 1.4
@@ -157,7 +157,7 @@ def test_tilt_moves_the_focus_against_the_slope_by_2_wavelengths_over_na_a_wave(
 
 
 def test_a_bead_off_the_stage_s_position_moves_the_image_the_same_way():
-    microscope = build(beam=Beam(pattern=Pattern(kind="flat")), bead_nm=(70.0, -50.0, 120.0))
+    microscope = build(beam=Beam(pattern=Flat()), bead_nm=(70.0, -50.0, 120.0))
     microscope.stage.move_to_nm(20.0, 10.0, 0.0)
     xy, xz, _ = microscope.world.intensity()
     assert crest_nm(xy, SAMPLING.pixel_nm) == pytest.approx((50, -60), abs=2)

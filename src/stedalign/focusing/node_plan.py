@@ -54,7 +54,7 @@ def check_free(beam: Beam, free: Mapping[str, float]) -> None:
     unknown = [name for name in free if name not in BEAM_PARAMETERS]
     if unknown:
         raise InputError(f"no beam has a parameter {', '.join(unknown)}; known: {', '.join(BEAM_PARAMETERS)}")
-    idle = [name for name in free if name.startswith("mask_offset") and beam.pattern.kind == "flat"]
+    idle = [name for name in free if name.startswith("mask_offset") and not beam.pattern.can_move]
     if idle:
         raise InputError(f"{', '.join(idle)} would change nothing in this beam")
     if free and beam.overlay is not None:
@@ -132,9 +132,9 @@ def plan_waves(
     # A rule converges spectrally: with half as many nodes again the error is at least raised to the power of 3/2. Only
     # maps from files, light with a singularity of its own and evanescent waves are rougher than the rule knows.
     rough = objective.has_evanescent_waves or any(
-        part.pattern.kind == "file"
+        part.pattern.is_rough
         or part.polarization.kind == "file"
-        or (part.polarization.kind != "uniform" and (any(part.pattern.mask_offset) or bool(free)))
+        or (part.polarization.kind != "uniform" and (any(part.pattern.core) or bool(free)))
         for part, _ in beams
     )
     enough = 0.3 * tolerance if rough else max((0.1 * tolerance) ** (2 / 3), 1e-9)

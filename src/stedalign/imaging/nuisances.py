@@ -56,7 +56,7 @@ class Nuisances(Spec):
         if beam.overlay is None:
             found |= {"taper": self.taper} | dict.fromkeys(("fill_center_x", "fill_center_y"), self.fill_center)
             found |= dict.fromkeys(("leak_real", "leak_imaginary"), math.tan(math.radians(self.ellipticity_deg)))
-            if beam.pattern.kind != "flat":
+            if beam.pattern.can_move:
                 found |= dict.fromkeys(OFFSETS, self.mask_offset if room_for_offsets(beam) > 0 else 0.0)
         return {name: sigma for name, sigma in found.items() if sigma > 0}
 

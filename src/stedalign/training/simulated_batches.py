@@ -143,7 +143,7 @@ def _free(spec: SimulationSpec, forward: ForwardSpec) -> dict[str, float]:
     free = {BLUR: spec.blur_nm**2} | dict.fromkeys(PIXEL_ERRORS, spec.pixel_error)
     if forward.beam.overlay is None:
         free |= {"taper": spec.taper} | dict.fromkeys(("fill_center_x", "fill_center_y"), spec.fill_center)
-        if forward.beam.pattern.kind != "flat":
+        if forward.beam.pattern.can_move:
             free |= dict.fromkeys(OFFSET_NAMES, spec.mask_offset)
         free |= dict.fromkeys(("leak_real", "leak_imaginary"), math.tan(math.radians(spec.ellipticity_deg)))
     return {name: most for name, most in free.items() if most > 0}
