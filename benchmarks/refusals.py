@@ -24,7 +24,7 @@ from rich.table import Table
 
 import stedalign as sa
 from stedalign.estimation.checks import ImageError
-from stedalign.optics.patterns import Pattern
+from stedalign.optics.patterns import TopHat
 from stedalign.optics.polarization import Polarization
 
 PHOTONS = 350.0
@@ -65,7 +65,7 @@ def sections_of(kind: str, seed: int) -> sa.OrthoSections:
             update={"polarization": Polarization(ellipticity_deg=-beam.polarization.ellipticity_deg)}
         )
     if kind.startswith("top-hat"):
-        beam = beam.model_copy(update={"pattern": Pattern(kind="top_hat")})
+        beam = beam.model_copy(update={"pattern": TopHat()})
     seen = image(setup.model_copy(update={"depletion": beam}), hidden, PHOTONS, seed)
     if kind.startswith("empty"):
         return sa.OrthoSections(draw.poisson(0.02 * PHOTONS, size=seen.data.shape).astype(float), seen.pixel_nm)

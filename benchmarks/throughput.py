@@ -32,14 +32,14 @@ from stedalign.focusing.focus import Focus
 from stedalign.focusing.pupil_quadrature import sample_pupil
 from stedalign.optics.beam import Beam
 from stedalign.optics.objective import Objective
-from stedalign.optics.patterns import Pattern
+from stedalign.optics.patterns import TopHat
 from stedalign.optics.targets import Target, section
 from stedalign.optics.wavefront import ModeSet
 from stedalign.optics.zernike import Mode
 
 Floats = NDArray[np.float64]
 MODES = ModeSet.default()
-VORTEX, TOP_HAT = Beam(), Beam(pattern=Pattern(kind="top_hat"))
+VORTEX, TOP_HAT = Beam(), Beam(pattern=TopHat())
 OFFSETS = {"mask_offset_x": 0.3, "mask_offset_y": 0.25}
 JUDGED = 3
 TRIPLETS = 20_000

@@ -23,7 +23,7 @@ from stedalign.imaging.forward_spec import ForwardSpec
 from stedalign.imaging.images import Sampling
 from stedalign.optics.beam import Beam
 from stedalign.optics.objective import Objective
-from stedalign.optics.patterns import Pattern
+from stedalign.optics.patterns import Vortex
 from stedalign.optics.wavefront import ModeSet
 
 # A point for a bead: its coherent modes are most of the planning.
@@ -272,7 +272,7 @@ def test_an_image_with_a_mask_offset_is_the_focus_of_a_beam_with_that_offset(wit
     image, offset = read_split(with_offsets, "val")[0][0], read_mask_offset(with_offsets, "val")[0]
     row = OFFSET.counts[0]
     parameters = np.concatenate([draw(OFFSET).waves[row], draw(OFFSET).shift_nm[row]])
-    beam = Beam(pattern=Pattern(mask_offset=tuple(offset.tolist())))
+    beam = Beam(pattern=Vortex(mask_offset=tuple(offset.tolist())))
     model = ForwardModel(FORWARD.model_copy(update={"beam": beam}), OFFSET.mode_set)
     # Intensities are relative to the crest of the beam as the setup has it.
     crest = ForwardModel(FORWARD, OFFSET.mode_set).focus.scale / model.focus.scale

@@ -5,7 +5,7 @@ import pytest
 
 from stedalign.dataset.spec import DatasetSpec, draw
 from stedalign.optics.beam import Beam
-from stedalign.optics.patterns import Pattern
+from stedalign.optics.patterns import Vortex
 
 
 @pytest.mark.parametrize(("distribution", "sigma"), [("normal", 0.3), ("uniform", 0.3 / 3**0.5)])
@@ -39,7 +39,7 @@ def test_the_label_of_the_mask_counts_from_the_pupils_center() -> None:
     drawn = draw(DatasetSpec(samples=10, mask_offset=0.1))
     own = 0.05, -0.02
     np.testing.assert_allclose(
-        drawn.mask_offset(Beam(pattern=Pattern(mask_offset=own))), drawn.mask_shift + np.array(own)
+        drawn.mask_offset(Beam(pattern=Vortex(mask_offset=own))), drawn.mask_shift + np.array(own)
     )
 
 

@@ -7,7 +7,7 @@ from stedalign.focusing.focus import Focus
 from stedalign.imaging.images import OrthoSections, Sampling
 from stedalign.optics.beam import Beam
 from stedalign.optics.objective import Objective
-from stedalign.optics.patterns import Pattern
+from stedalign.optics.patterns import Flat
 from stedalign.optics.wavefront import Wavefront
 from stedalign.optics.zernike import Mode
 
@@ -44,7 +44,7 @@ def test_tip_and_tilt_from_the_formula_bring_a_displaced_donut_back():
 
 def test_defocus_from_the_formula_brings_a_low_na_focus_back():
     objective = Objective(na=0.3, immersion_index=1.0, focal_length_mm=10, back_aperture_mm=6)
-    beam, far = Beam(pattern=Pattern(kind="flat")), 5000.0
+    beam, far = Beam(pattern=Flat()), 5000.0
     sampling = Sampling(samples=33, pixel_nm=(200.0, 200.0, 600.0))
     wavefront = centering_wavefront((0.0, 0.0, far), objective, 775.0)
     moved = image(objective, beam, wavefront, (0.0, 0.0, far), sampling)

@@ -6,7 +6,7 @@ from stedalign.estimation import search as search_module
 from stedalign.estimation.propose import Proposal
 from stedalign.estimation.search import LIFETIME, likely_starts
 from stedalign.imaging.forward import ForwardModel
-from stedalign.optics.patterns import Pattern
+from stedalign.optics.patterns import TopHat
 from stedalign.optics.polarization import Polarization
 from stedalign.optics.wavefront import ModeSet
 
@@ -38,7 +38,7 @@ def test_the_search_ends_at_once_where_all_starts_agree_that_nothing_fits(spec, 
 
 
 def test_the_search_ends_after_one_life_where_most_starts_explain_a_part_and_none_all(spec, rough, monkeypatch):
-    top_hat = spec.beam.model_copy(update={"pattern": Pattern(kind="top_hat")})
+    top_hat = spec.beam.model_copy(update={"pattern": TopHat()})
     other = ForwardModel(spec.model_copy(update={"beam": top_hat}), MODES)
     parameters = torch.zeros(1, len(other.layout))
     parameters[:, :3], parameters[:, other.layout.scale], parameters[:, other.layout.background] = 0.04, 350.0, 7.0

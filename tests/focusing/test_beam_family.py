@@ -6,7 +6,7 @@ from stedalign.focusing.pupil_quadrature import plane_waves
 from stedalign.focusing.wave_grid import WaveGrid
 from stedalign.optics.beam import Beam
 from stedalign.optics.objective import Objective
-from stedalign.optics.patterns import Pattern
+from stedalign.optics.patterns import pattern_class
 
 RANGES = {
     "mask_offset_x": 0.15,
@@ -30,7 +30,7 @@ def values(count=4, seed=0):
 @pytest.fixture(scope="module", params=["vortex", "half_moon"])
 def moving(request):
     grid = WaveGrid(OBJECTIVE, 16, 40)
-    beam = Beam(pattern=Pattern(kind=request.param))
+    beam = Beam(pattern=pattern_class(request.param)())
     return BeamFamily(OBJECTIVE, beam, grid, RULE, RANGES, degree=10), beam, grid
 
 

@@ -8,7 +8,6 @@ from stedalign.focusing.pupil_quadrature import sample_pupil
 from stedalign.imaging.images import Sampling
 from stedalign.optics.beam import Beam
 from stedalign.optics.objective import Objective
-from stedalign.optics.patterns import Pattern
 from stedalign.optics.wavefront import ModeSet, Wavefront
 
 MODES = ModeSet.default()
@@ -59,7 +58,7 @@ def test_the_asked_tolerance_is_met(tolerance):
 
 @pytest.mark.parametrize("offset", [(0.1, -0.06), (-0.3, 0.2)])
 def test_nodes_around_a_displaced_mask_give_the_focus_of_a_dense_cartesian_pupil(offset):
-    beam = Beam(pattern=Pattern(mask_offset=offset))
+    beam = Beam(pattern=Vortex(mask_offset=offset))
     points = np.random.default_rng(0).uniform(-500, 500, size=(60, 3))
     found = (np.abs(sample_pupil(Objective(), beam, 40, 90).field(points)) ** 2).sum(axis=0)
     # Gauss-Legendre along chords: dense, Cartesian, and blind to where the mask's core lies.

@@ -10,15 +10,15 @@ from stedalign.imaging.nuisances import Nuisances
 from stedalign.optics.beam import Beam, Overlay
 from stedalign.optics.objective import Objective
 from stedalign.optics.parameters import BEAM_PARAMETERS, IMAGE_PARAMETERS, PARAMETERS, check_free, free_deviations
-from stedalign.optics.patterns import Pattern
+from stedalign.optics.patterns import Flat, Pattern, TopHat
 from stedalign.optics.targets import section
 from stedalign.optics.wavefront import ModeSet
 from stedalign.training.spec import SimulationSpec
 
 BEAMS = {
     "vortex": Beam(),
-    "tapered top-hat": Beam(fill=1.1, pattern=Pattern(kind="top_hat", mask_offset=(0.1, -0.2))),
-    "flat": Beam(pattern=Pattern(kind="flat")),
+    "tapered top-hat": Beam(fill=1.1, pattern=TopHat(mask_offset=(0.1, -0.2))),
+    "flat": Beam(pattern=Flat()),
     "stop": Beam(stop_radius=0.3),
     "mask at the edge of the stop": Beam(stop_radius=0.3, pattern=Pattern(mask_offset=(0.298, 0.0))),
     "overlay": Beam(overlay=Overlay()),

@@ -4,7 +4,7 @@ import pytest
 from stedalign.focusing.pupil_quadrature import sample_pupil
 from stedalign.optics.beam import Beam
 from stedalign.optics.objective import Objective
-from stedalign.optics.patterns import Pattern
+from stedalign.optics.patterns import Bivortex, Flat, HalfMoon, TopHat, Vortex
 from stedalign.optics.polarization import Polarization
 from stedalign.optics.zernike import Mode
 
@@ -39,15 +39,15 @@ def by_midpoints(objective, beam, count=900, waves=0.05):
 @pytest.mark.parametrize(
     "beam",
     [
-        Beam(pattern=Pattern(kind="top_hat")),
-        Beam(pattern=Pattern(kind="top_hat", mask_offset=(0.2, -0.1), step_waves=0.4)),
-        Beam(pattern=Pattern(kind="bivortex", mask_offset=(0.0, 0.1), mask_scale=1.3)),
-        Beam(pattern=Pattern(kind="half_moon", mask_rotation_deg=30.0)),
-        Beam(pattern=Pattern(kind="half_moon", mask_rotation_deg=-70.0, mask_offset=(0.1, 0.2))),
-        Beam(pattern=Pattern(charge=2, mask_rotation_deg=40.0), stop_radius=0.3),
-        Beam(pattern=Pattern(kind="flat"), fill=0.8, fill_center=(0.2, -0.3)),
-        Beam(pattern=Pattern(kind="flat"), polarization=Polarization(kind="radial")),
-        Beam(pattern=Pattern(kind="flat"), polarization=Polarization(kind="azimuthal")),
+        Beam(pattern=TopHat()),
+        Beam(pattern=TopHat(mask_offset=(0.2, -0.1), step_waves=0.4)),
+        Beam(pattern=Bivortex(mask_offset=(0.0, 0.1), mask_scale=1.3)),
+        Beam(pattern=HalfMoon(mask_rotation_deg=30.0)),
+        Beam(pattern=HalfMoon(mask_rotation_deg=-70.0, mask_offset=(0.1, 0.2))),
+        Beam(pattern=Vortex(charge=2), stop_radius=0.3),
+        Beam(pattern=Flat(), fill=0.8, fill_center=(0.2, -0.3)),
+        Beam(pattern=Flat(), polarization=Polarization(kind="radial")),
+        Beam(pattern=Flat(), polarization=Polarization(kind="azimuthal")),
         Beam(polarization=Polarization(ellipticity_deg=20.0, azimuth_deg=35.0)),
     ],
     ids=lambda beam: f"{beam.pattern.kind}-{beam.polarization.kind}",
@@ -62,10 +62,10 @@ def test_every_beam_meets_a_midpoint_rule_on_a_cartesian_pupil(beam):
 @pytest.mark.parametrize(
     "pattern",
     [
-        Pattern(mask_offset=(0.3, -0.2)),
-        Pattern(kind="top_hat", mask_offset=(0.1, 0.1)),
-        Pattern(kind="half_moon"),
-        Pattern(kind="bivortex"),
+        Vortex(mask_offset=(0.3, -0.2)),
+        TopHat(mask_offset=(0.1, 0.1)),
+        HalfMoon(),
+        Bivortex(),
     ],
     ids=lambda pattern: pattern.kind,
 )
@@ -87,7 +87,7 @@ def test_a_mapping_conserves_the_energy_of_a_uniform_pupil(mapping):
     objective = Objective(mapping=mapping)
     alpha = np.arcsin(objective.sine)
     height = {"sine": np.sin(alpha), "herschel": 2 * np.sin(alpha / 2), "uniform": alpha, "tangent": np.tan(alpha)}
-    pupil = sample_pupil(objective, Beam(pattern=Pattern(kind="flat")), 40, 16)
+    pupil = sample_pupil(objective, Beam(pattern=Flat()), 40, 16)
     assert pupil.power == pytest.approx(np.pi * height[mapping] ** 2, rel=1e-6)
 
 
@@ -98,7 +98,7 @@ def test_pupil_radius_and_ray_angle_invert_each_other(mapping):
 
 
 def test_a_top_hat_leaves_the_center_dark_between_two_bright_spots_on_the_axis():
-    beam = Beam(pattern=Pattern(kind="top_hat"))
+    beam = Beam(pattern=TopHat())
     line = np.zeros((201, 3))
     line[:, 2] = np.linspace(-1500, 1500, 201)
     along = intensity(Objective(), beam, line, waves=0)
@@ -107,7 +107,7 @@ def test_a_top_hat_leaves_the_center_dark_between_two_bright_spots_on_the_axis()
 
 
 def test_a_half_moon_leaves_a_dark_line_along_its_edge():
-    beam = Beam(pattern=Pattern(kind="half_moon"), polarization=Polarization(ellipticity_deg=0, azimuth_deg=90))
+    beam = Beam(pattern=HalfMoon(), polarization=Polarization(ellipticity_deg=0, azimuth_deg=90))
     line = np.zeros((41, 3))
     line[:, 1] = np.linspace(-300, 300, 41)
     across = np.zeros((201, 3))
@@ -118,7 +118,7 @@ def test_a_half_moon_leaves_a_dark_line_along_its_edge():
 
 
 def test_radial_light_is_axial_in_the_center_and_azimuthal_light_is_dark_there():
-    flat = Pattern(kind="flat")
+    flat = Flat()
     radial, azimuthal = (
         sample_pupil(Objective(), Beam(pattern=flat, polarization=Polarization(kind=kind)), 24, 48).field(CENTER)[:, 0]
         for kind in ("radial", "azimuthal")
@@ -146,12 +146,12 @@ def test_a_watery_sample_adds_the_path_difference_and_damps_waves_beyond_the_cri
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Pattern(charge=0), "charge that is not 0"),
-        (lambda: Pattern(kind="top_hat", step_waves=0), "needs a phase step"),
-        (lambda: Pattern(mask_offset=(0.4, 0.4)), "longer than 0.5"),
+        (lambda: Vortex(charge=0), "charge that is not 0"),
+        (lambda: TopHat(step_waves=0), "needs a phase step"),
+        (lambda: Vortex(mask_offset=(0.4, 0.4)), "longer than 0.5"),
         (lambda: Objective(na=1.6), "smaller than immersion_index"),
         (lambda: Objective(back_aperture_mm=8), "disagrees with"),
-        (lambda: Beam(stop_radius=0.1, pattern=Pattern(mask_offset=(0.2, 0))), "outside the central stop"),
+        (lambda: Beam(stop_radius=0.1, pattern=Vortex(mask_offset=(0.2, 0))), "outside the central stop"),
         (lambda: Beam(power_w=0), "greater than 0"),
         (lambda: Beam(wavelength_nm=-775), "greater than"),
     ],

@@ -8,7 +8,7 @@ from optics_reference import dense_intensity
 from stedalign.focusing.focus import Focus
 from stedalign.optics.beam import Beam
 from stedalign.optics.objective import Objective
-from stedalign.optics.patterns import Pattern
+from stedalign.optics.patterns import pattern_class
 from stedalign.optics.polarization import Polarization
 from stedalign.optics.targets import plane, section
 from stedalign.optics.wavefront import ModeSet, Wavefront
@@ -21,14 +21,15 @@ TOLERANCES = 1e-2, 1e-3, 1e-4, 1e-5, 1e-6
 def random_beam(kind, generator):
     # One mask in three is centered.
     offset, towards = max(0.0, generator.uniform(-0.2, 0.4)), generator.uniform(0, 2 * np.pi)
-    pattern = Pattern(
-        kind=kind,
-        charge=int(generator.choice([-2, -1, 1, 2])),
-        ring_radius=generator.uniform(0.4, 0.9),
-        step_waves=generator.uniform(0.3, 0.6),
-        mask_offset=(offset * np.cos(towards), offset * np.sin(towards)),
-        mask_rotation_deg=generator.uniform(-180, 180),
-    )
+    drawn = {
+        "charge": int(generator.choice([-2, -1, 1, 2])),
+        "ring_radius": generator.uniform(0.4, 0.9),
+        "step_waves": generator.uniform(0.3, 0.6),
+        "mask_offset": (offset * np.cos(towards), offset * np.sin(towards)),
+        "mask_rotation_deg": generator.uniform(-180, 180),
+    }
+    found = pattern_class(kind)
+    pattern = found(**{name: value for name, value in drawn.items() if name in found.model_fields})
     ellipse = Polarization(ellipticity_deg=generator.uniform(-45, 45), azimuth_deg=generator.uniform(-90, 90))
     fill = generator.choice([np.inf, generator.uniform(0.6, 1.5)])
     return Beam(pattern=pattern, polarization=ellipse, fill=fill, fill_center=tuple(generator.uniform(-0.2, 0.2, 2)))

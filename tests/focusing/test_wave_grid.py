@@ -9,18 +9,18 @@ from stedalign.focusing.pupil_quadrature import PlaneWaves, plane_waves
 from stedalign.focusing.wave_grid import WaveGrid
 from stedalign.optics.beam import Beam
 from stedalign.optics.objective import Objective
-from stedalign.optics.patterns import Pattern
+from stedalign.optics.patterns import Bivortex, Flat, HalfMoon, TopHat, Vortex
 from stedalign.optics.polarization import Polarization
 
 OBJECTIVE = Objective()
 GRID = WaveGrid(OBJECTIVE, 20, 72)
 ROUGH = [
-    Beam(pattern=Pattern(mask_offset=(0.3, -0.1))),
-    Beam(pattern=Pattern(charge=-2), fill=0.7, fill_center=(0.1, -0.3)),
-    Beam(pattern=Pattern(kind="top_hat", ring_radius=0.6, step_waves=0.4, mask_offset=(-0.2, 0.2))),
-    Beam(pattern=Pattern(kind="bivortex", ring_radius=0.5, mask_offset=(0.0, 0.4))),
-    Beam(pattern=Pattern(kind="half_moon", mask_rotation_deg=25.0, mask_offset=(0.1, 0.3))),
-    Beam(pattern=Pattern(kind="flat"), polarization=Polarization(kind="radial")),
+    Beam(pattern=Vortex(mask_offset=(0.3, -0.1))),
+    Beam(pattern=Vortex(charge=-2), fill=0.7, fill_center=(0.1, -0.3)),
+    Beam(pattern=TopHat(ring_radius=0.6, step_waves=0.4, mask_offset=(-0.2, 0.2))),
+    Beam(pattern=Bivortex(ring_radius=0.5, mask_offset=(0.0, 0.4))),
+    Beam(pattern=HalfMoon(mask_rotation_deg=25.0, mask_offset=(0.1, 0.3))),
+    Beam(pattern=Flat(), polarization=Polarization(kind="radial")),
 ]
 
 

@@ -9,7 +9,7 @@ from stedalign.imaging.detector import Bead
 from stedalign.imaging.forward_spec import ForwardSpec
 from stedalign.imaging.images import FocalSection, OrthoSections, Volume
 from stedalign.optics.beam import Beam
-from stedalign.optics.patterns import Pattern
+from stedalign.optics.patterns import pattern_class
 from stedalign.optics.targets import section
 from stedalign.optics.wavefront import ModeSet
 
@@ -87,7 +87,7 @@ def test_a_donut_in_pieces_is_one_bead(tmp_path):
 
 @pytest.mark.parametrize("kind", ["vortex", "top_hat", "half_moon", "bivortex"])
 def test_each_pattern_s_focus_is_one_bead(tmp_path, kind):
-    spec = ForwardSpec(beam=Beam(pattern=Pattern(kind=kind)), bead=Bead(diameter_nm=0.0))
+    spec = ForwardSpec(beam=Beam(pattern=pattern_class(kind)()), bead=Bead(diameter_nm=0.0))
     focus = Focus(
         spec.objective,
         spec.beam,

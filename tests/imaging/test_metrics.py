@@ -7,7 +7,7 @@ from stedalign.imaging.forward_spec import ForwardSpec
 from stedalign.imaging.images import Sampling
 from stedalign.imaging.metrics import correlation, crest_uniformity, null_ratio
 from stedalign.optics.beam import Beam
-from stedalign.optics.patterns import Pattern
+from stedalign.optics.patterns import Flat
 from stedalign.optics.polarization import Polarization
 from stedalign.optics.wavefront import ModeSet, Wavefront
 from stedalign.optics.zernike import Mode
@@ -45,7 +45,7 @@ def test_astigmatism_of_50_milliwaves_fills_the_focus_by_5_percent_as_published_
 
 
 def test_a_pattern_without_a_zero_has_no_null_ratio():
-    assert np.isnan(null_ratio(model(pattern=Pattern(kind="flat")), Wavefront.zero(MODES)))
+    assert np.isnan(null_ratio(model(pattern=Flat()), Wavefront.zero(MODES)))
 
 
 def test_correlation_is_one_for_itself_and_ignores_gain():

@@ -9,7 +9,7 @@ from stedalign.imaging.forward_spec import ForwardSpec
 from stedalign.imaging.images import Sampling
 from stedalign.imaging.nuisances import Nuisances, Prior
 from stedalign.optics.beam import Beam
-from stedalign.optics.patterns import Pattern
+from stedalign.optics.patterns import Flat, Vortex
 from stedalign.optics.wavefront import ModeSet
 
 MODES = ModeSet.from_ansi([3, 5])
@@ -64,7 +64,7 @@ def test_what_no_image_tells_by_itself_cannot_be_quite_unknown(key):
 
 @pytest.mark.parametrize("offset", [(0.0, 0.0), (0.1, -0.05)])
 def test_the_mask_of_an_annular_beam_moves_as_far_as_the_focus_follows(offset):
-    beam = Beam(stop_radius=0.3, pattern=Pattern(mask_offset=offset))
+    beam = Beam(stop_radius=0.3, pattern=Vortex(mask_offset=offset))
     nuisances = KNOWN.model_copy(update={"mask_offset": 0.08})
     x, y = (nuisances.free(beam)[f"mask_offset_{axis}"] for axis in "xy")
     assert 0.25 < math.hypot(abs(offset[0]) + x, abs(offset[1]) + y) < 0.3
@@ -72,12 +72,12 @@ def test_the_mask_of_an_annular_beam_moves_as_far_as_the_focus_follows(offset):
 
 
 def test_a_mask_at_the_edge_of_the_stop_is_not_free():
-    beam = Beam(stop_radius=0.3, pattern=Pattern(mask_offset=(0.298, 0.0)))
+    beam = Beam(stop_radius=0.3, pattern=Vortex(mask_offset=(0.298, 0.0)))
     assert Nuisances(mask_offset=0.08).free(beam).keys().isdisjoint({"mask_offset_x", "mask_offset_y"})
 
 
 def test_a_beam_without_a_mask_has_no_mask_offset():
-    free = Nuisances().free(Beam(pattern=Pattern(kind="flat")))
+    free = Nuisances().free(Beam(pattern=Flat()))
     assert not any(name.startswith("mask_offset") for name in free)
     assert "taper" in free
 

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stedalign.instrument.slm_mask import SlmGeometry, grating_waves, mask_levels, pupil_coordinates, to_panel, to_pupil
-from stedalign.optics.patterns import Pattern
+from stedalign.optics.patterns import Flat, Vortex
 from stedalign.optics.wavefront import ModeSet, Wavefront
 
-FLAT, VORTEX = Pattern(kind="flat"), Pattern()
+FLAT, VORTEX = Flat(), Vortex()
 MODES = ModeSet.default()
 COMA_X = ModeSet.of([(3, 1)])
 SMALL = {"rows": 48, "columns": 96, "pupil_radius_px": 20.3}

@@ -19,7 +19,7 @@ from stedalign.networks.symmetry import (
 )
 from stedalign.optics.beam import Beam
 from stedalign.optics.objective import Objective
-from stedalign.optics.patterns import Pattern
+from stedalign.optics.patterns import HalfMoon, TopHat, Vortex
 from stedalign.optics.polarization import Polarization
 from stedalign.optics.wavefront import ModeSet
 
@@ -98,8 +98,8 @@ def test_a_layer_turns_with_its_input() -> None:
 @pytest.mark.parametrize(
     "beam",
     [
-        Beam(pattern=Pattern(mask_offset=(0.1, 0.0))),
-        Beam(pattern=Pattern(kind="half_moon")),
+        Beam(pattern=Vortex(mask_offset=(0.1, 0.0))),
+        Beam(pattern=HalfMoon()),
         Beam(polarization=Polarization(ellipticity_deg=0)),
         Beam(fill=1.2, fill_center=(0.1, 0.0)),
     ],
@@ -116,7 +116,7 @@ def test_instruments_that_are_not_round_are_known(beam: Beam) -> None:
     "update",
     [
         {"objective": Objective(sample_index=1.45, sample_depth_nm=1000)},
-        {"beam": Beam(pattern=Pattern(kind="top_hat", step_waves=0.4))},
+        {"beam": Beam(pattern=TopHat(step_waves=0.4))},
     ],
     ids=["index mismatch", "weak step"],
 )

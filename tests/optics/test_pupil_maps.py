@@ -11,7 +11,7 @@ from stedalign.focusing.focus import Focus
 from stedalign.imaging.forward_spec import ForwardSpec
 from stedalign.optics.beam import Beam
 from stedalign.optics.objective import Objective
-from stedalign.optics.patterns import Pattern
+from stedalign.optics.patterns import Flat, MaskFile, Vortex
 from stedalign.optics.polarization import Polarization
 from stedalign.optics.targets import section
 from stedalign.optics.wavefront import ModeSet
@@ -19,7 +19,7 @@ from stedalign.spec import SpecError
 
 MODES = ModeSet.of([(2, 2)])
 SECTIONS = [section("yx", (20, 20), (50, 50)), section("zx", (20, 20), (60, 50))]
-FLAT = Pattern(kind="flat")
+FLAT = Flat()
 
 
 def grid(samples):
@@ -50,7 +50,7 @@ def distance(found, expected):
 
 
 def test_a_spiral_from_a_file_is_the_vortex(tmp_path):
-    mask = Pattern(kind="file", file=saved(tmp_path / "vortex.npy", spiral()))
+    mask = MaskFile(file=saved(tmp_path / "vortex.npy", spiral()))
     assert distance(intensity(Beam(pattern=mask)), intensity(Beam())) < 1e-3
 
 
@@ -66,7 +66,7 @@ def test_a_spiral_from_a_file_is_the_vortex(tmp_path):
 def test_a_gray_image_of_a_spiral_is_the_vortex(tmp_path, levels, depth, name):
     gray = np.floor(np.mod(spiral(), 2 * np.pi) / (2 * np.pi) * levels).astype(depth)
     Image.fromarray(gray).save(tmp_path / name)
-    mask = Pattern(kind="file", file=str(tmp_path / name), levels_per_2pi=levels)
+    mask = MaskFile(file=str(tmp_path / name), levels_per_2pi=levels)
     assert distance(intensity(Beam(pattern=mask)), intensity(Beam())) < 5e-3
 
 
@@ -74,7 +74,7 @@ def test_whole_waves_of_phase_change_nothing(tmp_path):
     x, y = grid(128)
     waves = np.round(3 * np.sin(40 * x * y))
     plain, jumping = (
-        intensity(Beam(pattern=Pattern(kind="file", file=saved(tmp_path / name, phase))))
+        intensity(Beam(pattern=MaskFile(file=saved(tmp_path / name, phase))))
         for name, phase in {"plain.npy": spiral(128), "jumping.npy": spiral(128) + 2 * np.pi * waves}.items()
     )
     np.testing.assert_allclose(jumping, plain, atol=1e-6 * plain.max())
@@ -98,21 +98,24 @@ def gentle(x, y):
 )
 def test_a_mask_file_sits_on_the_pupil_as_told(tmp_path, place):
     x, y = grid(512)
-    mask = Pattern(kind="file", file=saved(tmp_path / "mask.npy", gentle(x, y)), **place)
+    mask = MaskFile(file=saved(tmp_path / "mask.npy", gentle(x, y)), **place)
     # The same by hand: a file that already holds what the pupil sees, which the map's edge does not cut.
     u, v = x - mask.mask_offset[0], y - mask.mask_offset[1]
     turn = np.deg2rad(mask.mask_rotation_deg)
     along, across = u * np.cos(turn) + v * np.sin(turn), v * np.cos(turn) - u * np.sin(turn)
     edge = 1 - 1 / 512
     seen = gentle(*(np.clip(part / mask.mask_scale, -edge, edge) for part in (along, across)))
-    by_hand = Pattern(kind="file", file=saved(tmp_path / "seen.npy", seen))
+    by_hand = MaskFile(file=saved(tmp_path / "seen.npy", seen))
     assert distance(intensity(Beam(pattern=mask)), intensity(Beam(pattern=by_hand))) < 2e-3
 
 
 def test_an_offset_spiral_from_a_file_is_the_offset_vortex(tmp_path):
     place = {"mask_offset": (0.2, -0.1), "mask_rotation_deg": 40.0, "mask_scale": 1.3}
-    mask = Pattern(kind="file", file=saved(tmp_path / "vortex.npy", spiral()), **place)
-    assert distance(intensity(Beam(pattern=mask)), intensity(Beam(pattern=Pattern(**place)))) < 1e-3
+    mask = MaskFile(file=saved(tmp_path / "vortex.npy", spiral()), **place)
+    assert (
+        distance(intensity(Beam(pattern=mask)), intensity(Beam(pattern=Vortex(mask_offset=place["mask_offset"]))))
+        < 1e-3
+    )
 
 
 def test_a_map_of_constant_circular_light_is_uniform_polarization(tmp_path):
@@ -147,7 +150,7 @@ def damaged_phases():
 @pytest.mark.parametrize("name", damaged_phases())
 def test_a_phase_mask_that_is_none_is_refused_in_one_line(tmp_path, name):
     values, message = damaged_phases()[name]
-    mask = Pattern(kind="file", file=saved(tmp_path / "mask.npy", values))
+    mask = MaskFile(file=saved(tmp_path / "mask.npy", values))
     with pytest.raises(ValueError, match=message) as caught:
         intensity(Beam(pattern=mask))
     assert "\n" not in str(caught.value)
@@ -179,23 +182,26 @@ def test_a_polarization_map_that_is_none_is_refused_in_one_line(tmp_path, values
 )
 def test_a_file_of_something_else_is_refused(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
-    mask = Pattern(kind="file", file=str(tmp_path / name))
+    mask = MaskFile(file=str(tmp_path / name))
     with pytest.raises(ValueError, match=message):
         intensity(Beam(pattern=mask))
 
 
-@pytest.mark.parametrize("spec", [Pattern, Polarization])
+@pytest.mark.parametrize("spec", [MaskFile, Polarization])
 def test_a_missing_file_is_refused_when_it_is_named(tmp_path, spec):
     with pytest.raises(ValueError, match=r"cannot read the map .*nowhere.npy.*No such file"):
         spec(kind="file", file=str(tmp_path / "nowhere.npy"))
     with pytest.raises(ValueError, match=r'needs? both kind = "file" and file'):
         spec(kind="file")
-    with pytest.raises(ValueError, match=r'needs? both kind = "file" and file'):
-        spec(file=str(tmp_path / "nowhere.npy"))
+
+
+def test_a_polarization_map_that_nothing_uses_is_refused(tmp_path):
+    with pytest.raises(ValueError, match='needs both kind = "file" and file'):
+        Polarization(file=str(tmp_path / "nowhere.npy"))
 
 
 def test_a_file_that_changed_after_it_was_named_is_refused(tmp_path):
-    mask = Pattern(kind="file", file=saved(tmp_path / "mask.npy", spiral(64)))
+    mask = MaskFile(file=saved(tmp_path / "mask.npy", spiral(64)))
     saved(tmp_path / "mask.npy", -spiral(64))
     with pytest.raises(ValueError, match="its content has changed"):
         intensity(Beam(pattern=mask))

@@ -16,7 +16,7 @@ from stedalign.imaging.images import Sampling
 from stedalign.instrument.slm_mask import SlmGeometry, mask_levels
 from stedalign.optics.beam import Beam
 from stedalign.optics.objective import Objective
-from stedalign.optics.patterns import Pattern
+from stedalign.optics.patterns import Flat, Pattern, Vortex
 from stedalign.optics.polarization import Polarization
 from stedalign.optics.wavefront import ModeSet, Wavefront
 from stedalign.simulator.bead import ball_rule
@@ -116,7 +116,7 @@ def test_any_geometry_of_the_panel_gives_the_same_focus(changes):
 
 
 def test_a_shifted_mask_is_the_pattern_s_mask_offset():
-    shifted = Beam(pattern=Pattern(mask_offset=(0.06, -0.03)))
+    shifted = Beam(pattern=Vortex(mask_offset=(0.06, -0.03)))
     model = ForwardModel(
         ForwardSpec(beam=shifted, bead=Bead(diameter_nm=0.0), sampling=SAMPLING), MODES, strength_waves=0.05
     )
@@ -140,8 +140,8 @@ def test_matched_handedness_gives_a_zero_and_the_wrong_one_fills_it():
 @pytest.mark.parametrize(("mode", "axis"), [((1, 1), 0), ((1, -1), 1)])
 def test_tilt_moves_the_focus_against_the_slope_by_2_wavelengths_over_na_a_wave(mode, axis):
     tilt = Wavefront(ModeSet.of([mode]), (0.1,))
-    microscope = make(depletion=Beam(pattern=Pattern(kind="flat")))
-    microscope.slm.show(mask_levels(SlmGeometry(), Pattern(kind="flat"), tilt))
+    microscope = make(depletion=Beam(pattern=Flat()))
+    microscope.slm.show(mask_levels(SlmGeometry(), Flat(), tilt))
     found = crest_nm(microscope.truth.intensity()[0], SAMPLING.pixel_nm)
     expected = [0.0, 0.0]
     expected[axis] = -2 * 0.1 * 775 / 1.4
@@ -149,7 +149,7 @@ def test_tilt_moves_the_focus_against_the_slope_by_2_wavelengths_over_na_a_wave(
 
 
 def test_a_bead_off_the_stage_s_position_moves_the_image_the_same_way():
-    microscope = make(depletion=Beam(pattern=Pattern(kind="flat")), bead_nm=(70.0, -50.0, 120.0))
+    microscope = make(depletion=Beam(pattern=Flat()), bead_nm=(70.0, -50.0, 120.0))
     microscope.stage.move_to_nm(20.0, 10.0, 0.0)
     xy, xz, _ = microscope.truth.intensity()
     assert crest_nm(xy, SAMPLING.pixel_nm) == pytest.approx((50, -60), abs=2)

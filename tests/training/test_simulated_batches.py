@@ -11,7 +11,7 @@ from stedalign.imaging.forward_spec import ForwardSpec
 from stedalign.imaging.images import Sampling
 from stedalign.networks.outputs import Outputs
 from stedalign.optics.beam import Beam
-from stedalign.optics.patterns import Pattern
+from stedalign.optics.patterns import Flat
 from stedalign.optics.wavefront import ModeSet
 from stedalign.training.simulated_batches import TOLERANCE, SimulatedBatches, SimulatedImages, fixed_batches
 from stedalign.training.spec import SimulationSpec
@@ -70,7 +70,7 @@ def test_a_stack_holds_the_sections_planes(weak: SimulatedImages) -> None:
 
 
 def test_what_an_instrument_does_not_have_does_not_vary() -> None:
-    forward = FORWARD.model_copy(update={"beam": Beam(pattern=Pattern(kind="flat"))})
+    forward = FORWARD.model_copy(update={"beam": Beam(pattern=Flat())})
     free = SimulatedImages(spec(), forward, Outputs(MODES), binning=1).focus.free
     assert "mask_offset_x" not in free
     assert "taper" in free
@@ -85,7 +85,7 @@ def test_the_mask_of_an_annular_beam_moves_as_far_as_the_focus_follows() -> None
 
 
 def test_a_mask_without_an_offset_has_none_to_learn() -> None:
-    forward = FORWARD.model_copy(update={"beam": Beam(pattern=Pattern(kind="flat"))})
+    forward = FORWARD.model_copy(update={"beam": Beam(pattern=Flat())})
     with pytest.raises(ValueError, match="no offset to learn"):
         SimulatedImages(spec(), forward, OUTPUTS, binning=1)
 

@@ -18,6 +18,7 @@ from stedalign.cli.options import (
     read_wavefront,
     working,
 )
+from stedalign.errors import InputError
 
 
 def init(
@@ -25,16 +26,29 @@ def init(
     from_dict: Annotated[
         Path | None, typer.Option(help="Take the values from the origin's format: a dict of dicts, Python or JSON.")
     ] = None,
+    upgrade: Annotated[
+        Path | None, typer.Option(help="Take this setup file of an earlier version, less the keys that do nothing.")
+    ] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Write a commented setup file, to be adapted to the microscope."""
     from stedalign.config import Setup
     from stedalign.config.origin_format import setup_from_origin
+    from stedalign.config.upgrade import upgraded_setup
     from stedalign.files import replacing
 
-    setup = setup_from_origin(from_dict) if from_dict else Setup()
-    with replacing(fresh_file(out, overwrite)) as path:
-        path.write_text(setup.to_toml(), encoding="utf-8")
+    if from_dict and upgrade:
+        raise InputError("take the values from one file: --from-dict or --upgrade")
+    fresh_file(out, overwrite)
+    dropped: dict[str, list[str]] = {}
+    if upgrade:
+        text, dropped = upgraded_setup(upgrade, out.parent)
+    else:
+        text = (setup_from_origin(from_dict) if from_dict else Setup()).to_toml()
+    with replacing(out) as path:
+        path.write_text(text, encoding="utf-8")
+    for table, keys in dropped.items():
+        print(f"dropped from [{table}], where they did nothing: {', '.join(keys)}")
     print(f"wrote {out}")
 
 

@@ -57,6 +57,8 @@ def setup_from_origin(path: Path | str) -> Setup:
     for key in ("n", "NA", "f", "obj_ba"):
         if sted[key] != gauss[key]:
             raise SetupError(f"{path}: the beams share one objective, but '{key}' is {sted[key]} and {gauss[key]}")
+    # The excitation has no mask, whose offset is checked all the same.
+    offset, _ = _offset(sted, path), _offset(gauss, path)
     setup: dict[str, Any] = {
         "objective": {
             "na": sted["NA"],
@@ -64,8 +66,8 @@ def setup_from_origin(path: Path | str) -> Setup:
             "focal_length_mm": sted["f"],
             "back_aperture_mm": sted["obj_ba"],
         },
-        "depletion": _beam(sted) | {"pattern": {"kind": "vortex", "mask_offset": _offset(sted, path)}},
-        "excitation": _beam(gauss) | {"pattern": {"kind": "flat", "mask_offset": _offset(gauss, path)}},
+        "depletion": _beam(sted) | {"pattern": {"kind": "vortex", "mask_offset": offset}},
+        "excitation": _beam(gauss) | {"pattern": {"kind": "flat"}},
     }
     sampling = _sampling(numerical, path)
     if sampling:

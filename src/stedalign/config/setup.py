@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, model_
 from tomlkit.items import Table
 from tomlkit.toml_document import TOMLDocument
 
+from stedalign.config.pattern_listing import pattern_comment
 from stedalign.errors import InputError
 from stedalign.estimation.checks import Limits
 from stedalign.imaging.detector import Bead, Detector
@@ -23,7 +24,8 @@ from stedalign.instrument.stage import StageSpec
 from stedalign.optics.beam import Beam
 from stedalign.optics.fluorophore import Fluorophore
 from stedalign.optics.objective import Objective
-from stedalign.optics.patterns import Pattern
+from stedalign.optics.patterns import Flat, Pattern
+from stedalign.optics.patterns.upgrade import idle_keys
 from stedalign.optics.resolution import warn_of_coarse_pixels
 from stedalign.optics.targets import AXES
 from stedalign.optics.wavefront import ModeSet
@@ -63,7 +65,7 @@ class Setup(Spec):
     """The objective."""
     depletion: Beam = Beam()
     """The depletion (STED) beam, which is aligned."""
-    excitation: Beam = Beam(wavelength_nm=640.0, power_w=5e-6, pulse_length_s=0.1e-9, pattern=Pattern(kind="flat"))
+    excitation: Beam = Beam(wavelength_nm=640.0, power_w=5e-6, pulse_length_s=0.1e-9, pattern=Flat())
     """The excitation beam."""
     bead: Bead = Bead()
     """The gold bead."""
@@ -103,17 +105,14 @@ class Setup(Spec):
     @classmethod
     def load(cls, path: Path | str) -> Setup:
         """Read a TOML file. Raises ``SetupError``, one line that names file, key and remedy."""
-        try:
-            text = Path(path).read_text(encoding="utf-8")
-            return cls.parse(_beside(tomllib.loads(text), Path(path).parent), str(path))
-        except OSError as error:
-            raise SetupError(f"{path}: cannot be read ({error.strerror})") from error
-        except UnicodeDecodeError as error:
-            raise SetupError(f"{path}: not a text file in UTF-8") from error
-        except tomllib.TOMLDecodeError as error:
-            raise SetupError(f"{path}: not valid TOML: {error}") from error
-        except RecursionError as error:
-            raise SetupError(f"{path}: nested too deeply to be a setup") from error
+        _, table = read_toml(path)
+        idle = idle_keys(table)
+        if idle:
+            raise SetupError(
+                f"{path}: keys of other patterns in {_brief_idle(idle)}: delete them, or let "
+                f"`stedalign init --upgrade {path} new.toml` do it"
+            )
+        return cls.parse(beside(table, Path(path).parent), str(path))
 
     def to_toml(self) -> str:
         """The whole setup as TOML, each key under a comment that says what it means; ``load`` reads it back."""
@@ -124,12 +123,34 @@ class Setup(Spec):
         return tomlkit.dumps(document)
 
 
-def _beside(table: dict[str, Any], folder: Path) -> dict[str, Any]:
+def read_toml(path: Path | str) -> tuple[str, dict[str, Any]]:
+    """The text of a TOML file and what it says. Raises ``SetupError``, one line that names the file."""
+    try:
+        # Editors on Windows put a byte-order mark in front of UTF-8.
+        text = Path(path).read_text(encoding="utf-8-sig")
+        return text, tomllib.loads(text)
+    except OSError as error:
+        raise SetupError(f"{path}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise SetupError(f"{path}: not a text file in UTF-8") from error
+    except tomllib.TOMLDecodeError as error:
+        raise SetupError(f"{path}: not valid TOML: {error}") from error
+    except RecursionError as error:
+        raise SetupError(f"{path}: nested too deeply to be a setup") from error
+
+
+def _brief_idle(idle: dict[str, list[str]]) -> str:
+    """Where keys do nothing, with some of them."""
+    shown = {table: keys[:2] + [f"{len(keys) - 2} more"] * (len(keys) > 2) for table, keys in idle.items()}
+    return ", ".join(f"[{table}] ({', '.join(keys)})" for table, keys in shown.items())
+
+
+def beside(table: dict[str, Any], folder: Path) -> dict[str, Any]:
     """The table with the names of files read as lying beside the setup."""
     found = {}
     for key, value in table.items():
         if isinstance(value, dict):
-            value = _beside(value, folder)
+            value = beside(value, folder)
         elif key == "file" and isinstance(value, str) and value:
             value = str((folder / value).resolve())
         found[key] = value
@@ -146,7 +167,10 @@ def _fill(container: TOMLDocument | Table, spec: Spec) -> None:
             _fill(table, value)
             container.add(name, table)
             continue
-        _comment(container, field.description or "")
+        if name == "kind" and isinstance(spec, Pattern):
+            _comment(container, pattern_comment(spec))
+        else:
+            _comment(container, field.description or "")
         if value is None:
             container.add(tomlkit.comment(f"{name} = (not set)"))
         else:

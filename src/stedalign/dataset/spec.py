@@ -90,7 +90,7 @@ class Draw:
 
     def mask_offset(self, beam: Beam) -> Floats:
         """Where the mask lies on the pupil, the other labels: (samples, 2) along x and y, in pupil radii."""
-        return self.mask_shift + beam.pattern.mask_offset
+        return self.mask_shift + beam.pattern.core
 
 
 def draw(spec: DatasetSpec) -> Draw:

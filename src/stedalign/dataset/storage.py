@@ -102,7 +102,7 @@ def check_identity(path: Path, spec: DatasetSpec, forward: ForwardSpec) -> None:
         )
     try:
         held_spec = DatasetSpec.parse(json.loads(attributes["dataset_spec"]))
-        held_forward = ForwardSpec.parse(json.loads(attributes["forward_spec"]))
+        held_forward = ForwardSpec.recorded(json.loads(attributes["forward_spec"]))
     except SpecError as error:
         raise InputError(f"{path} holds a dataset that this version does not know ({error}): {advice}") from error
     found = differences(

@@ -107,9 +107,9 @@ class _Trials:
         Maps from files, light with a singularity beside the mask's core, and evanescent waves are.
         """
         return self.objective.has_evanescent_waves or any(
-            part.pattern.kind == "file"
+            part.pattern.is_rough
             or part.polarization.kind == "file"
-            or (part.polarization.kind != "uniform" and (any(part.pattern.mask_offset) or bool(self.free)))
+            or (part.polarization.kind != "uniform" and (any(part.pattern.core) or bool(self.free)))
             for part, _ in self.beams
         )
 

@@ -138,14 +138,12 @@ def plane_waves(
     reach = rays.reach
     edge = reach(1.0)
     start = reach(beam.stop_radius) if beam.stop_radius else torch.zeros_like(edge)
-    steps = []
-    if pattern.ring is not None:
-        steps.append(torch.full_like(edge, pattern.ring))
+    steps = [torch.full_like(edge, ring) for ring in pattern.rings]
     if objective.has_evanescent_waves and objective.sample_index is not None:
         critical = objective.sample_index / objective.immersion_index
         steps.append(torch.nan_to_num(reach(float(objective.pupil_radius(np.array(critical))))))
-    if len(steps) == 2:
-        steps = [torch.minimum(*steps), torch.maximum(*steps)]
+    if len(steps) > 1:
+        steps = list(torch.stack(steps).sort(dim=0).values)
     breaks = [start, *(torch.minimum(torch.maximum(step, start), edge) for step in steps), edge]
 
     x, y, q_x, q_y, cosine, weight = _nodes(objective, rays, breaks, radial)
@@ -243,39 +241,37 @@ def refracted(s_x: Tensor, s_y: Tensor, s_z: Tensor, jones_x: Tensor, jones_y: T
     return jones_x - s_x * bend, jones_y - s_y * bend, -radial
 
 
-def _azimuths(count: int, steps: tuple[Tensor, Tensor] | None, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Directions from the core and their weights, each (B, count, 1).
+def _azimuths(count: int, steps: Tensor | None, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Directions from the core and their weights, each (B, J, 1); J is ``count``, or a little more.
 
-    They follow the trapezoidal rule, or Gauss-Legendre on both arcs between two directions (B, 1, 1) at which the
-    integrand has a kink.
+    They follow the trapezoidal rule, or Gauss-Legendre on the arcs between directions (B, K, 1), in any order, at which
+    the integrand has a kink.
     """
     if steps is None:
         phi = 2 * np.pi * torch.arange(count, dtype=like.dtype, device=like.device)[None, :, None] / count
         return phi, torch.full_like(phi, 2 * np.pi / count)
-    node, weight = (
-        torch.as_tensor(part).to(like)[None, :, None] for part in np.polynomial.legendre.leggauss(count // 2)
-    )
-    first, second = steps
-    arcs = torch.remainder(second - first, 2 * np.pi), torch.remainder(first - second, 2 * np.pi)
-    phi = torch.cat([start + arc / 2 * (node + 1) for start, arc in zip(steps, arcs, strict=True)], dim=1)
-    return phi, torch.cat([arc / 2 * weight for arc in arcs], dim=1)
+    # The first of them is the start, so that no arc runs across it.
+    first = steps[:, :1]
+    starts = torch.remainder(steps - first, 2 * np.pi).sort(dim=1).values
+    arcs = torch.diff(starts, dim=1, append=torch.full_like(first, 2 * np.pi))
+    on_each = -(-count // steps.shape[1])
+    node, weight = (torch.as_tensor(part).to(like) for part in np.polynomial.legendre.leggauss(on_each))
+    phi = first + starts + arcs / 2 * (node + 1)
+    return phi.flatten(1)[..., None], (arcs / 2 * weight).flatten(1)[..., None]
 
 
-def _steps_around(pattern: Pattern, offset: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor] | None:
-    """Two directions (B, 1, 1) from the core between which the integral over a ray is smooth; None if it is all around.
+def _steps_around(pattern: Pattern, offset: tuple[Tensor, Tensor]) -> Tensor | None:
+    """Directions (B, K, 1) from the core between which the integral over a ray is smooth; None if it is all around.
 
-    Those of a straight edge, or of the points where a displaced ring leaves the pupil.
+    Those of straight edges, and of the points where displaced rings leave the pupil.
     """
-    if pattern.edge_rad is not None:
-        edge = torch.full_like(offset[0], pattern.edge_rad)
-        return edge, edge + np.pi
-    if pattern.ring is None:
-        return None
+    steps = [torch.full_like(offset[0], edge) for edge in pattern.edges_rad]
     distance = torch.sqrt(offset[0] ** 2 + offset[1] ** 2 + 1e-24)
-    cosine = (1 - distance**2 - pattern.ring**2) / (2 * distance * pattern.ring)
-    crossed = (cosine.abs() < 1) & (distance > 1e-6)
-    if not bool(crossed.any()):
-        return None
     towards = torch.arctan2(offset[1], offset[0])
-    half = torch.arccos(torch.where(crossed, cosine, torch.zeros_like(cosine)))
-    return towards - half, towards + half
+    for ring in pattern.rings:
+        cosine = (1 - distance**2 - ring**2) / (2 * distance * ring)
+        crossed = (cosine.abs() < 1) & (distance > 1e-6)
+        if bool(crossed.any()):
+            half = torch.arccos(torch.where(crossed, cosine, torch.zeros_like(cosine)))
+            steps += [towards - half, towards + half]
+    return torch.cat(steps, dim=1) if steps else None

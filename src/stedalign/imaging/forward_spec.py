@@ -11,6 +11,7 @@ from stedalign.imaging.detector import Bead
 from stedalign.imaging.images import Sampling
 from stedalign.optics.beam import Beam
 from stedalign.optics.objective import Objective
+from stedalign.optics.patterns.upgrade import upgraded
 from stedalign.optics.wavefront import ModeSet
 from stedalign.recorded import differences
 from stedalign.spec import Spec, SpecError
@@ -23,6 +24,11 @@ class ForwardSpec(Spec):
     beam: Beam = Beam()
     bead: Bead = Bead()
     sampling: Sampling = Sampling()
+
+    @classmethod
+    def recorded(cls, data: Mapping[str, Any]) -> ForwardSpec:
+        """What a file was made for, whichever version recorded it. Raises ``SpecError`` as ``parse``."""
+        return cls.parse(upgraded(data))
 
     @property
     def image(self) -> dict[str, Any]:
@@ -52,7 +58,7 @@ def optics_disagreement(
     what was before, so that older files stay good. ``modes`` None asks for none in particular.
     """
     try:
-        recorded = ForwardSpec.parse(recorded_spec)
+        recorded = ForwardSpec.recorded(recorded_spec)
     except SpecError as error:
         return f"for optics that this version does not know ({error})"
     found = differences(recorded.image, forward.image)

@@ -17,6 +17,7 @@ from torch.nn import functional
 from stedalign.imaging.forward_spec import ForwardSpec
 from stedalign.networks.outputs import Outputs
 from stedalign.optics.beam import Beam
+from stedalign.optics.patterns import Flat, TopHat, Vortex
 from stedalign.optics.wavefront import ModeSet
 from stedalign.optics.zernike import Mode
 
@@ -41,12 +42,12 @@ def looks_the_same_mirrored(forward: ForwardSpec) -> bool:
     of its own.
     """
     pattern = forward.beam.pattern
-    halves = pattern.kind != "top_hat" or abs(pattern.step_waves) == 0.5
+    halves = not isinstance(pattern, TopHat) or abs(pattern.step_waves) == 0.5
     return _is_round(forward.beam) and halves and not forward.objective.sample_depth_nm
 
 
 def _is_round(beam: Beam) -> bool:
-    round_mask = beam.pattern.kind in ("vortex", "top_hat", "flat") and not any(beam.pattern.mask_offset)
+    round_mask = isinstance(beam.pattern, Vortex | TopHat | Flat) and not any(beam.pattern.core)
     circular = beam.polarization.kind == "uniform" and abs(beam.polarization.ellipticity_deg) == 45
     return round_mask and circular and beam.overlay is None and not any(beam.fill_center)
 

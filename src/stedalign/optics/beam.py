@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from stedalign.errors import InputError
 from stedalign.optics.arrays import Array, namespace
-from stedalign.optics.patterns import Pattern
+from stedalign.optics.patterns import AnyPattern, TopHat, Vortex
 from stedalign.optics.polarization import Polarization
 from stedalign.spec import Spec
 
@@ -20,7 +20,8 @@ class Overlay(Spec):
 
     share: float = Field(0.3, gt=0, lt=1)
     """Fraction of the beam's power that carries this pattern; the rest carries the first."""
-    pattern: Pattern = Pattern(kind="top_hat")
+    pattern: AnyPattern = TopHat()
+    """The phase mask of this part of the beam."""
     polarization: Polarization = Polarization()
 
 
@@ -45,7 +46,8 @@ class Beam(Spec):
     """Fraction of the power that reaches the sample."""
     overlay: Overlay | None = None
     """A second pattern, incoherent with the first: a table of share, pattern and polarization; none = no second."""
-    pattern: Pattern = Pattern()
+    pattern: AnyPattern = Vortex()
+    """The phase mask that shapes the focus."""
     polarization: Polarization = Polarization()
 
     @model_validator(mode="after")
@@ -53,9 +55,9 @@ class Beam(Spec):
         if not np.hypot(*self.fill_center) <= 1:
             raise InputError(f"fill_center {self.fill_center} is longer than 1 pupil radius")
         for part in (self, self.overlay):
-            if part is not None and 0 < self.stop_radius <= np.hypot(*part.pattern.mask_offset):
+            if part is not None and 0 < self.stop_radius <= np.hypot(*part.pattern.core):
                 raise InputError(
-                    f"mask_offset {part.pattern.mask_offset} lies outside the central stop of radius "
+                    f"mask_offset {part.pattern.core} lies outside the central stop of radius "
                     f"{self.stop_radius}: a mask's core in the light of an annulus is not supported"
                 )
         return self

@@ -82,7 +82,7 @@ class Parameter:
 
 def room_for_offsets(beam: Beam) -> float:
     """How far the offset of a beam's mask may deviate along x and y alike, in pupil radii; 0 where it may not."""
-    x, y = (abs(part) for part in beam.pattern.mask_offset)
+    x, y = (abs(part) for part in beam.pattern.core)
     # Of (x + room)^2 + (y + room)^2 = limit^2 the positive root, and a little less.
     left = (0.99 * farthest_core(beam)) ** 2 - x**2 - y**2
     return 0.0 if left <= 0 else (math.sqrt((x + y) ** 2 + 2 * left) - x - y) / 2
@@ -102,7 +102,7 @@ def _fill_center(axis: int) -> Callable[[Beam], float]:
 
 
 def _mask_offset(axis: int) -> Callable[[Beam], float]:
-    return lambda beam: beam.pattern.mask_offset[axis]
+    return lambda beam: beam.pattern.core[axis]
 
 
 def _overlaid(beam: Beam) -> str:
@@ -110,7 +110,7 @@ def _overlaid(beam: Beam) -> str:
 
 
 def _without_a_mask(beam: Beam) -> str:
-    return "would change nothing in this beam" if beam.pattern.kind == "flat" else _overlaid(beam)
+    return "would change nothing in this beam" if not beam.pattern.can_move else _overlaid(beam)
 
 
 def _square(amount: float) -> float:
@@ -262,7 +262,7 @@ def check_free(beam: Beam, free: Mapping[str, float]) -> None:
 
 def _check_core(beam: Beam, deviations: list[float]) -> None:
     """Raise ``InputError`` where the mask's core may leave the light, or come too near to its edge."""
-    offsets = zip(beam.pattern.mask_offset, deviations, strict=True)
+    offsets = zip(beam.pattern.core, deviations, strict=True)
     farthest = math.hypot(*(abs(offset) + most for offset, most in offsets))
     if farthest >= farthest_core(beam) or room_for_offsets(beam) == 0:
         raise InputError(

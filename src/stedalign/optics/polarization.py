@@ -34,7 +34,7 @@ class Polarization(Spec):
     @model_validator(mode="before")
     @classmethod
     def _mark_the_file(cls, data: Any) -> Any:
-        return with_fingerprint(data)
+        return with_fingerprint(data) if isinstance(data, dict) and data.get("kind") == "file" else data
 
     @model_validator(mode="after")
     def _has_its_file(self) -> Polarization:

@@ -33,7 +33,7 @@ def fingerprint(path: str) -> str:
 
 def with_fingerprint(data: Any) -> Any:
     """The plain data of a description with the fingerprint of its file, where it names one and has none yet."""
-    if isinstance(data, dict) and data.get("kind") == "file" and data.get("file") and not data.get("sha256"):
+    if isinstance(data, dict) and data.get("file") and not data.get("sha256"):
         return data | {"sha256": fingerprint(str(data["file"]))}
     return data
 

@@ -35,7 +35,7 @@ def check_record(recorded: Mapping[str, Any], spec: TrainSpec, forward: ForwardS
     """
     try:
         held_spec = TrainSpec.parse(_as_it_counted(_without_nulls(recorded["train_spec"])))
-        held_forward = ForwardSpec.parse(_without_nulls(recorded["forward_spec"]))
+        held_forward = ForwardSpec.recorded(_without_nulls(recorded["forward_spec"]))
     except SpecError as error:
         raise InputError(f"{source} a configuration that this version does not know ({error})") from error
     found = differences(
