@@ -8,6 +8,7 @@ from stedalign.focusing.pupil_quadrature import sample_pupil
 from stedalign.imaging.images import Sampling
 from stedalign.optics.beam import Beam
 from stedalign.optics.objective import Objective
+from stedalign.optics.patterns import Vortex
 from stedalign.optics.wavefront import ModeSet, Wavefront
 
 MODES = ModeSet.default()

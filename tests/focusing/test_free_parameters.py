@@ -10,7 +10,7 @@ from stedalign.imaging.nuisances import Nuisances
 from stedalign.optics.beam import Beam, Overlay
 from stedalign.optics.objective import Objective
 from stedalign.optics.parameters import BEAM_PARAMETERS, IMAGE_PARAMETERS, PARAMETERS, check_free, free_deviations
-from stedalign.optics.patterns import Flat, Pattern, TopHat
+from stedalign.optics.patterns import Flat, TopHat, Vortex
 from stedalign.optics.targets import section
 from stedalign.optics.wavefront import ModeSet
 from stedalign.training.spec import SimulationSpec
@@ -20,7 +20,7 @@ BEAMS = {
     "tapered top-hat": Beam(fill=1.1, pattern=TopHat(mask_offset=(0.1, -0.2))),
     "flat": Beam(pattern=Flat()),
     "stop": Beam(stop_radius=0.3),
-    "mask at the edge of the stop": Beam(stop_radius=0.3, pattern=Pattern(mask_offset=(0.298, 0.0))),
+    "mask at the edge of the stop": Beam(stop_radius=0.3, pattern=Vortex(mask_offset=(0.298, 0.0))),
     "overlay": Beam(overlay=Overlay()),
 }
 FREE = (*BEAM_PARAMETERS, *IMAGE_PARAMETERS)

@@ -8,10 +8,10 @@ from stedalign.imaging.images import PLANES, VOLUME
 from stedalign.imaging.parameter_layout import ParameterLayout
 from stedalign.optics.beam import Beam
 from stedalign.optics.parameters import BEAM_PARAMETERS, IMAGE_PARAMETERS, PARAMETERS
-from stedalign.optics.patterns import Pattern
+from stedalign.optics.patterns import Vortex
 from stedalign.optics.wavefront import ModeSet
 
-BEAM = Beam(fill=1.25, pattern=Pattern(mask_offset=(0.1, -0.05)))
+BEAM = Beam(fill=1.25, pattern=Vortex(mask_offset=(0.1, -0.05)))
 SLICES = "modes", "shift", "drift", "free", "scale", "background"
 LAYOUTS = st.builds(
     ParameterLayout,
