@@ -111,9 +111,9 @@ def image(
     pixel_nm = setup.sampling.pixel_nm
     if what == "volume":
         counts = np.random.default_rng([17, seed]).poisson(detector.expected(microscope.world.volume()))
-        return Volume(counts, pixel_nm, origin="SIMULATED")
+        return Volume(counts, pixel_nm, simulated=True)
     sections = microscope.source.acquire()
-    return FocalSection(sections.data[0], pixel_nm, origin="SIMULATED") if what == "xy" else sections
+    return FocalSection(sections.data[0], pixel_nm, simulated=True) if what == "xy" else sections
 
 
 @cache

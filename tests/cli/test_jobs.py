@@ -68,7 +68,7 @@ def test_simulate_prints_the_truth_as_json_and_writes_the_image_alone(simulated)
 
 def test_a_simulated_image_says_so_and_knows_its_pixel_size(simulated, bench):
     sections = load_stack(bench / "bead.ome.tif")
-    assert sections.origin == "SIMULATED"
+    assert sections.simulated
     assert sections.pixel_nm == (80.0, 80.0, 80.0)
 
 

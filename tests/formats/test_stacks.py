@@ -19,7 +19,7 @@ NM = (31.25, 31.25, 50.0)
 @pytest.fixture
 def sections():
     counts = np.random.default_rng(0).poisson(20.0, size=(3, 16, 16)).astype(float)
-    return OrthoSections(counts, NM, origin="SIMULATED")
+    return OrthoSections(counts, NM, simulated=True)
 
 
 def blob(shape, center):
@@ -27,12 +27,12 @@ def blob(shape, center):
     return 1000 * np.exp(-sum((g - c) ** 2 for g, c in zip(grids, center, strict=True)) / 8) + 5
 
 
-def test_sections_come_back_from_ome_tiff_with_pixel_sizes_and_origin(tmp_path, sections):
+def test_sections_come_back_from_ome_tiff_with_pixel_sizes_and_whether_simulated(tmp_path, sections):
     save_sections(tmp_path / "a.ome.tif", sections)
     again = load_stack(tmp_path / "a.ome.tif")
     np.testing.assert_array_equal(again.data, sections.data)
     assert again.pixel_nm == NM
-    assert again.origin == "SIMULATED"
+    assert again.simulated
 
 
 def test_counts_that_are_not_whole_are_kept_as_floats(tmp_path):

@@ -215,7 +215,7 @@ def test_the_detector_clips_and_the_image_says_where():
     image = build(detector=Detector(photons=1000.0, saturation=200.0)).source.acquire()
     assert image.saturation == 200
     assert image.data.max() == 200
-    assert image.origin == "SIMULATED"
+    assert image.simulated
 
 
 def test_a_closed_shutter_leaves_only_background():

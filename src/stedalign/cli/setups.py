@@ -59,7 +59,7 @@ def simulate(
     """Simulate the image of a bead on a microscope with hidden aberrations; prints the truth."""
     import numpy as np
 
-    from stedalign.formats.ome_tiff import SIMULATED, save_sections, save_volume
+    from stedalign.formats.ome_tiff import save_sections, save_volume
     from stedalign.optics.wavefront import Wavefront
     from stedalign.simulator.microscope import make_microscope
 
@@ -80,7 +80,7 @@ def simulate(
         with working("simulating", quiet=json):
             expected = detector.expected(microscope.world.volume())
         counts = detector.expose(expected, generator).astype(np.uint16 if detector.saturation <= 65535 else np.float32)
-        save_volume(path, counts, the_setup.sampling.pixel_nm, SIMULATED)
+        save_volume(path, counts, the_setup.sampling.pixel_nm, simulated=True)
     else:
         save_sections(path, microscope.source.acquire())
     truth = {**hidden.to_json(), "rms_waves": hidden.rms_waves, "bead_nm": place, "file": str(out), "seed": seed}

@@ -153,7 +153,7 @@ def tell(
         start=start,
         reconstruction=expected[0],
         ideal=expected[1],
-        simulated=image.origin == "SIMULATED",
+        simulated=image.simulated,
     )
 
 

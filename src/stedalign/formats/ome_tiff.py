@@ -22,6 +22,7 @@ from stedalign.imaging.images import PLANES, FocalSection, Image, OrthoSections,
 
 NM_PER_UNIT = {"nm": 1.0, "µm": 1e3, "um": 1e3, "mm": 1e6, "m": 1e9, "pm": 1e-3, "Å": 0.1}
 SIMULATED = "SIMULATED"
+"""How the description of a simulated image's file begins."""
 UNKNOWN = math.nan, math.nan, math.nan
 
 
@@ -41,7 +42,7 @@ def load_stack(
     """
     path = Path(path)
     try:
-        data, stored_nm, origin = _read_npy(path) if path.suffix.lower() == ".npy" else _read_tiff(path)
+        data, stored_nm, simulated = _read_npy(path) if path.suffix.lower() == ".npy" else _read_tiff(path)
     except OSError as error:
         raise StackError(f"{path}: cannot be read ({(error.strerror or str(error)).lower()})") from error
     data = np.squeeze(data)
@@ -62,7 +63,7 @@ def load_stack(
         raise StackError(f"{path}: no volume, whose planes could all be taken: its shape is {data.shape}")
     facts: dict[str, Any] = {
         "saturation": float(np.iinfo(data.dtype).max) if data.dtype.kind in "ui" else None,
-        "origin": origin,
+        "simulated": simulated,
     }
     try:
         if data.ndim == 2:
@@ -79,16 +80,16 @@ def save_sections(path: Path | str, sections: OrthoSections) -> None:
     """Write three sections as an OME-TIFF of channels xy, xz, yz; 16 bit where the counts fit, else float32."""
     counts = sections.data
     whole = bool((counts == np.rint(counts)).all() and counts.min() >= 0 and counts.max() <= 65535)
-    _write(Path(path), counts.astype(np.uint16 if whole else np.float32), "CYX", sections.pixel_nm, sections.origin)
+    _write(Path(path), counts.astype(np.uint16 if whole else np.float32), "CYX", sections.pixel_nm, sections.simulated)
 
 
-def save_volume(path: Path | str, counts: NDArray[Any], pixel_nm: PixelSize, origin: str = "") -> None:
+def save_volume(path: Path | str, counts: NDArray[Any], pixel_nm: PixelSize, *, simulated: bool = False) -> None:
     """Write a volume (Z, Y, X) of counts as an OME-TIFF."""
-    _write(Path(path), counts, "ZYX", pixel_nm, origin)
+    _write(Path(path), counts, "ZYX", pixel_nm, simulated)
 
 
-def _write(path: Path, data: NDArray[Any], axes: str, pixel_nm: PixelSize, origin: str) -> None:
-    metadata: dict[str, Any] = {"axes": axes, "Description": origin}
+def _write(path: Path, data: NDArray[Any], axes: str, pixel_nm: PixelSize, simulated: bool) -> None:
+    metadata: dict[str, Any] = {"axes": axes, "Description": SIMULATED if simulated else ""}
     for axis, size in zip("XYZ", pixel_nm, strict=True):
         metadata |= {f"PhysicalSize{axis}": size, f"PhysicalSize{axis}Unit": "nm"}
     if axes == "CYX":
@@ -97,28 +98,28 @@ def _write(path: Path, data: NDArray[Any], axes: str, pixel_nm: PixelSize, origi
         tifffile.imwrite(temporary, data, ome=True, photometric="minisblack", metadata=metadata)
 
 
-def _read_npy(path: Path) -> tuple[NDArray[Any], PixelSize, str]:
+def _read_npy(path: Path) -> tuple[NDArray[Any], PixelSize, bool]:
     # Not np.load: it also takes archives and pickles for .npy files.
     try:
         with path.open("rb") as file:
-            return np.lib.format.read_array(file, allow_pickle=False), UNKNOWN, ""
+            return np.lib.format.read_array(file, allow_pickle=False), UNKNOWN, False
     except OSError:
         raise
     except Exception as error:
         raise StackError(f"{path}: not a readable .npy file ({error})") from error
 
 
-def _read_tiff(path: Path) -> tuple[NDArray[Any], PixelSize, str]:
+def _read_tiff(path: Path) -> tuple[NDArray[Any], PixelSize, bool]:
     try:
         with _complaints_are_errors(), tifffile.TiffFile(path) as file:
             data = file.asarray()
-            pixel_nm, origin = _ome_facts(file.ome_metadata)
+            pixel_nm, simulated = _ome_facts(file.ome_metadata)
     except OSError:
         raise
     # A damaged TIFF can fail anywhere in the decoder, with any exception; all mean the same to the user.
     except Exception as error:
         raise StackError(f"{path}: not a readable TIFF file ({error})") from error
-    return data, pixel_nm, origin
+    return data, pixel_nm, simulated
 
 
 @contextmanager
@@ -140,19 +141,19 @@ def _complaints_are_errors() -> Iterator[None]:
         raise InputError(f"damaged or truncated: {' '.join(errors[0].split())[:100]}")
 
 
-def _ome_facts(ome: str | None) -> tuple[PixelSize, str]:
-    """Pixel sizes (x, y, z) in nm and the description from OME-XML; nan where a size is missing."""
+def _ome_facts(ome: str | None) -> tuple[PixelSize, bool]:
+    """Pixel sizes (x, y, z) in nm, nan where missing, and whether it is simulated, from OME-XML."""
     if ome is None:
-        return UNKNOWN, ""
+        return UNKNOWN, False
     root = ElementTree.fromstring(ome)
     pixels = root.find(".//{*}Pixels")
     described = root.find(".//{*}Description")
-    origin = SIMULATED if described is not None and (described.text or "").startswith(SIMULATED) else ""
+    simulated = described is not None and (described.text or "").startswith(SIMULATED)
     if pixels is None:
-        return UNKNOWN, origin
+        return UNKNOWN, simulated
     x, y, z = (
         float(pixels.get(f"PhysicalSize{axis}", "nan"))
         * NM_PER_UNIT.get(pixels.get(f"PhysicalSize{axis}Unit", "µm"), math.nan)
         for axis in "XYZ"
     )
-    return (x, y, z), origin
+    return (x, y, z), simulated

@@ -33,7 +33,7 @@ def sections_through_bead(volume: Volume, samples: int | None = None) -> tuple[O
     fitting -= 1 - fitting % 2
     _check_room(fitting, center, volume)
     planes = cut_sections(volume.data, center, fitting)
-    return OrthoSections(planes, volume.pixel_nm, saturation=volume.saturation, origin=volume.origin), center
+    return OrthoSections(planes, volume.pixel_nm, saturation=volume.saturation, simulated=volume.simulated), center
 
 
 def around_bead(volume: Volume) -> Volume:
@@ -45,7 +45,7 @@ def around_bead(volume: Volume) -> Volume:
     limits = [min(2 * space, MOST) // WHOLE * WHOLE for space in room]
     _check_room(min(limits) + 1, center, volume)
     box = tuple(slice(at - count // 2, at - count // 2 + count) for at, count in zip(center, limits, strict=True))
-    return Volume(volume.data[box], volume.pixel_nm, saturation=volume.saturation, origin=volume.origin)
+    return Volume(volume.data[box], volume.pixel_nm, saturation=volume.saturation, simulated=volume.simulated)
 
 
 def volume_planes(counts: Floats, pixel_nm: PixelSize, place_nm: Sequence[float]) -> dict[str, Floats]:

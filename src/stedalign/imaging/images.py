@@ -77,8 +77,8 @@ class Image(ABC):
     """Pixel size along x, y, z."""
     saturation: float | None = None
     """The count at which the detector clips, where known."""
-    origin: str = ""
-    """Where the image comes from; images of the simulator say SIMULATED."""
+    simulated: bool = False
+    """Whether it comes from the simulator, which its files and drawings tell."""
 
     @property
     @abstractmethod

@@ -109,7 +109,7 @@ class SimulatedWorld:
             counts.append(self.detector.expose(self.detector.expected(intensity), self._noise))
             self._bead_nm = self._bead_nm + self._drift.normal(scale=self.hidden.drift_nm, size=3)
         return OrthoSections(
-            np.stack(counts), self.sampling.pixel_nm, saturation=self.detector.saturation, origin="SIMULATED"
+            np.stack(counts), self.sampling.pixel_nm, saturation=self.detector.saturation, simulated=True
         )
 
     def intensity(self) -> Floats:
