@@ -10,7 +10,7 @@ _HOMES = {
     "ModeSet": "stedalign.optics.wavefront",
     "Wavefront": "stedalign.optics.wavefront",
     "OrthoSections": "stedalign.imaging.images",
-    "load_stack": "stedalign.formats.ome_tiff",
+    "load_stack": "stedalign.formats.stack",
     "Setup": "stedalign.config",
     "Estimate": "stedalign.estimation.estimate",
     "focus": "stedalign.jobs.focus",
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from stedalign.config import Setup
     from stedalign.estimation.acquisition import Bounds
     from stedalign.estimation.estimate import Estimate
-    from stedalign.formats.ome_tiff import load_stack
+    from stedalign.formats.stack import load_stack
     from stedalign.imaging.images import OrthoSections
     from stedalign.instrument.loading import load_microscope
     from stedalign.jobs.align import Alignment, align

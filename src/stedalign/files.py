@@ -6,9 +6,10 @@ import json
 import math
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,31 +21,100 @@ def replacing(path: Path | str) -> Iterator[Path]:
     """Hand out a temporary file beside ``path`` that takes its name when the block ends well.
 
     Where the block raises, the temporary file is removed and whatever stood at ``path`` stays. The temporary name
-    keeps the suffix, since many writers choose the format by it.
+    keeps the suffix, since many writers choose the format by it. An ``OSError`` names ``path``.
     """
     path = Path(path)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}{TEMPORARY}", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
+    with _naming(path):
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}{TEMPORARY}", suffix=path.suffix)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            # mkstemp makes files that only their owner can read; a plain new file follows the umask.
+            temporary.chmod(0o666 & ~_umask())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_all(folder: Path | str) -> Iterator[Path]:
+    """Hand out a temporary folder inside ``folder``; its files move up together when the block ends well.
+
+    For files that belong together: where the block raises, none of them is left, nor is ``folder`` if it was made
+    here. Files of the same names are replaced. No ``OSError`` names the temporary folder.
+    """
+    folder = Path(folder)
+    missing = [parent for parent in (folder, *folder.parents) if not parent.exists()]
     try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        # mkstemp makes files that only their owner can read; a plain new file follows the umask.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        with _naming(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            staging = Path(tempfile.mkdtemp(dir=folder, prefix=f".set{TEMPORARY}"))
+        try:
+            yield staging
+            _move_up(staging)
+        except OSError as error:
+            # Nobody has heard of the temporary folder.
+            if error.filename is None or Path(error.filename).parent != staging:
+                raise
+            raise OSError(error.errno, error.strerror, str(folder / Path(error.filename).name)) from error
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+    except BaseException:
+        for parent in missing:
+            with suppress(OSError):
+                parent.rmdir()
+        raise
+
+
+def _move_up(staging: Path) -> None:
+    """Move all files one folder up, or none of them."""
+    moved: list[Path] = []
+    try:
+        for file in sorted(staging.iterdir()):
+            target = staging.parent / file.name
+            os.replace(file, target)
+            moved.append(target)
+    except BaseException:
+        for target in moved:
+            target.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Let an ``OSError`` name ``path``, not a temporary file or nothing at all, as that of a full disk does."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or (error.filename is not None and TEMPORARY not in Path(error.filename).name):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def _umask() -> int:
+    umask = os.umask(0)
+    os.umask(umask)
+    return umask
 
 
 def leftovers(folder: Path, name: str | None = None) -> list[Path]:
-    """The temporary files that killed calls of ``replacing`` left in ``folder``: those of the file ``name``, or all."""
+    """What killed calls of ``replacing`` and ``replacing_all`` left in ``folder``: of the file ``name``, or all."""
     stem, suffix = (".+", r"(\..*)?") if name is None else map(re.escape, (Path(name).stem, Path(name).suffix))
     # mkstemp puts eight of these characters in the middle.
     pattern = re.compile(rf"\.{stem}{re.escape(TEMPORARY)}[a-z0-9_]{{8}}{suffix}")
     return [file for file in folder.iterdir() if pattern.fullmatch(file.name)] if folder.is_dir() else []
+
+
+def remove_leftovers(folder: Path, name: str | None = None) -> None:
+    """Remove the ``leftovers``."""
+    for leftover in leftovers(folder, name):
+        if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)
 
 
 def write_json(path: Path | str, data: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ import pytest
 from stedalign.alignment.model_based import align
 from stedalign.alignment.policy import Policy
 from stedalign.alignment.session import Session
-from stedalign.formats.ome_tiff import load_stack
+from stedalign.formats.stack import load_stack
 
 
 def start(tmp_path):

@@ -207,5 +207,5 @@ def test_ctrl_c_leaves_nothing_behind(desk: Path, monkeypatch: pytest.MonkeyPatc
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("stedalign.evaluation.comparison.compare", interrupted)
+    monkeypatch.setattr("stedalign.jobs.evaluate.compare", interrupted)
     evaluate(desk, "multinet11").assert_refused("stopped by Ctrl-C", code=1)

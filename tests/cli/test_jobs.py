@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from stedalign.config import Setup
-from stedalign.formats.ome_tiff import load_stack
+from stedalign.formats.stack import load_stack
 from stedalign.imaging.images import OrthoSections
 from stedalign.instrument.loading import load_microscope
 

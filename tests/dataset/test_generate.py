@@ -3,7 +3,7 @@
 import functools
 import hashlib
 import json
-from collections.abc import Callable
+import threading
 from pathlib import Path
 
 import h5py
@@ -11,11 +11,16 @@ import numpy as np
 import pytest
 import torch
 
+try:
+    import resource
+except ImportError:
+    resource = None
+
 from stedalign.dataset.generate import GenerationInterrupted, Simulator, generate
 from stedalign.dataset.parts import BATCH, parts_folder
 from stedalign.dataset.spec import DatasetSpec, draw
-from stedalign.dataset.storage import check_optics, clear_leftovers, read_mask_offset, read_split
-from stedalign.files import leftovers, replacing
+from stedalign.dataset.storage import check_optics, read_mask_offset, read_split
+from stedalign.files import leftovers, remove_leftovers, replacing
 from stedalign.imaging.center_of_mass import center_of_mass_px
 from stedalign.imaging.detector import Bead
 from stedalign.imaging.forward import ForwardModel
@@ -25,6 +30,7 @@ from stedalign.optics.beam import Beam
 from stedalign.optics.objective import Objective
 from stedalign.optics.patterns import Vortex
 from stedalign.optics.wavefront import ModeSet
+from stedalign.progress import Cancelled, Progress, Step
 
 # A point for a bead: its coherent modes are most of the planning.
 FORWARD = ForwardSpec(bead=Bead(diameter_nm=0), sampling=Sampling(samples=16, pixel_nm=(110.0, 110.0, 110.0)))
@@ -41,14 +47,14 @@ def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def stop_after(samples: int) -> Callable[[int, int], None]:
-    """A report that presses Ctrl-C once so many samples are done."""
+def stop_after(samples: int) -> Progress:
+    """Presses Ctrl-C once so many samples are done."""
 
-    def report(done: int, total: int) -> None:
-        if done >= samples:
+    def press(step: Step) -> None:
+        if step.done >= samples:
             raise KeyboardInterrupt
 
-    return report
+    return Progress(press)
 
 
 @pytest.fixture(scope="module")
@@ -92,18 +98,60 @@ def test_the_bits_do_not_depend_on_the_size_of_the_parts(made: Path, tmp_path: P
 def test_a_stopped_run_leaves_no_half_file_and_goes_on_to_the_same_bits(made: Path, tmp_path: Path) -> None:
     path = tmp_path / "stopped.h5"
     with pytest.raises(GenerationInterrupted, match="1 of 3 parts are finished and kept"):
-        generate(SPEC, FORWARD, path, report=stop_after(1))
+        generate(SPEC, FORWARD, path, progress=stop_after(1))
     assert [item.name for item in tmp_path.iterdir()] == ["stopped.h5.parts"]
     generate(SPEC, FORWARD, path)
     assert digest(path) == digest(made)
     assert not parts_folder(path).exists()
 
 
+def test_a_canceled_dataset_ends_after_the_part_it_was_at_and_goes_on_to_the_same_bits(
+    made: Path, tmp_path: Path
+) -> None:
+    path, cancel = tmp_path / "canceled.h5", threading.Event()
+    steps = []
+
+    def watch(step: Step) -> None:
+        steps.append(step.to_json())
+        if step.done >= BATCH:
+            cancel.set()
+
+    with pytest.raises(Cancelled, match=f"stopped while simulating images: {2 * BATCH} of {SPEC.samples}"):
+        generate(SPEC, FORWARD, path, progress=Progress(watch, cancel))
+    assert steps[-1] == {"title": "simulating images", "done": BATCH, "total": SPEC.samples}
+    assert [item.name for item in tmp_path.iterdir()] == ["canceled.h5.parts"]
+    assert not leftovers(parts_folder(path))
+    generate(SPEC, FORWARD, path)
+    assert digest(path) == digest(made)
+
+
+@pytest.mark.skipif(resource is None, reason="this system has no limit of file sizes")
+@pytest.mark.parametrize("room", [0, 3_000])
+def test_a_full_disk_is_told_with_the_file_and_leaves_no_dataset(made: Path, tmp_path: Path, room: int) -> None:
+    """HDF5 tells a full disk by errors of several kinds, some only when it closes the file."""
+    path = tmp_path / "full.h5"
+    with pytest.raises(KeyboardInterrupt):
+        generate(SPEC, FORWARD, path, progress=stop_after(2 * BATCH))
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, most))
+    try:
+        with pytest.raises(OSError, match="File too large") as caught:
+            generate(SPEC, FORWARD, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+    assert caught.value.filename is not None
+    assert Path(caught.value.filename).parent == parts_folder(path)
+    assert [item.name for item in tmp_path.iterdir()] == ["full.h5.parts"]
+    assert not leftovers(parts_folder(path))
+    generate(SPEC, FORWARD, path)
+    assert digest(path) == digest(made)
+
+
 @pytest.mark.parametrize("damage", ["flipped byte", "truncated", "missing", "foreign", "leftover"])
 def test_a_bad_part_is_made_again(made: Path, tmp_path: Path, damage: str) -> None:
     path = tmp_path / "damaged.h5"
     with pytest.raises(GenerationInterrupted):
-        generate(SPEC, FORWARD, path, report=stop_after(2 * BATCH))
+        generate(SPEC, FORWARD, path, progress=stop_after(2 * BATCH))
     first, second = sorted(parts_folder(path).iterdir())
     content = first.read_bytes()
     if damage == "flipped byte":
@@ -179,7 +227,7 @@ def test_temporaries_of_other_files_stay(tmp_path: Path) -> None:
     names = [".a[1]-2.tmp-abcd_123.h5", ".a1.tmp-abcd_123.h5", ".a[1].tmp-abcd_123.tif", ".a[1]-mine.h5", "a[1].h5"]
     for name in [*names, ".a[1].tmp-abcd_123.h5"]:
         (tmp_path / name).touch()
-    clear_leftovers(tmp_path / "a[1].h5")
+    remove_leftovers(tmp_path, "a[1].h5")
     assert {file.name for file in tmp_path.iterdir()} == set(names)
 
 

@@ -18,6 +18,7 @@ from stedalign.dataset.storage import check_identity, check_optics, read_mask_of
 from stedalign.imaging.detector import Bead
 from stedalign.imaging.forward_spec import ForwardSpec
 from stedalign.imaging.images import Sampling
+from stedalign.progress import Progress, Step
 
 # A point for a bead: its coherent modes are most of the planning.
 FORWARD = ForwardSpec(bead=Bead(diameter_nm=0), sampling=Sampling(samples=16, pixel_nm=(110.0, 110.0, 110.0)))
@@ -215,12 +216,13 @@ def test_a_finished_shard_is_left_as_it_is(path: Path) -> None:
 def test_a_stopped_shard_goes_on(whole: Path, tmp_path: Path) -> None:
     path = tmp_path / "data.h5"
 
-    def stop(done: int, total: int) -> None:
-        assert total == 2 * BATCH
-        raise KeyboardInterrupt
+    def stop(step: Step) -> None:
+        if step.done:
+            assert step.total == 2 * BATCH
+            raise KeyboardInterrupt
 
     with pytest.raises(GenerationInterrupted, match="1 of 2 parts are finished and kept"):
-        generate_shard(SPEC, FORWARD, path, Shard(1, 2), report=stop)
+        generate_shard(SPEC, FORWARD, path, Shard(1, 2), progress=Progress(stop))
     first = parts_of(path)[0]
     before = first.stat().st_mtime_ns
     generate_shard(SPEC, FORWARD, path, Shard(1, 2))

@@ -4,7 +4,9 @@ import tifffile
 import torch
 
 from stedalign.focusing.focus import Focus
-from stedalign.formats.ome_tiff import StackError, load_stack, save_sections, save_volume
+from stedalign.formats.ome_tiff import save_sections, save_volume
+from stedalign.formats.stack import load_stack
+from stedalign.formats.stored import StackError
 from stedalign.imaging.detector import Bead
 from stedalign.imaging.forward_spec import ForwardSpec
 from stedalign.imaging.images import FocalSection, OrthoSections, Volume

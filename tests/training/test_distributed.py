@@ -83,7 +83,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def alone(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Result:
-    return train(SPEC, FORWARD, tmp_path_factory.mktemp("alone"), data, progress=False)
+    return train(SPEC, FORWARD, tmp_path_factory.mktemp("alone"), data)
 
 
 def curves(folder: Path) -> list[float]:
@@ -100,8 +100,8 @@ def free_port() -> str:
 def in_two(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Result | ValueError]:
     """What some trainings in two processes gave. These are started once, as torchrun does: that takes longest."""
     begun, folder = tmp_path_factory.mktemp("begun"), tmp_path_factory.mktemp("two")
-    train(SPEC.model_copy(update={"epochs": 1}), FORWARD, begun, data, progress=False)
-    two = {"progress": False, "devices": 2}
+    train(SPEC.model_copy(update={"epochs": 1}), FORWARD, begun, data)
+    two = {"devices": 2}
     trainings = {
         **{name: partial(train, spec, FORWARD, folder / "refused", **two) for name, (spec, _) in REFUSED.items()},
         "whole": partial(train, SPEC, FORWARD, folder / "whole", data, **two),
@@ -152,7 +152,7 @@ def test_what_the_first_process_refuses_ends_the_training_of_all(
 def test_of_endless_images_each_process_draws_its_own_and_validates_its_share(
     in_two: dict[str, Result], tmp_path: Path
 ) -> None:
-    alone, two = train(ENDLESS, FORWARD, tmp_path, progress=False), in_two["endless"]
+    alone, two = train(ENDLESS, FORWARD, tmp_path), in_two["endless"]
     assert two.validation_loss == pytest.approx(alone.validation_loss, rel=1e-5)
     assert two.test_loss == pytest.approx(alone.test_loss, rel=1e-5)
 

@@ -69,7 +69,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def unbroken(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Result:
-    return train(SPEC, FORWARD, tmp_path_factory.mktemp("run"), data, progress=False)
+    return train(SPEC, FORWARD, tmp_path_factory.mktemp("run"), data)
 
 
 def losses(folder: Path) -> list[tuple[int, float, float]]:
@@ -104,8 +104,8 @@ def test_a_killed_run_goes_on_to_the_same_end(
     with monkeypatch.context() as patch:
         patch.setattr(where, name, kill)
         with pytest.raises(Killed):
-            train(SPEC, FORWARD, tmp_path, data, progress=False)
-    resumed = train(SPEC, FORWARD, tmp_path, data, resume=tmp_path, progress=False)
+            train(SPEC, FORWARD, tmp_path, data)
+    resumed = train(SPEC, FORWARD, tmp_path, data, resume=tmp_path)
     assert losses(tmp_path) == losses(unbroken.run_folder)
     assert (resumed.epoch, resumed.test_loss) == (unbroken.epoch, unbroken.test_loss)
     assert resumed.weights.is_file()
@@ -117,8 +117,8 @@ def test_a_run_that_was_killed_while_its_data_were_made_goes_on(
     with monkeypatch.context() as patch:
         patch.setattr(Part, "write", killed)
         with pytest.raises(Killed):
-            train(SPEC, FORWARD, tmp_path, progress=False)
-    resumed = train(SPEC, FORWARD, tmp_path, resume=tmp_path, progress=False)
+            train(SPEC, FORWARD, tmp_path)
+    resumed = train(SPEC, FORWARD, tmp_path, resume=tmp_path)
     assert resumed.test_loss == unbroken.test_loss
 
 
@@ -128,7 +128,7 @@ def test_ctrl_c_while_the_data_are_made_says_how_to_go_on(tmp_path: Path, monkey
 
     monkeypatch.setattr(Part, "write", press)
     with pytest.raises(GenerationInterrupted, match=r"0 of 2 parts .*; resume .* to go on with the training") as caught:
-        train(SPEC, FORWARD, tmp_path, progress=False)
+        train(SPEC, FORWARD, tmp_path)
     assert str(tmp_path) in str(caught.value)
 
 
@@ -139,19 +139,19 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_keeps_its_warm_start(
     with monkeypatch.context() as patch:
         patch.setattr(Regression, "on_train_epoch_start", killed_in_epoch(1))
         with pytest.raises(Killed):
-            train(spec, FORWARD, tmp_path, data, warm_start=unbroken.weights, progress=False)
-    resumed = train(spec, FORWARD, tmp_path, data, resume=tmp_path, progress=False)
+            train(spec, FORWARD, tmp_path, data, warm_start=unbroken.weights)
+    resumed = train(spec, FORWARD, tmp_path, data, resume=tmp_path)
     assert resumed.test_loss == pytest.approx(unbroken.test_loss, rel=1e-4)
 
 
 def test_a_finished_run_has_nothing_left_to_do(unbroken: Result, data: Path) -> None:
     with pytest.raises(ValueError, match="nothing left to train"):
-        train(SPEC, FORWARD, unbroken.run_folder, data, resume=unbroken.run_folder, progress=False)
+        train(SPEC, FORWARD, unbroken.run_folder, data, resume=unbroken.run_folder)
 
 
 def test_an_empty_folder_cannot_be_resumed(data: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="there is nothing to resume"):
-        train(SPEC, FORWARD, tmp_path, data, resume=tmp_path, progress=False)
+        train(SPEC, FORWARD, tmp_path, data, resume=tmp_path)
 
 
 def test_a_kill_while_a_checkpoint_is_written_leaves_the_one_before(
@@ -171,13 +171,13 @@ def test_what_a_killed_run_left_half_written_is_cleared(unbroken: Result, data: 
     for name in (".weights.tmp-abcd_123.safetensors", "checkpoints/.last.tmp-abcd_123.ckpt"):
         (folder / name).touch()
     longer = SPEC.model_copy(update={"epochs": 4})
-    train(longer, FORWARD, folder, data, resume=folder, progress=False)
+    train(longer, FORWARD, folder, data, resume=folder)
     assert leftovers(folder) + leftovers(folder / "checkpoints") == []
 
 
 def test_a_torn_line_of_the_log_is_forgotten(data: Path, tmp_path: Path) -> None:
-    train(SPEC.model_copy(update={"epochs": 1}), FORWARD, tmp_path, data, progress=False)
+    train(SPEC.model_copy(update={"epochs": 1}), FORWARD, tmp_path, data)
     with (tmp_path / "log.jsonl").open("a") as log:
         log.write('{"epoch": 2, "train')
-    train(SPEC.model_copy(update={"epochs": 2}), FORWARD, tmp_path, data, resume=tmp_path, progress=False)
+    train(SPEC.model_copy(update={"epochs": 2}), FORWARD, tmp_path, data, resume=tmp_path)
     assert [epoch for epoch, *_ in losses(tmp_path)] == [1, 2]

@@ -39,7 +39,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def result(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Result:
-    return train(SPEC, FORWARD, tmp_path_factory.mktemp("run"), data, progress=False)
+    return train(SPEC, FORWARD, tmp_path_factory.mktemp("run"), data)
 
 
 def test_the_loss_is_the_mean_over_the_batch_summed_over_the_outputs() -> None:
@@ -73,7 +73,7 @@ def test_errors_of_the_mask_offset_are_counted_in_pupil_radii() -> None:
 
 
 def test_training_lowers_the_loss(data: Path, tmp_path: Path) -> None:
-    train(SPEC.model_copy(update={"epochs": 6, "batch_size": 4}), FORWARD, tmp_path, data, progress=False)
+    train(SPEC.model_copy(update={"epochs": 6, "batch_size": 4}), FORWARD, tmp_path, data)
     assert losses(tmp_path)[-1] < 0.7 * losses(tmp_path)[0]
 
 
@@ -103,14 +103,14 @@ def test_checkpoints_keep_the_optimizer(result: Result) -> None:
 
 
 def test_two_runs_with_one_seed_agree(result: Result, data: Path, tmp_path: Path) -> None:
-    again = train(SPEC, FORWARD, tmp_path, data, progress=False)
+    again = train(SPEC, FORWARD, tmp_path, data)
     assert again.test_loss == result.test_loss
     assert losses(again.run_folder) == losses(result.run_folder)
 
 
 def test_a_resumed_run_ends_like_the_unbroken_one(result: Result, data: Path, tmp_path: Path) -> None:
-    train(SPEC.model_copy(update={"epochs": 2}), FORWARD, tmp_path, data, progress=False)
-    resumed = train(SPEC, FORWARD, tmp_path, data, resume=tmp_path, progress=False)
+    train(SPEC.model_copy(update={"epochs": 2}), FORWARD, tmp_path, data)
+    resumed = train(SPEC, FORWARD, tmp_path, data, resume=tmp_path)
     assert losses(tmp_path) == losses(result.run_folder)
     assert resumed.test_loss == result.test_loss
 
@@ -144,12 +144,12 @@ def test_a_checkpoint_of_another_run_cannot_be_resumed_elsewhere(
     last: Path, data: Path, tmp_path: Path, spec: TrainSpec, forward: ForwardSpec, words: str
 ) -> None:
     with pytest.raises(ValueError, match=f"is a checkpoint of another configuration .{words}"):
-        train(spec, forward, tmp_path / "run", data, resume=last, progress=False)
+        train(spec, forward, tmp_path / "run", data, resume=last)
     assert not (tmp_path / "run").exists()
 
 
 def test_a_checkpoint_goes_on_elsewhere_with_more_epochs(last: Path, data: Path, tmp_path: Path) -> None:
-    train(LONGER, FORWARD, tmp_path, data, resume=last, progress=False)
+    train(LONGER, FORWARD, tmp_path, data, resume=last)
     assert [json.loads(line)["epoch"] for line in (tmp_path / "log.jsonl").read_text().splitlines()] == [4]
 
 
@@ -157,7 +157,7 @@ def test_a_checkpoint_that_says_nothing_of_its_run_is_taken(last: Path, data: Pa
     content = torch.load(last, weights_only=True)
     del content["stedalign"]
     torch.save(content, tmp_path / "old.ckpt")
-    train(LONGER, FORWARD, tmp_path / "run", data, resume=tmp_path / "old.ckpt", progress=False)
+    train(LONGER, FORWARD, tmp_path / "run", data, resume=tmp_path / "old.ckpt")
     assert (tmp_path / "run" / WEIGHTS).exists()
 
 
@@ -165,17 +165,17 @@ def test_a_checkpoint_that_says_nothing_of_its_run_is_taken(last: Path, data: Pa
 def test_without_an_epoch_left_one_line_says_so(result: Result, data: Path, tmp_path: Path, epochs: int) -> None:
     spec = SPEC.model_copy(update={"epochs": epochs})
     with pytest.raises(ValueError, match=f"^nothing left to train: .* has 3 of {epochs} epochs") as caught:
-        train(spec, FORWARD, tmp_path / "run", data, resume=result.run_folder, progress=False)
+        train(spec, FORWARD, tmp_path / "run", data, resume=result.run_folder)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()
 
 
 def test_a_folder_from_before_a_key_existed_can_be_resumed(data: Path, tmp_path: Path) -> None:
-    train(SPEC.model_copy(update={"epochs": 1}), FORWARD, tmp_path, data, progress=False)
+    train(SPEC.model_copy(update={"epochs": 1}), FORWARD, tmp_path, data)
     config = json.loads((tmp_path / "run.json").read_text())
     del config["forward_spec"]["beam"]["stop_radius"], config["train_spec"]["step_epochs"]
     (tmp_path / "run.json").write_text(json.dumps(config | {"setup_hash": "of another version"}))
-    train(SPEC.model_copy(update={"epochs": 2}), FORWARD, tmp_path, data, resume=tmp_path, progress=False)
+    train(SPEC.model_copy(update={"epochs": 2}), FORWARD, tmp_path, data, resume=tmp_path)
     assert len(losses(tmp_path)) == 2
 
 
@@ -186,7 +186,7 @@ def test_ctrl_c_says_how_to_go_on(data: Path, tmp_path: Path, monkeypatch: pytes
 
     monkeypatch.setattr(Regression, "on_train_epoch_end", press)
     with pytest.raises(TrainingInterrupted, match="1 of 3 epochs are kept") as caught:
-        train(SPEC, FORWARD, tmp_path, data, progress=False)
+        train(SPEC, FORWARD, tmp_path, data)
     assert str(tmp_path) in str(caught.value)
     assert not (tmp_path / WEIGHTS).exists()
 
@@ -220,7 +220,7 @@ def test_what_is_refused_leaves_everything_as_it_was(
         (tmp_path / "run" / "train.toml").write_text("# mine")
     before = content(tmp_path)
     with pytest.raises(ValueError, match=words) as caught:
-        train(spec, FORWARD, tmp_path / "run", dataset, progress=False)
+        train(spec, FORWARD, tmp_path / "run", dataset)
     assert "\n" not in str(caught.value)
     assert content(tmp_path) == before
 
@@ -231,29 +231,29 @@ def content(folder: Path) -> dict[Path, bytes | None]:
 
 def test_a_warm_start_begins_with_the_given_weights(result: Result, data: Path, tmp_path: Path) -> None:
     spec = SPEC.model_copy(update={"epochs": 1, "learning_rate": 1e-12})
-    started = train(spec, FORWARD, tmp_path, data, warm_start=result.weights, progress=False)
+    started = train(spec, FORWARD, tmp_path, data, warm_start=result.weights)
     assert started.test_loss == pytest.approx(result.test_loss, rel=1e-4)
 
 
 def test_weights_of_other_modes_cannot_start_a_run(result: Result, data: Path, tmp_path: Path) -> None:
     other = SPEC.model_copy(update={"dataset": DATA.model_copy(update={"modes": ((2, 2),)})})
     with pytest.raises(CheckpointError, match="trained for the modes"):
-        train(other, FORWARD, tmp_path, data, warm_start=result.weights, progress=False)
+        train(other, FORWARD, tmp_path, data, warm_start=result.weights)
 
 
 def test_the_learning_rate_steps_down_when_asked(data: Path, tmp_path: Path) -> None:
     spec = SPEC.model_copy(update={"epochs": 2, "step_epochs": 1})
-    train(spec, FORWARD, tmp_path, data, progress=False)
+    train(spec, FORWARD, tmp_path, data)
     checkpoint = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
     assert checkpoint["optimizer_states"][0]["param_groups"][0]["lr"] == pytest.approx(1e-5)
 
 
 def test_a_folder_with_a_run_is_not_reused_unasked(result: Result, data: Path) -> None:
     with pytest.raises(ValueError, match="resume it or choose another"):
-        train(SPEC, FORWARD, result.run_folder, data, progress=False)
+        train(SPEC, FORWARD, result.run_folder, data)
     changed = SPEC.model_copy(update={"seed": 2})
     with pytest.raises(ValueError, match="another configuration"):
-        train(changed, FORWARD, result.run_folder, data, resume=result.run_folder, progress=False)
+        train(changed, FORWARD, result.run_folder, data, resume=result.run_folder)
 
 
 @pytest.mark.parametrize("content", [None, {"epoch": 1}, [1]])
@@ -264,7 +264,7 @@ def test_a_damaged_checkpoint_cannot_be_resumed(data: Path, tmp_path: Path, cont
     else:
         torch.save(content, broken)
     with pytest.raises(ValueError, match="cannot be read as a checkpoint"):
-        train(SPEC, FORWARD, tmp_path / "run", data, resume=broken, progress=False)
+        train(SPEC, FORWARD, tmp_path / "run", data, resume=broken)
 
 
 def test_without_the_extra_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -276,6 +276,6 @@ def test_without_the_extra_one_line_says_what_to_install(monkeypatch: pytest.Mon
 def test_the_last_checkpoint_is_of_the_last_epoch_even_where_an_earlier_one_was_better(
     data: Path, tmp_path: Path
 ) -> None:
-    train(SPEC.model_copy(update={"epochs": 4, "learning_rate": 3.0}), FORWARD, tmp_path, data, progress=False)
+    train(SPEC.model_copy(update={"epochs": 4, "learning_rate": 3.0}), FORWARD, tmp_path, data)
     best, last = (torch.load(tmp_path / "checkpoints" / name, weights_only=True) for name in ("best.ckpt", "last.ckpt"))
     assert best["epoch"] < last["epoch"] == 3

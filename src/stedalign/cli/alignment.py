@@ -23,8 +23,8 @@ from stedalign.cli.options import (
     read_setup,
     read_wavefront,
     run_folder,
-    working,
 )
+from stedalign.cli.progress import shown
 from stedalign.errors import JobError
 
 if TYPE_CHECKING:
@@ -51,18 +51,18 @@ def estimate(
 
     One xy section alone does not tell the modes that it calls blind; the mask leaves those as they are.
     """
-    from stedalign.formats.ome_tiff import load_stack
-    from stedalign.jobs.estimate import make_estimator, save_estimate
+    from stedalign.jobs.estimate import estimate_file
 
     the_setup = read_setup(setup)
     folder = run_folder(out, "estimate")
     network = read_network(the_setup, weights, no_network)
-    sections = load_stack(file, pixel_nm=pixel_nm, samples=the_setup.sampling.samples, whole=whole_volume)
-    with working("estimating", quiet=json):
-        found = make_estimator(the_setup, network)(sections)
-    mask = save_estimate(the_setup, sections, found, folder)
+    with shown("reading", quiet=json) as tell:
+        done = estimate_file(
+            file, the_setup, folder, pixel_nm=pixel_nm, whole_volume=whole_volume, network=network, progress=tell
+        )
+    found = done.estimate
     if json:
-        print_json(found.to_json() | {"mask": str(mask) if mask else None, "run_folder": str(folder)})
+        print_json(done.to_json())
     else:
         _print_estimate(found, folder)
     if not found.accepted:
@@ -89,7 +89,7 @@ def align(
     Ctrl-C ends it with the mask that was shown before. --seed moves the hidden aberrations of the simulated
     microscope; a real one ignores it.
     """
-    with working("starting", quiet=json):
+    with shown("starting", quiet=json):
         from stedalign.alignment.policy import Policy
         from stedalign.instrument.loading import load_microscope
         from stedalign.jobs import align as job
@@ -119,8 +119,8 @@ def align(
                 seed=seed,
             )
         except KeyboardInterrupt:
-            shown = "that the loop ended with" if table.finished else "from before"
-            raise KeyboardInterrupt(f"stopped by Ctrl-C: the SLM shows the mask {shown}; log in {folder}") from None
+            which = "that the loop ended with" if table.finished else "from before"
+            raise KeyboardInterrupt(f"stopped by Ctrl-C: the SLM shows the mask {which}; log in {folder}") from None
     result = done.to_json()
     if json:
         print_json(result)

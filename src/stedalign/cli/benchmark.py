@@ -9,7 +9,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from stedalign.cli.options import Json, Seed, SetupFile, print_json, read_setup, working
+from stedalign.cli.options import Json, Seed, SetupFile, print_json, read_setup
+from stedalign.cli.progress import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +43,7 @@ def bound(
     the setup's [nuisances] say. The crest gives every pixel the same counts, so the dose is as the number of pixels.
     "blind" is worse than 30 mλ.
     """
-    with working("reading") as status:
+    with shown("reading", quiet=json) as tell:
         import numpy as np
 
         from stedalign.estimation.acquisition import random_wavefronts
@@ -50,7 +51,7 @@ def bound(
 
         the_setup = read_setup(setup)
         drawn = random_wavefronts(the_setup.modes, 1e-3 * strength, wavefronts, np.random.default_rng(seed))
-        found = compute_bound(the_setup, drawn, photons, background, volume=not without_volume, progress=status.update)
+        found = compute_bound(the_setup, drawn, photons, background, volume=not without_volume, progress=tell)
     if json:
         print_json(found.to_json() | {"read_noise": the_setup.detector.read_noise, "seed": seed})
         return

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from math import inf, isnan
 from pathlib import Path
@@ -12,18 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bars
 from rich.table import Table
 
-from stedalign.cli.options import Json, SetupFile, Weights, print_json, read_setup, run_folder, working
-from stedalign.errors import InputError
+from stedalign.cli.options import Json, SetupFile, Weights, print_json, read_setup, run_folder
+from stedalign.cli.progress import shown
 
 if TYPE_CHECKING:
     from stedalign.evaluation.comparison import Comparison
     from stedalign.evaluation.mismatch import MismatchComparison, MismatchCurve
-    from stedalign.imaging.detector import NoiseSpec
-    from stedalign.progress import Progress, Step
+    from stedalign.jobs.evaluate import Evaluation
 
 
 class Shown(StrEnum):
@@ -70,103 +65,44 @@ def evaluate(
     wavefronts are seen by simulated microscopes that are not as the setup says, in one respect after the other; the fit
     from the network is then the whole estimate, with the setup's [nuisances].
     """
-    with working("reading, and planning the optics"):
-        from stedalign.evaluation.comparison import compare, trained_noise
-        from stedalign.evaluation.mismatch import compare_under_mismatch, reason_to_skip
-        from stedalign.evaluation.test_set import KnownImages
-        from stedalign.files import write_json
-        from stedalign.jobs.estimate import DEFAULT_NETWORK
-        from stedalign.networks.checkpoint import load_network, packaged_weights
-        from stedalign.provenance import environment
-        from stedalign.reports.evaluation import draw_comparison, draw_mismatch
+    from stedalign.jobs.evaluate import evaluate as job
 
-        the_setup = read_setup(setup)
-        forward = the_setup.forward
-        folder = run_folder(out, "evaluate")
-        path = weights or packaged_weights(DEFAULT_NETWORK)
-        network = load_network(path, forward, None)
-        data = data or _beside(weights)
-        noise = trained_noise(network)
-        asked = {"photons": photons, "background_fraction": background}
-        noise = type(noise).parse(
-            noise.model_dump() | {name: value for name, value in asked.items() if value is not None}
+    the_setup = read_setup(setup)
+    folder = run_folder(out, "evaluate")
+    with shown("reading", quiet=json) as tell:
+        done = job(
+            the_setup,
+            folder,
+            data=data,
+            weights=weights,
+            photons=photons,
+            background=background,
+            estimators=estimator or list(Shown),
+            fits=fit,
+            mismatch=mismatch,
+            seed=seed,
+            limit=limit,
+            progress=tell,
         )
-        known = KnownImages.load(data, forward, network.outputs, limit)
-        skipped = reason_to_skip(the_setup, network, noise) if mismatch else "not asked for"
-    with _progress() as progress:
-        found = compare(network, known, noise, seed=seed, fits=fit, names=estimator or list(Shown), progress=progress)
-        off = None
-        if not skipped:
-            names = list(found.results)
-            off = compare_under_mismatch(
-                the_setup, network, known, noise, images=mismatch, seed=seed, names=names, progress=progress
-            )
-    with working("drawing"):
-        folder.mkdir(parents=True, exist_ok=True)
-        facts = {"weights": str(path), "data": str(data), "seed": seed, "run_folder": str(folder)}
-        against = {"skipped": skipped} if off is None else off.to_json()
-        figures = found.to_json() | {"against_mismatch": against} | facts
-        draw_comparison(folder, found, forward.sampling.pixel_nm, _title(found))
-        if off is not None:
-            draw_mismatch(folder / "error_vs_mismatch.png", off, _mismatch_title(off, noise))
-        write_json(folder / "evaluation.json", figures | environment() | {"images": found.images_json()})
     if json:
-        print_json(figures)
-        return
-    console = Console(highlight=False)
+        print_json(done.to_json())
+    else:
+        _print(done, skipped=done.skipped if mismatch else "")
+
+
+def _print(done: Evaluation, skipped: str) -> None:
+    console, found, off = Console(highlight=False), done.comparison, done.against_mismatch
     # As titles of tables they would be broken where a table is narrow.
-    console.print(_title(found), style="italic")
+    console.print(done.title, style="italic")
     console.print(_table(found))
     if set(found.results) != {Shown.NETWORK} and found.outputs.modes is not None:
         console.print("modes: rms error; of the fits that ended below 10 mλ, of the bound the median")
     if off is not None:
-        console.print(f"\nagainst mismatch, {_mismatch_title(off, noise)}", style="italic")
+        console.print(f"\nagainst mismatch, {done.mismatch_title}", style="italic")
         console.print(_mismatch_table(off))
-    elif mismatch:
+    elif skipped:
         console.print(f"against mismatch: skipped, {skipped}")
-    print(f"images and numbers  {folder}")
-
-
-def _beside(weights: Path | None) -> Path:
-    """The dataset in the run folder of ``weights``. Raises ``InputError`` where there is none."""
-    if weights is None:
-        raise InputError("which dataset? name it with --data, or a run's weights with --weights")
-    data = weights.parent / "dataset.h5"
-    if weights.is_file() and not data.is_file():
-        raise InputError(f"no dataset.h5 lies beside {weights}: name the dataset with --data")
-    return data
-
-
-@contextmanager
-def _progress() -> Iterator[Progress]:
-    """A bar on standard error for each step, as long as it goes on."""
-    from stedalign.progress import Progress
-
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    console = Console(stderr=True)
-    with Bars(*columns, transient=True, console=console, disable=not console.is_terminal) as bars:
-        task = bars.add_task("")
-
-        def tell(step: Step) -> None:
-            if not step.done:
-                bars.reset(task)
-            bars.update(task, description=step.title, completed=step.done, total=step.total)
-
-        yield Progress(tell)
-
-
-def _title(found: Comparison) -> str:
-    count = max(len(result.correlations) for result in found.results.values())
-    return f"{count} SIMULATED images, {_light(found.noise)}"
-
-
-def _mismatch_title(off: MismatchComparison, noise: NoiseSpec) -> str:
-    return f"{off.images} SIMULATED images at each step, {_light(noise)}"
-
-
-def _light(noise: NoiseSpec) -> str:
-    light = f"{noise.photons:g} photons" if noise.photons else "no photon noise"
-    return f"{light}, {100 * noise.background_fraction:.3g} % background"
+    print(f"images and numbers  {done.run_folder}")
 
 
 def _table(found: Comparison) -> Table:

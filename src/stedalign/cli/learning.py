@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,7 +16,14 @@ from stedalign.cli.options import (
     read_setup,
     run_folder,
 )
+from stedalign.cli.progress import shown
 from stedalign.errors import InputError
+
+if TYPE_CHECKING:
+    from stedalign.dataset.spec import DatasetSpec
+    from stedalign.jobs.dataset import MadeDataset
+    from stedalign.training.run import Result
+    from stedalign.training.trainer import Epoch
 
 Config = Annotated[Path, typer.Argument(help="Training configuration, such as configs/origin/multinet11.toml.")]
 
@@ -38,10 +43,8 @@ def dataset(
     json: Json = False,
 ) -> None:
     """Simulate a dataset: noise-free images and their coefficients, split for training, validation and test."""
-    from stedalign.dataset.generate import generate, generate_shard, join_shards, progress_bar
     from stedalign.dataset.parts import Shard
-    from stedalign.dataset.spec import DatasetSpec
-    from stedalign.training.spec import load_train_spec
+    from stedalign.jobs.dataset import MadeShard, join_dataset, make_dataset, make_shard
 
     the_setup = read_setup(setup)
     if shard is not None and join:
@@ -50,33 +53,34 @@ def dataset(
     if out.is_dir():
         raise InputError(f"{out} is a folder; name a file")
     check_writable(out.parent)
+    spec = _read_dataset_spec(config, samples)
+    done: MadeDataset | MadeShard
+    with shown("reading", quiet=json) as tell:
+        if the_shard is not None:
+            done = make_shard(the_setup, out, spec, the_shard, overwrite=overwrite, progress=tell)
+        else:
+            make = join_dataset if join else make_dataset
+            done = make(the_setup, out, spec, overwrite=overwrite, progress=tell)
+    if json:
+        print_json(done.to_json())
+    elif isinstance(done, MadeShard):
+        last = done.first + done.samples - 1
+        print(f"{done.folder}: shard {done.shard}, images {done.first} to {last} of {spec.samples}")
+    else:
+        words = ", ".join(f"{count} {split}" for split, count in done.counts.items())
+        print(f"{out}: {words}")
+
+
+def _read_dataset_spec(config: Path | None, samples: int | None) -> DatasetSpec:
+    """What a training configuration asks a dataset to hold. Raises ``InputError`` for one that needs none."""
+    from stedalign.dataset.spec import DatasetSpec
+    from stedalign.training.spec import load_train_spec
+
     recipe = load_train_spec(config) if config else None
     if recipe is not None and recipe.simulation is not None:
         raise InputError(f"{config} simulates its images while it trains: it has no dataset")
     spec = DatasetSpec() if recipe is None else recipe.dataset
-    if samples is not None:
-        spec = DatasetSpec.parse(spec.model_dump() | {"samples": samples})
-    # The bar is on standard output, where nothing else may stand beside JSON, and a file has no use for it.
-    with progress_bar() if sys.stdout.isatty() and not json else nullcontext() as report:
-        if the_shard is not None:
-            parts = generate_shard(spec, the_setup.forward, out, the_shard, overwrite=overwrite, report=report)
-        elif join:
-            join_shards(spec, the_setup.forward, out, overwrite=overwrite)
-        else:
-            generate(spec, the_setup.forward, out, overwrite=overwrite, report=report)
-    if the_shard is not None:
-        first, count = parts[0].first, sum(part.count for part in parts)
-        if json:
-            print_json({"file": str(out), "shard": str(the_shard), "first": first, "samples": count})
-        else:
-            print(f"{parts[0].folder}: shard {the_shard}, images {first} to {first + count - 1} of {spec.samples}")
-        return
-    counts = dict(zip(("train", "val", "test"), spec.counts, strict=True))
-    if json:
-        print_json({"file": str(out), "samples": counts, "spec": spec.model_dump(mode="json")})
-    else:
-        words = ", ".join(f"{count} {split}" for split, count in counts.items())
-        print(f"{out}: {words}")
+    return spec if samples is None else DatasetSpec.parse(spec.model_dump() | {"samples": samples})
 
 
 def train(
@@ -94,7 +98,8 @@ def train(
     json: Json = False,
 ) -> None:
     """Train a network; curves for TensorBoard, checkpoints and the best weights go to the run folder."""
-    from stedalign.training.run import require_extra, train
+    from stedalign.jobs.train import train as job
+    from stedalign.training.run import require_extra
     from stedalign.training.spec import TrainSpec, load_train_spec
 
     require_extra()
@@ -108,30 +113,31 @@ def train(
         spec = TrainSpec.parse(spec.model_dump() | {"epochs": epochs})
     folder = out or (resume if resume is not None and resume.is_dir() else run_folder(None, "train"))
     check_writable(folder)
-    result = train(
-        spec,
-        the_setup.forward,
-        folder,
-        data,
-        resume=resume,
-        warm_start=warm_start,
-        progress=not json,
-        devices="auto" if devices == "auto" else int(devices),
-        nodes=nodes,
-    )
-    figures = {
-        "epoch": result.epoch,
-        "validation_loss": result.validation_loss,
-        "test_loss": result.test_loss,
-        "test_error_waves": result.test_error_waves,
-        "test_error_mask_offset": result.test_error_mask_offset,
-        "test_error_shift_nm": result.test_error_shift_nm,
-        "weights": str(result.weights),
-        "run_folder": str(result.run_folder),
-    }
+
+    def tell_epoch(epoch: Epoch) -> None:
+        if not json:
+            print(epoch, flush=True)
+
+    with shown("reading", quiet=json) as tell:
+        result = job(
+            the_setup,
+            spec,
+            folder,
+            data=data,
+            resume=resume,
+            warm_start=warm_start,
+            devices="auto" if devices == "auto" else int(devices),
+            nodes=nodes,
+            watch=tell_epoch,
+            progress=tell,
+        )
     if json:
-        print_json(figures)
-        return
+        print_json(result.to_json())
+    else:
+        _print_result(result)
+
+
+def _print_result(result: Result) -> None:
     errors = []
     if result.test_error_waves is not None:
         errors.append(f"{1e3 * result.test_error_waves:.1f} mλ rms over all modes")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import sys
 import warnings
 from functools import cache
@@ -14,11 +13,9 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from stedalign.cli import alignment, benchmark, evaluation, learning, setups
+from stedalign.cli.explain import WRONG_INPUT, fail
 from stedalign.errors import JobError
 from stedalign.version import __version__
-
-JOB_FAILED = 1
-WRONG_INPUT = 2
 
 
 class Stopped(JobError):
@@ -77,8 +74,10 @@ def main() -> NoReturn:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
             code = app(standalone_mode=False, prog_name="stedalign")
+            # What nobody reads any more is noticed here, not by Python on its way out.
+            sys.stdout.flush()
     except Exception as error:
-        code = _fail(*_explained(error))
+        code = fail(error)
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -90,43 +89,3 @@ def _warn(message: str) -> None:
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     """One line without the place in the code, once however many parts of the program notice."""
     _warn(str(message))
-
-
-def _fail(message: str, code: int) -> int:
-    if os.environ.get("STEDALIGN_TRACEBACK"):
-        Console(stderr=True).print_exception()
-    Console(stderr=True, soft_wrap=True).print(f"stedalign: {message}", markup=False, highlight=False)
-    return code
-
-
-def _explained(error: Exception) -> tuple[str, int]:
-    """One line that says what is wrong, and the exit code."""
-    # The base of typer's usage errors has no name in typer, and its home has moved between versions.
-    if isinstance(error, typer.BadParameter.__bases__):
-        return _usage(error), WRONG_INPUT
-    if isinstance(error, OSError) and error.strerror:
-        reason = error.strerror.lower()
-        return f"{error.filename}: {reason}" if error.filename else reason, WRONG_INPUT
-    line = " ".join(_message(error).split()) or type(error).__name__
-    if isinstance(error, ValueError | OSError):
-        return line, WRONG_INPUT
-    if isinstance(error, RuntimeError):
-        return line, JOB_FAILED
-    return f"{type(error).__name__}: {line} (a bug: please report what STEDALIGN_TRACEBACK=1 shows)", JOB_FAILED
-
-
-def _usage(error: Any) -> str:
-    message = " ".join(error.format_message().split()).rstrip(".").replace("Value error, ", "")
-    return f"{message}; see '{error.ctx.command_path if error.ctx else 'stedalign'} --help'"
-
-
-def _message(error: Exception) -> str:
-    """The message; of a description that was not read from a file, its first problem without pydantic's frame."""
-    from pydantic import ValidationError
-
-    if not isinstance(error, ValidationError):
-        return str(error)
-    problem = error.errors(include_url=False)[0]
-    key = ".".join(map(str, problem["loc"]))
-    message = problem["msg"].removeprefix("Value error, ")
-    return f"{key} = {problem['input']!r}: {message}" if key else message

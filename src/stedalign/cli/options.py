@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.console import Console
-from rich.status import Status
 
 from stedalign.errors import InputError
 from stedalign.files import json_text
@@ -116,11 +114,6 @@ def check_writable(folder: Path) -> None:
         raise InputError(f"{folder} cannot be made: {nearest} is not a folder; choose another one")
     if not os.access(nearest, os.W_OK):
         raise InputError(f"{nearest} cannot be written to; choose another folder")
-
-
-def working(title: str, *, quiet: bool = False) -> Status:
-    """A spinner on standard error while something takes its seconds."""
-    return Console(stderr=True, quiet=quiet).status(title)
 
 
 def print_json(data: dict[str, Any]) -> None:

@@ -16,8 +16,8 @@ from stedalign.cli.options import (
     print_json,
     read_setup,
     read_wavefront,
-    working,
 )
+from stedalign.cli.progress import shown
 from stedalign.errors import InputError
 
 
@@ -71,37 +71,26 @@ def simulate(
     overwrite: Overwrite = False,
 ) -> None:
     """Simulate the image of a bead on a microscope with hidden aberrations; prints the truth."""
-    import numpy as np
-
-    from stedalign.formats.ome_tiff import save_sections, save_volume
-    from stedalign.optics.wavefront import Wavefront
-    from stedalign.simulator.microscope import make_microscope
+    from stedalign.jobs.simulate import simulate as job
 
     the_setup = read_setup(setup)
-    path = fresh_file(out, overwrite, (".tif", ".tiff"))
-    detector = the_setup.detector
-    if photons is not None:
-        detector = type(detector).parse(detector.model_dump() | {"photons": photons})
-    generator = np.random.default_rng(seed)
-    drawn = generator.normal(scale=peak_waves, size=len(the_setup.modes))
-    hidden = read_wavefront(waves, "any", the_setup) if waves else Wavefront.from_peak_waves(the_setup.modes, drawn)
-    place = generator.normal(scale=off_center_nm, size=3).tolist()
-    microscope = make_microscope(
-        the_setup.model_copy(update={"detector": detector}), seed, aberration=hidden, bead_offset_nm=tuple(place)
-    )
-    microscope.shutter.open()
-    if volume:
-        with working("simulating", quiet=json):
-            expected = detector.expected(microscope.truth.volume())
-        counts = detector.expose(expected, generator).astype(np.uint16 if detector.saturation <= 65535 else np.float32)
-        save_volume(path, counts, the_setup.sampling.pixel_nm, simulated=True)
-    else:
-        save_sections(path, microscope.source.acquire())
-    truth = {**hidden.to_json(), "rms_waves": hidden.rms_waves, "bead_nm": place, "file": str(out), "seed": seed}
+    fresh_file(out, overwrite, (".tif", ".tiff"))
+    with shown("simulating", quiet=json) as tell:
+        done = job(
+            the_setup,
+            out,
+            seed=seed,
+            photons=photons,
+            peak_waves=peak_waves,
+            wavefront=read_wavefront(waves, "any", the_setup) if waves else None,
+            off_center_nm=off_center_nm,
+            volume=volume,
+            progress=tell,
+        )
     if json:
-        print_json(truth)
+        print_json(done.to_json())
     else:
-        print(f"wrote {out}: SIMULATED, {hidden.rms_waves * 1e3:.1f} mλ rms hidden")
+        print(f"wrote {out}: SIMULATED, {done.wavefront.rms_waves * 1e3:.1f} mλ rms hidden")
 
 
 def mask(
@@ -117,7 +106,7 @@ def mask(
 ) -> None:
     """Write the SLM's mask: the pattern, with a correction or without."""
     from stedalign.instrument.mask_files import FORMATS
-    from stedalign.jobs.mask import correction_levels, save_mask
+    from stedalign.jobs.mask import mask as job
     from stedalign.optics.wavefront import Wavefront
 
     the_setup = read_setup(setup)
@@ -128,5 +117,5 @@ def mask(
         correction = correction + read_wavefront(waves, "correction", the_setup)
     if estimate:
         correction = correction - read_wavefront(estimate, "estimate", the_setup)
-    save_mask(the_setup, correction_levels(the_setup, correction), correction, out)
-    print(f"wrote {out} and {out.with_suffix('.json').name}")
+    done = job(the_setup, out, correction)
+    print(f"wrote {done.mask} and {done.sidecar.name}")

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
 from stedalign.dataset.parts import BATCH, MOST_PARTS, Part, PartError, Shard, cut
 from stedalign.dataset.spec import DatasetSpec, check_moves, draw
-from stedalign.dataset.storage import check_identity, check_parts, clear_leftovers, shown_parts, write
+from stedalign.dataset.storage import check_identity, check_parts, shown_parts, write
+from stedalign.files import remove_leftovers
 from stedalign.imaging.center_of_mass import center_of_mass_px
 from stedalign.imaging.forward import ForwardModel
 from stedalign.imaging.forward_spec import ForwardSpec
 from stedalign.optics.parameters import MASK_OFFSETS
+from stedalign.progress import SILENT, Progress
 
 # The sections cut another part of an image that has moved, so one step does not center it; three bring most
 # images to a third of a pixel, which is what a few moves of the stage reach.
 CENTERING_STEPS = 3
-Report = Callable[[int, int], None]
-"""Called with the samples that are done and the samples in all."""
 
 
 class GenerationInterrupted(KeyboardInterrupt):
@@ -39,21 +37,22 @@ def generate(
     *,
     overwrite: bool = False,
     most_parts: int = MOST_PARTS,
-    report: Report | None = None,
+    progress: Progress = SILENT,
     simulator: Simulator | None = None,
 ) -> Path:
     """Make the dataset ``path`` (HDF5), go on with a started one, or return a finished one as it is.
 
     ``simulator`` is one that was ``planned`` before. Raises ``InputError`` when ``path`` holds another dataset, or
     shows parts that are gone, and ``overwrite`` is not set, or when the optics cannot be planned; and
-    ``GenerationInterrupted`` on Ctrl-C; nothing half-made is ever found at ``path``.
+    ``GenerationInterrupted`` on Ctrl-C, ``Cancelled`` where ``progress`` is; nothing half-made is ever found at
+    ``path``, and the parts that are finished are kept.
     """
     if not is_finished(spec, forward, path, overwrite):
-        clear_leftovers(path)
+        remove_leftovers(path.parent, path.name)
         parts = cut(path, spec, forward, most_parts)
         with _kept(parts):
-            _make(parts, spec, forward, report, simulator)
-            write(path, parts, spec, forward, joined=False)
+            _make(parts, spec, forward, progress, simulator)
+            write(path, parts, spec, forward, joined=False, progress=progress)
     return path
 
 
@@ -64,7 +63,7 @@ def generate_shard(
     shard: Shard,
     *,
     overwrite: bool = False,
-    report: Report | None = None,
+    progress: Progress = SILENT,
 ) -> list[Part]:
     """Make the share of the parts of ``path`` that is ``shard``'s, and nothing else; other jobs make the others.
 
@@ -77,17 +76,19 @@ def generate_shard(
         if not shown_parts(path):
             return parts
     with _kept(parts):
-        _make(parts, spec, forward, report)
+        _make(parts, spec, forward, progress)
     return parts
 
 
-def join_shards(spec: DatasetSpec, forward: ForwardSpec, path: Path, *, overwrite: bool = False) -> Path:
+def join_shards(
+    spec: DatasetSpec, forward: ForwardSpec, path: Path, *, overwrite: bool = False, progress: Progress = SILENT
+) -> Path:
     """Make the dataset ``path`` a view of its parts, all of which are read and checked; they stay beside it.
 
     Raises like ``generate``, and ``PartError`` where a part is missing, damaged or of another dataset.
     """
     if not is_finished(spec, forward, path, overwrite):
-        write(path, cut(path, spec, forward), spec, forward, joined=True)
+        write(path, cut(path, spec, forward), spec, forward, joined=True, progress=progress)
     return path
 
 
@@ -127,7 +128,7 @@ def _make(
     parts: list[Part],
     spec: DatasetSpec,
     forward: ForwardSpec,
-    report: Report | None,
+    progress: Progress,
     simulator: Simulator | None = None,
 ) -> None:
     """Make the parts that are not there yet or not sound."""
@@ -136,11 +137,12 @@ def _make(
         try:
             part.read(forward.sampling.samples)
         except PartError:
-            simulator = simulator or planned(spec, forward)
+            if simulator is None:
+                progress("planning the optics")
+                simulator = planned(spec, forward)
             part.write(simulator.images(part.first, part.count))
         done += part.count
-        if report:
-            report(done, total)
+        progress("simulating images", done, total)
 
 
 class Simulator:
@@ -176,13 +178,3 @@ class Simulator:
             moved[:, shift] -= center_of_mass_px(self.model.intensity(moved)) * self.pixel_nm
         moved[:, shift] += parameters[:, shift]
         return moved
-
-
-@contextmanager
-def progress_bar(title: str = "simulating") -> Iterator[Report]:
-    """A bar in the terminal, for the ``report`` of ``generate``."""
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    console = Console(stderr=True)
-    with Progress(*columns, transient=True, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task(title, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

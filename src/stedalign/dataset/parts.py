@@ -8,9 +8,13 @@ dataset and samples it belongs, and its checksum is verified before it is used.
 from __future__ import annotations
 
 import hashlib
+import io
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -18,7 +22,7 @@ from numpy.typing import NDArray
 
 from stedalign.dataset.spec import DatasetSpec
 from stedalign.errors import InputError
-from stedalign.files import leftovers, replacing
+from stedalign.files import remove_leftovers, replacing
 from stedalign.imaging.forward_spec import ForwardSpec
 
 Singles = NDArray[np.float32]
@@ -43,6 +47,44 @@ def checksum(images: Singles) -> str:
     return hashlib.sha256(np.ascontiguousarray(images).data).hexdigest()
 
 
+@contextmanager
+def new_file(path: Path) -> Iterator[h5py.File]:
+    """A new HDF5 file that is written whole or not at all. Raises ``OSError`` with its name where the disk is full."""
+    with replacing(path) as temporary, _Disk(temporary, "r+") as disk:
+        try:
+            with h5py.File(disk, "w") as file:
+                yield file
+        finally:
+            if disk.refusal is not None:
+                raise disk.refusal
+
+
+class _Disk(io.FileIO):
+    """A file that keeps to itself that the disk is full.
+
+    HDF5 writes when it likes, mostly while it closes a file, and where it cannot, it neither closes the file nor ends
+    without tracebacks on standard error.
+    """
+
+    refusal: OSError | None = None
+
+    def write(self, data: Any, /) -> int:
+        left = memoryview(data)
+        try:
+            while left and self.refusal is None:
+                left = left[super().write(left) :]
+        except OSError as error:
+            self.refusal = error
+        return len(data)
+
+    def truncate(self, size: int | None = None, /) -> int:
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self.refusal = self.refusal or error
+            return size or 0
+
+
 @dataclass(frozen=True)
 class Part:
     """One slice of a dataset's images: the samples ``first`` .. ``first + count - 1``, in their own file."""
@@ -60,9 +102,8 @@ class Part:
         """Write images (count, 3, N, N), whole or not at all."""
         self.folder.mkdir(parents=True, exist_ok=True)
         # Those of other parts may belong to jobs that are writing at this moment.
-        for leftover in leftovers(self.folder, self.path.name):
-            leftover.unlink(missing_ok=True)
-        with replacing(self.path) as temporary, h5py.File(temporary, "w") as file:
+        remove_leftovers(self.folder, self.path.name)
+        with new_file(self.path) as file:
             file.create_dataset("img", data=images)
             file.attrs.update(identity=self.identity, first=self.first, sha256=checksum(images))
 

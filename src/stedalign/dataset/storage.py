@@ -13,23 +13,25 @@ import h5py
 import numpy as np
 
 from stedalign import __version__
-from stedalign.dataset.parts import FORMAT_VERSION, Part, PartError, Singles, checksum, identity, parts_folder
+from stedalign.dataset.parts import FORMAT_VERSION, Part, PartError, Singles, checksum, identity, new_file, parts_folder
 from stedalign.dataset.spec import SPLITS, DatasetSpec, draw
 from stedalign.errors import InputError
-from stedalign.files import leftovers, replacing
 from stedalign.imaging.forward_spec import ForwardSpec, optics_disagreement
 from stedalign.optics.wavefront import LABEL_UNIT, ModeSet
+from stedalign.progress import SILENT, Progress
 from stedalign.recorded import differences
 from stedalign.spec import SpecError
 
 
-def clear_leftovers(path: Path) -> None:
-    """Remove the temporary files that killed runs left beside the dataset ``path``; those of parts are theirs."""
-    for leftover in leftovers(path.parent, path.name):
-        leftover.unlink(missing_ok=True)
-
-
-def write(path: Path, parts: Sequence[Part], spec: DatasetSpec, forward: ForwardSpec, *, joined: bool) -> None:
+def write(
+    path: Path,
+    parts: Sequence[Part],
+    spec: DatasetSpec,
+    forward: ForwardSpec,
+    *,
+    joined: bool,
+    progress: Progress = SILENT,
+) -> None:
     """Write the dataset ``path`` from all its parts, whole or not at all.
 
     The images are copied and the parts removed, or else, ``joined``, the parts stay and HDF5 shows them as one
@@ -43,7 +45,8 @@ def write(path: Path, parts: Sequence[Part], spec: DatasetSpec, forward: Forward
     stops = np.cumsum(spec.counts)
     slices = [slice(stop - count, stop) for stop, count in zip(stops.tolist(), spec.counts, strict=True)]
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+    done, title = 0, f"writing {path.name}"
+    with new_file(path) as file:
         for split, rows in zip(SPLITS, slices, strict=True):
             name, shape = f"{split}_img", (rows.stop - rows.start, 3, samples, samples)
             target = h5py.VirtualLayout(shape, "f4") if joined else file.create_dataset(name, shape, "f4")
@@ -55,6 +58,8 @@ def write(path: Path, parts: Sequence[Part], spec: DatasetSpec, forward: Forward
                     images = _sound(part, samples)
                     target[here] = _view(part, images, path)[there] if joined else images[there]
                     digest.update(images[there].data)
+                    done += last - first
+                    progress(title, done, spec.samples)
             if joined:
                 # What a program that is not ours reads where a part is gone must not look like an image.
                 file.create_virtual_dataset(name, target, fillvalue=np.nan)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,10 +19,9 @@ from stedalign.imaging.forward_spec import ForwardSpec
 from stedalign.imaging.images import PLANES, VOLUME, View
 from stedalign.imaging.nuisances import Nuisances, Prior
 from stedalign.optics.wavefront import ModeSet, Wavefront
+from stedalign.progress import SILENT, Progress
 
 Floats = NDArray[np.float64]
-Progress = Callable[[str], None]
-"""Is told what is being done."""
 XY, SECTIONS = "xy", "sections"
 
 BEFORE_WAVES, BEFORE_NM = 1.0, 1e4
@@ -115,7 +114,7 @@ def acquisition_bounds(
     nuisances: Nuisances,
     *,
     volume: bool = True,
-    progress: Progress = lambda step: None,
+    progress: Progress = SILENT,
 ) -> Bounds:
     """The Cramér-Rao bounds (Kay 1993, section 3.7) at ``wavefronts``, with the light and noise of ``detector``.
 
@@ -147,8 +146,7 @@ def acquisition_bounds(
         shape = (samples,) * 3
         cube = planned(spec.sampling.view.model_copy(update={"parts": (VOLUME,), "shape": shape}), False)
     found: dict[str, list[Floats]] = {name: [] for name in (XY, SECTIONS, *([VOLUME] if volume else []))}
-    for number, wavefront in enumerate(wavefronts, 1):
-        progress(f"wavefront {number} of {len(wavefronts)}")
+    for wavefront in progress.over(wavefronts, "wavefronts"):
         parts = _information(sections, wavefront, detector, 1.0)
         found[XY].append(_sigmas(parts[PLANES.index("xy")], prior, unknown, sections.layout.modes))
         found[SECTIONS].append(_sigmas(parts.sum(0), prior, unknown, sections.layout.modes))

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from stedalign.errors import InputError
 from stedalign.estimation.centering import displacement_nm
 from stedalign.estimation.checks import LARGEST_EXCESS, ImageError, Limits, check_image, cut_off, refusal
 from stedalign.estimation.estimate import Estimate, blind_modes, tell
@@ -197,7 +198,7 @@ class Estimator:
         """What the sections of a volume say, if they say anything."""
         try:
             sections, middle = sections_through_bead(volume)
-        except ValueError:
+        except InputError:
             return []
         (found,) = self.all([sections])
         if isinstance(found, ImageError):

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from stedalign.errors import InputError
-from stedalign.files import replacing, write_json
+from stedalign.files import replacing, replacing_all, write_json
 from stedalign.instrument.protocols import Levels
 from stedalign.optics.wavefront import Wavefront
 
@@ -35,8 +35,8 @@ def write_mask(
     """Write ``levels`` (rows, columns) as an 8-bit gray BMP or PNG, and its JSON side-car, which is returned.
 
     ``correction`` is None for a mask that was found on the panel. The suffix decides the format. Both files are
-    written under another name and then renamed, so nobody ever loads half a mask. Raises ``InputError`` for another
-    suffix, or levels that are not two-dimensional uint8.
+    written elsewhere and then renamed, so nobody ever loads half a mask or one without its side-car. Raises
+    ``InputError`` for another suffix, or levels that are not two-dimensional uint8.
     """
     path = Path(path)
     _check_suffix(path)
@@ -51,10 +51,10 @@ def write_mask(
         "shape": list(levels.shape),
         "sha256": levels_hash(levels),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
-        Image.fromarray(levels).save(temporary, format=FORMATS[path.suffix.lower()])
-    write_json(sidecar_path(path), description)
+    with replacing_all(path.parent) as folder:
+        with replacing(folder / path.name) as temporary:
+            Image.fromarray(levels).save(temporary, format=FORMATS[path.suffix.lower()])
+        write_json(folder / sidecar_path(path).name, description)
     return sidecar_path(path)
 
 

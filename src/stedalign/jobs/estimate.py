@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 from stedalign.alignment.session import Session
 from stedalign.config.setup import Setup
+from stedalign.errors import InputError, check_type
 from stedalign.estimation.centering import centering_wavefront
 from stedalign.estimation.estimate import Estimate
 from stedalign.estimation.estimator import Estimator
-from stedalign.files import write_json
-from stedalign.imaging.images import Image
+from stedalign.files import replacing_all, write_json
+from stedalign.formats.stack import load_stack
+from stedalign.imaging.images import Image, PixelSize
 from stedalign.jobs.mask import correction_levels, save_masks
 from stedalign.networks.checkpoint import OtherSetupError, load_network, packaged_weights
 from stedalign.networks.network import Network
+from stedalign.progress import SILENT, Cancel, Progress, Tell
 from stedalign.reports.alignment import draw_estimate
 
 DEFAULT_NETWORK = "bandnet"
@@ -43,31 +48,89 @@ def make_estimator(setup: Setup, network: Network | None) -> Estimator:
     )
 
 
-def estimate(sections: Image, setup: Setup) -> Estimate:
-    """Estimate the wavefront in one image, starting the fit from what the packaged network says.
+@dataclass(frozen=True, eq=False)
+class SavedEstimate:
+    """An estimate and what was written of it."""
+
+    estimate: Estimate
+    run_folder: Path
+    mask: Path | None
+    """The correcting mask; None where the estimate was refused."""
+
+    def to_json(self) -> dict[str, Any]:
+        mask = None if self.mask is None else str(self.mask)
+        return self.estimate.to_json() | {"mask": mask, "run_folder": str(self.run_folder)}
+
+
+def estimate(
+    sections: Image,
+    setup: Setup,
+    *,
+    network: Network | Literal["packaged"] | None = "packaged",
+    progress: Tell | None = None,
+    cancel: Cancel | None = None,
+) -> Estimate:
+    """Estimate the wavefront in one image, starting the fit from what the network says (None: from zero).
 
     Three sections, a ``Volume``, or a ``FocalSection`` alone, which tells less (see ``Estimator``). Raises
     ``ImageError`` for a saturated or an empty image.
     """
-    return make_estimator(setup, default_network(setup))(sections)
+    check_type("sa.estimate", sections, Image)
+    check_type("sa.estimate", setup, Setup)
+    return _estimate(sections, setup, network, Progress(progress, cancel))
 
 
-def save_estimate(setup: Setup, sections: Image, found: Estimate, folder: Path) -> Path | None:
+def estimate_file(
+    file: Path | str,
+    setup: Setup,
+    run_folder: Path | str,
+    *,
+    pixel_nm: PixelSize | None = None,
+    whole_volume: bool = False,
+    network: Network | Literal["packaged"] | None = "packaged",
+    progress: Tell | None = None,
+    cancel: Cancel | None = None,
+) -> SavedEstimate:
+    """Estimate the image in a file, and write estimate and mask into ``run_folder``, which must be empty.
+
+    Of a volume three sections through its bead are taken, or the ``whole_volume`` around it. ``pixel_nm`` (x, y, z) is
+    for files that do not tell. A refused estimate is written as well, without a mask. Raises ``StackError`` for a file
+    without a usable image, ``ImageError`` for a saturated or an empty one.
+    """
+    steps = Progress(progress, cancel)
+    steps(f"reading {file}")
+    sections = load_stack(file, pixel_nm=pixel_nm, samples=setup.sampling.samples, whole=whole_volume)
+    found = _estimate(sections, setup, network, steps)
+    return save_estimate(setup, sections, found, Path(run_folder), steps)
+
+
+def _estimate(
+    sections: Image, setup: Setup, network: Network | Literal["packaged"] | None, progress: Progress
+) -> Estimate:
+    progress("estimating")
+    return make_estimator(setup, default_network(setup) if network == "packaged" else network)(sections)
+
+
+def save_estimate(
+    setup: Setup, sections: Image, found: Estimate, folder: Path, progress: Progress = SILENT
+) -> SavedEstimate:
     """Write ``estimate.json``, ``estimate.png`` and, where the estimate was accepted, the correcting mask.
 
     The JSON also tells the tip, tilt and defocus that would bring the focus to the middle, which the mask leaves to the
-    stage. Returns the mask's path. Raises ``FileExistsError`` where the folder already holds something.
+    stage. All of the files are there in the end, or none. Raises ``InputError`` where the folder already holds
+    something.
     """
-    session = Session.start(folder, setup.to_toml())
-    correction = found.correction
-    mask = save_masks(setup, correction_levels(setup, correction), correction, folder) if found.accepted else None
-    title = "SIMULATED bead" if found.simulated else "bead"
-    draw_estimate(folder / "estimate.png", sections, found, title)
+    progress(f"writing {folder}")
+    if folder.is_dir() and any(folder.iterdir()):
+        raise InputError(f"{folder} is not empty; choose another folder")
+    mask = folder / "mask.bmp" if found.accepted else None
+    saved = SavedEstimate(found, folder, mask)
     centering = centering_wavefront(found.shift_nm, setup.objective, setup.depletion.wavelength_nm)
-    facts = {
-        "wavelength_nm": setup.depletion.wavelength_nm,
-        "centering": centering.to_json(),
-        "mask": str(mask) if mask else None,
-    }
-    write_json(session.folder / "estimate.json", found.to_json() | facts)
-    return mask
+    facts = {"wavelength_nm": setup.depletion.wavelength_nm, "centering": centering.to_json()}
+    with replacing_all(folder) as staging:
+        Session.start(staging, setup.to_toml())
+        if found.accepted:
+            save_masks(setup, correction_levels(setup, found.correction), found.correction, staging)
+        draw_estimate(staging / "estimate.png", sections, found, "SIMULATED bead" if found.simulated else "bead")
+        write_json(staging / "estimate.json", saved.to_json() | facts)
+    return saved

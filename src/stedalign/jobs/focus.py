@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from stedalign.config.setup import Setup
+from stedalign.errors import check_type
 from stedalign.focusing.focus import Focus
 from stedalign.imaging.forward_spec import ForwardSpec
 from stedalign.imaging.images import OrthoSections
@@ -23,6 +25,8 @@ def focus(setup: Setup, wavefront: Wavefront, *, tolerance: float = 1e-5) -> Ort
     No bead, no noise, no background; the relative L2 error stays below ``tolerance``. Raises ``InputError`` where the
     sections are too wide for it.
     """
+    check_type("sa.focus", setup, Setup)
+    check_type("sa.focus", wavefront, Wavefront)
     planes = _intensity(_section_plan(setup.forward, wavefront.modes, tolerance, _strength(wavefront)), wavefront)
     samples = setup.sampling.samples
     return OrthoSections(np.stack(planes).reshape(3, samples, samples), setup.sampling.pixel_nm)
@@ -33,6 +37,9 @@ def focus_on(setup: Setup, wavefront: Wavefront, target: Target, *, tolerance: f
 
     Shaped like the target; points give (P,). A volume [z, y, x] is ``section("zyx", samples, pixel_nm)``.
     """
+    check_type("sa.focus_on", setup, Setup)
+    check_type("sa.focus_on", wavefront, Wavefront)
+    check_type("sa.focus_on", target, *get_args(Target))
     strength = _strength(wavefront)
     plan = Focus(
         setup.objective, setup.depletion, wavefront.modes, [target], tolerance=tolerance, strength_waves=strength
@@ -70,6 +77,8 @@ def effective_spot(setup: Setup, wavefront: Wavefront) -> OrthoSections:
     Relative to the unquenched excitation's maximum; powers, pulses and saturation intensity come from the setup. The
     excitation is unaberrated. No bead, no detection.
     """
+    check_type("sa.effective_spot", setup, Setup)
+    check_type("sa.effective_spot", wavefront, Wavefront)
     zero = Wavefront.zero(wavefront.modes)
     spot = focus(setup.model_copy(update={"depletion": setup.excitation}), zero, tolerance=1e-4)
     # Where the depletion is a hundred times the saturation intensity, so is the error of what it leaves.

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from stedalign.errors import InputError
@@ -89,7 +89,8 @@ def save_network(path: Path, module: nn.Module, record: WeightsRecord) -> None:
     metadata["sha256"] = _checksum(tensors, metadata)
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata)
+        # Not save_file, which tells a full disk by an error of its own.
+        temporary.write_bytes(save(tensors, metadata))
 
 
 def load_network(path: Path, forward: ForwardSpec, modes: ModeSet | None) -> Network:
@@ -113,7 +114,8 @@ def load_network(path: Path, forward: ForwardSpec, modes: ModeSet | None) -> Net
     try:
         module = build(metadata["network"], outputs, forward)
         module.load_state_dict(tensors)
-    except (ValueError, RuntimeError) as error:
+    # torch raises its own error for weights of other names or shapes.
+    except (InputError, RuntimeError) as error:
         raise CheckpointError(f"{path} does not fit its network: {str(error).splitlines()[0]}") from None
     return Network(module, outputs, json.loads(metadata["training"]))
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterable
-from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,15 +12,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from stedalign.dataset.generate import GenerationInterrupted, Simulator, generate, is_finished, planned, progress_bar
+from stedalign.dataset.generate import GenerationInterrupted, Simulator, generate, is_finished, planned
 from stedalign.dataset.spec import SPLITS
 from stedalign.errors import InputError, JobError
-from stedalign.files import write_json
+from stedalign.files import replacing_all, write_json
 from stedalign.imaging.forward_spec import ForwardSpec
 from stedalign.networks.checkpoint import WeightsRecord, load_network, save_network
 from stedalign.networks.image_network import ImageNetwork
 from stedalign.networks.network import Network
 from stedalign.networks.registry import build
+from stedalign.progress import SILENT, Progress
 from stedalign.training.batches import Batch, LabeledImages, channel_statistics
 from stedalign.training.run_folder import (
     LAST,
@@ -41,6 +41,7 @@ from stedalign.training.spec import TrainSpec
 if TYPE_CHECKING:
     from stedalign.training.launch import Devices
     from stedalign.training.module import Regression
+    from stedalign.training.trainer import Watch
 
 
 class MissingExtraError(JobError):
@@ -67,6 +68,9 @@ class Result:
     test_error_shift_nm: float | None
     """The same of the shift's error, in nm; None where it is not predicted."""
 
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self) | {"run_folder": str(self.run_folder), "weights": str(self.weights)}
+
 
 def train(
     spec: TrainSpec,
@@ -75,9 +79,10 @@ def train(
     dataset_path: Path | None = None,
     resume: Path | None = None,
     warm_start: Path | None = None,
-    progress: bool = True,
     devices: Devices = 1,
     nodes: int = 1,
+    progress: Progress = SILENT,
+    watch: Watch | None = None,
 ) -> Result:
     """Make the data where they are missing, train, and export the best weights into ``run_folder``.
 
@@ -91,6 +96,9 @@ def train(
     machine are started here, unless SLURM or torchrun did, and import the main script again: one that calls this
     function needs the usual guard, ``if __name__ == "__main__"``.
 
+    ``watch`` is told each epoch. A training that was stopped, also by ``progress`` (``Cancelled``), goes on from its
+    last epoch.
+
     Raises ``MissingExtraError`` without the extra "train", and ``InputError`` (or its ``CheckpointError``)
     with one line when the folder holds another run or files that would be replaced, or when data, checkpoint, weights
     or devices do not fit; nothing has been written then.
@@ -101,7 +109,7 @@ def train(
     from stedalign.training.trainer import fit
 
     # The first process alone tells how it goes.
-    again = partial(train, spec, forward, run_folder, dataset_path, resume, warm_start, False, devices, nodes)
+    again = partial(train, spec, forward, run_folder, dataset_path, resume, warm_start, devices, nodes)
     with together(devices, nodes, again) as processes:
         job = processes.first(
             lambda: _prepare(spec, forward, run_folder, dataset_path, resume, warm_start, progress, processes.world)
@@ -112,15 +120,16 @@ def train(
             statistics = processes.first(lambda: channel_statistics(network.seen(images) for images, _ in data.first()))
             network.set_input_statistics(*statistics)
         best, epoch, validation_loss = fit(
-            network, data, spec, forward, job.run_folder, job.checkpoint, progress, processes
+            network, data, spec, forward, job.run_folder, job.checkpoint, processes, progress, watch
         )
+    progress("testing")
     figures = evaluate(best, data.unseen())
-    weights = run_folder / WEIGHTS
     results = {"epoch": epoch, "epochs": spec.epochs, "validation_loss": validation_loss, **figures}
     record = WeightsRecord(spec.network, forward, spec.outputs, describe(spec, forward) | results)
-    save_network(weights, best.network, record)
-    write_json(run_folder / RESULTS, results)
-    return Result(run_folder, weights, epoch, validation_loss, **figures)
+    with replacing_all(run_folder) as staging:
+        save_network(staging / WEIGHTS, best.network, record)
+        write_json(staging / RESULTS, results)
+    return Result(run_folder, run_folder / WEIGHTS, epoch, validation_loss, **figures)
 
 
 @dataclass(frozen=True)
@@ -144,7 +153,7 @@ def _prepare(
     dataset_path: Path | None,
     resume: Path | None,
     warm_start: Path | None,
-    progress: bool,
+    progress: Progress,
     world: int,
 ) -> _Job:
     """Check everything, then claim the folder and make the data: what is refused leaves no trace."""
@@ -196,13 +205,15 @@ def _check_shares(spec: TrainSpec, world: int) -> None:
 
 
 def _make_dataset(
-    spec: TrainSpec, forward: ForwardSpec, run_folder: Path, dataset_path: Path, simulator: Simulator, progress: bool
+    spec: TrainSpec,
+    forward: ForwardSpec,
+    run_folder: Path,
+    dataset_path: Path,
+    simulator: Simulator,
+    progress: Progress,
 ) -> None:
-    if progress:
-        print(f"simulating {spec.dataset.samples} images for {dataset_path}", flush=True)
     try:
-        with progress_bar() if progress else nullcontext() as report:
-            generate(spec.dataset, forward, dataset_path, report=report, simulator=simulator)
+        generate(spec.dataset, forward, dataset_path, progress=progress, simulator=simulator)
     except GenerationInterrupted as stopped:
         raise GenerationInterrupted(f"{stopped}; resume {run_folder} to go on with the training") from None
 

@@ -9,7 +9,7 @@ from typing import Any
 import tomlkit
 
 from stedalign.errors import InputError
-from stedalign.files import leftovers, replacing, write_json
+from stedalign.files import remove_leftovers, replacing, write_json
 from stedalign.imaging.forward_spec import ForwardSpec
 from stedalign.provenance import environment
 from stedalign.training.record import check_record, run_record
@@ -48,8 +48,8 @@ def claim_folder(
     start = None if warm_start is None else str(warm_start.resolve())
     if resumed and (folder / CONFIG).exists():
         start = json.loads((folder / CONFIG).read_text()).get("warm_start")
-    for leftover in leftovers(folder) + leftovers((folder / LAST).parent):
-        leftover.unlink(missing_ok=True)
+    for place in (folder, (folder / LAST).parent):
+        remove_leftovers(place)
     write_json(folder / CONFIG, describe(spec, forward) | {"warm_start": start, "processes": world})
     with replacing(folder / RECIPE) as temporary:
         idle = {"dataset", "noise"} if spec.simulation is not None else None

@@ -1,24 +1,26 @@
-"""The Lightning trainer, set up quietly: checkpoints, TensorBoard, one line per epoch."""
+"""The Lightning trainer, set up quietly: checkpoints, TensorBoard, steps and epochs told."""
 
 from __future__ import annotations
 
 import json
 import math
 import signal
-import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import nn
 
 from stedalign.errors import InputError
 from stedalign.files import replacing
 from stedalign.imaging.forward_spec import ForwardSpec
+from stedalign.progress import Progress
 from stedalign.training.data_modules import Source
 from stedalign.training.launch import Processes
 from stedalign.training.module import OFFSET_ERROR, SHIFT_ERROR, WAVE_ERROR, Regression
@@ -40,11 +42,45 @@ class TrainingInterrupted(KeyboardInterrupt):
     """Ctrl-C during training; the message says what was kept."""
 
 
-class EpochLog(Callback):
-    """Appends one JSON line per epoch to a file, and prints it where asked."""
+@dataclass(frozen=True)
+class Epoch:
+    """One epoch of a training; its text is one line for people."""
 
-    def __init__(self, path: Path, *, show: bool) -> None:
-        self.path, self.show, self.start = path, show, time.monotonic()
+    number: int
+    """Counted from 1."""
+    epochs: int
+    train_loss: float
+    val_loss: float
+    errors: dict[str, float]
+    """Of the validation, by the groups of ``ERROR_WORDS``."""
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "epoch": self.number,
+            "train_loss": self.train_loss,
+            "val_loss": self.val_loss,
+            **{f"val_{group}": value for group, value in self.errors.items()},
+            "seconds": self.seconds,
+        }
+
+    def __str__(self) -> str:
+        words = "  ".join(ERROR_WORDS[group].format(value) for group, value in self.errors.items())
+        return (
+            f"epoch {self.number}/{self.epochs}  training loss {self.train_loss:.4f}  "
+            f"validation loss {self.val_loss:.4f}  {words}  {self.seconds:.0f} s"
+        )
+
+
+Watch = Callable[[Epoch], None]
+"""Is told each epoch when it is over."""
+
+
+class EpochLog(Callback):
+    """Appends one JSON line per epoch to a file, and tells it to whoever watches."""
+
+    def __init__(self, path: Path, watch: Watch | None) -> None:
+        self.path, self.watch, self.start = path, watch, time.monotonic()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Forget the epoch that a killed run wrote down but did not keep: it is trained again."""
@@ -63,22 +99,45 @@ class EpochLog(Callback):
         if not trainer.is_global_zero:
             return
         errors = {group: figures[f"{group}/total"] for group in ERROR_WORDS if f"{group}/total" in figures}
-        line = {
-            "epoch": trainer.current_epoch + 1,
-            "train_loss": figures["loss/train"],
-            "val_loss": figures["loss/val"],
-            **{f"val_{group}": value for group, value in errors.items()},
-            "seconds": time.monotonic() - self.start,
-        }
+        epoch = Epoch(
+            trainer.current_epoch + 1,
+            trainer.max_epochs or 0,
+            figures["loss/train"],
+            figures["loss/val"],
+            errors,
+            time.monotonic() - self.start,
+        )
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-        if self.show:
-            words = "  ".join(ERROR_WORDS[group].format(value) for group, value in errors.items())
-            print(
-                f"epoch {line['epoch']}/{trainer.max_epochs}  training loss {line['train_loss']:.4f}  "
-                f"validation loss {line['val_loss']:.4f}  {words}  {line['seconds']:.0f} s",
-                flush=True,
-            )
+            file.write(json.dumps(epoch.to_json()) + "\n")
+        if self.watch is not None:
+            self.watch(epoch)
+
+
+class TellBatches(Callback):
+    """Tells each batch, after which a training can be stopped."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self._tell("training", trainer, batch_idx, trainer.num_training_batches)
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        self._tell("validating", trainer, batch_idx, trainer.num_val_batches[dataloader_idx])
+
+    def _tell(self, doing: str, trainer: Trainer, batch: int, batches: float) -> None:
+        title = f"{doing}, epoch {trainer.current_epoch + 1} of {trainer.max_epochs}"
+        self.progress(title, batch + 1, int(batches) if math.isfinite(batches) else None)
 
 
 class EndOnSigterm(Callback):
@@ -106,25 +165,23 @@ def fit(
     forward: ForwardSpec,
     run_folder: Path,
     checkpoint: Path | None,
-    progress: bool,
     processes: Processes,
+    progress: Progress,
+    watch: Watch | None,
 ) -> tuple[Regression, int, float]:
     """Train ``network``; the best epoch's module, its number counted from 1, and its validation loss.
 
     ``checkpoint`` is one that ``check_checkpoint`` lets pass. Only the first process returns; the others end here.
-    Raises ``TrainingInterrupted`` on Ctrl-C.
+    Raises ``TrainingInterrupted`` on Ctrl-C, and ``Cancelled`` after the batch at which ``progress`` was.
     """
     regression = Regression(network, spec, forward)
     folder = run_folder / "checkpoints"
     keeper = ModelCheckpoint(folder, filename="best", monitor="loss/val", enable_version_counter=False)
     # Lightning's own last.ckpt is renewed only when the best one is, and a run would go on from there.
     latest = ModelCheckpoint(folder, filename="last", enable_version_counter=False)
-    # In a log file a bar is noise: there the line of each epoch is enough.
-    bar = progress and sys.stdout.isatty()
     with quiet():
-        callbacks: list[Callback] = [keeper, latest, EpochLog(run_folder / LOG, show=progress)]
-        if bar:
-            callbacks.append(RichProgressBar())
+        callbacks: list[Callback] = [keeper, latest, EpochLog(run_folder / LOG, watch)]
+        callbacks.append(TellBatches(progress))
         if processes.world > 1:
             callbacks.append(EndOnSigterm())
         trainer = Trainer(
@@ -136,7 +193,7 @@ def fit(
             logger=TensorBoardLogger(run_folder, name="", version="tensorboard"),
             callbacks=callbacks,
             plugins=[WholeCheckpoints()],
-            enable_progress_bar=bar,
+            enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
             # The sources share out their batches themselves.

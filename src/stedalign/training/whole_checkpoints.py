@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -21,4 +22,7 @@ class WholeCheckpoints(TorchCheckpointIO):
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:
-            torch.save(checkpoint, temporary)
+            # Not torch.save to the file, which tells a full disk by an error of its own.
+            content = io.BytesIO()
+            torch.save(checkpoint, content)
+            temporary.write_bytes(content.getbuffer())

@@ -29,8 +29,8 @@ def companions(again: Callable[[], object], variables: Mapping[str, str], count:
     random numbers, no settings of torch. ``variables`` are set in the environment of all, and ``LOCAL_RANK``, 0 for
     this process, which has its own environment back afterwards.
 
-    Raises ``RuntimeError`` with one line where one of them cannot be started, and where the block raises it since
-    another process failed.
+    Raises ``JobError`` with one line where one of them cannot be started, and where the block raises a
+    ``RuntimeError`` since another process failed.
     """
     before = dict(os.environ)
     others: dict[Ear, BaseProcess] = {}
@@ -49,7 +49,8 @@ def companions(again: Callable[[], object], variables: Mapping[str, str], count:
         _wait_for(others.values())
         raise
     except RuntimeError as error:
-        if listener.ident is None:
+        # What is meant as an error has told its reason.
+        if isinstance(error, JobError) or listener.ident is None:
             raise
         # A lost connection is noticed before its reason is heard.
         listener.join(SECONDS_TO_END)
