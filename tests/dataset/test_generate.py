@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from stedalign.dataset.generate import GenerationInterrupted, Simulator, generate
-from stedalign.dataset.parts import BATCH, parts_folder
+from stedalign.dataset.parts import BATCH_SAMPLES, parts_folder
 from stedalign.dataset.spec import DatasetSpec, draw
 from stedalign.dataset.storage import check_optics, clear_leftovers, read_mask_offset, read_split
 from stedalign.files import leftovers, replacing
@@ -29,7 +29,7 @@ from stedalign.optics.wavefront import ModeSet
 # A point for a bead: its coherent modes are most of the planning.
 FORWARD = ForwardSpec(bead=Bead(diameter_nm=0), sampling=Sampling(samples=16, pixel_nm=(110.0, 110.0, 110.0)))
 plan_once = functools.cache(Simulator)
-SPEC = DatasetSpec(samples=2 * BATCH + 6)
+SPEC = DatasetSpec(samples=2 * BATCH_SAMPLES + 6)
 
 
 @pytest.fixture(autouse=True)
@@ -103,7 +103,7 @@ def test_a_stopped_run_leaves_no_half_file_and_goes_on_to_the_same_bits(made: Pa
 def test_a_bad_part_is_made_again(made: Path, tmp_path: Path, damage: str) -> None:
     path = tmp_path / "damaged.h5"
     with pytest.raises(GenerationInterrupted):
-        generate(SPEC, FORWARD, path, report=stop_after(2 * BATCH))
+        generate(SPEC, FORWARD, path, report=stop_after(2 * BATCH_SAMPLES))
     first, second = sorted(parts_folder(path).iterdir())
     content = first.read_bytes()
     if damage == "flipped byte":

@@ -72,7 +72,7 @@ class NoisyBatches:
     images: LabeledImages
     noise: NoiseSpec
     batch_size: int
-    """LabeledImages of all processes together."""
+    """Images of all processes together."""
     seed: int
     shuffle: bool = False
     rank: int = 0

@@ -21,12 +21,11 @@ from stedalign.files import replacing
 from stedalign.imaging.forward_spec import ForwardSpec
 from stedalign.training.data_modules import Source
 from stedalign.training.launch import Processes
+from stedalign.training.lightning_fixes import EndOnSigterm, WholeCheckpoints, quiet
 from stedalign.training.module import OFFSET_ERROR, SHIFT_ERROR, WAVE_ERROR, Regression
-from stedalign.training.quiet import quiet
 from stedalign.training.record import CHECKPOINT_KEY, check_record
 from stedalign.training.run_folder import LOG
 from stedalign.training.spec import TrainSpec
-from stedalign.training.whole_checkpoints import WholeCheckpoints
 
 ERROR_WORDS = {
     WAVE_ERROR: "error {:.1f} mλ",
@@ -79,16 +78,6 @@ class EpochLog(Callback):
                 f"validation loss {line['val_loss']:.4f}  {words}  {line['seconds']:.0f} s",
                 flush=True,
             )
-
-
-class EndOnSigterm(Callback):
-    """Takes Lightning's handler of SIGTERM away, which makes several processes wait for each other for ever (2.6).
-
-    Whatever ends a training, it goes on from its last checkpoint, and the other processes end with the first.
-    """
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _epoch(line: str) -> float:
