@@ -17,7 +17,7 @@ except ImportError:
     resource = None
 
 from stedalign.dataset.generate import GenerationInterrupted, Simulator, generate
-from stedalign.dataset.parts import BATCH, parts_folder
+from stedalign.dataset.parts import BATCH_SAMPLES, parts_folder
 from stedalign.dataset.spec import DatasetSpec, draw
 from stedalign.dataset.storage import check_optics, read_mask_offset, read_split
 from stedalign.files import leftovers, remove_leftovers, replacing
@@ -35,7 +35,7 @@ from stedalign.progress import Cancelled, Progress, Step
 # A point for a bead: its coherent modes are most of the planning.
 FORWARD = ForwardSpec(bead=Bead(diameter_nm=0), sampling=Sampling(samples=16, pixel_nm=(110.0, 110.0, 110.0)))
 plan_once = functools.cache(Simulator)
-SPEC = DatasetSpec(samples=2 * BATCH + 6)
+SPEC = DatasetSpec(samples=2 * BATCH_SAMPLES + 6)
 
 
 @pytest.fixture(autouse=True)
@@ -113,12 +113,12 @@ def test_a_canceled_dataset_ends_after_the_part_it_was_at_and_goes_on_to_the_sam
 
     def watch(step: Step) -> None:
         steps.append(step.to_json())
-        if step.done >= BATCH:
+        if step.done >= BATCH_SAMPLES:
             cancel.set()
 
-    with pytest.raises(Cancelled, match=f"stopped while simulating images: {2 * BATCH} of {SPEC.samples}"):
+    with pytest.raises(Cancelled, match=f"stopped while simulating images: {2 * BATCH_SAMPLES} of {SPEC.samples}"):
         generate(SPEC, FORWARD, path, progress=Progress(watch, cancel))
-    assert steps[-1] == {"title": "simulating images", "done": BATCH, "total": SPEC.samples}
+    assert steps[-1] == {"title": "simulating images", "done": BATCH_SAMPLES, "total": SPEC.samples}
     assert [item.name for item in tmp_path.iterdir()] == ["canceled.h5.parts"]
     assert not leftovers(parts_folder(path))
     generate(SPEC, FORWARD, path)
@@ -131,7 +131,7 @@ def test_a_full_disk_is_told_with_the_file_and_leaves_no_dataset(made: Path, tmp
     """HDF5 tells a full disk by errors of several kinds, some only when it closes the file."""
     path = tmp_path / "full.h5"
     with pytest.raises(KeyboardInterrupt):
-        generate(SPEC, FORWARD, path, progress=stop_after(2 * BATCH))
+        generate(SPEC, FORWARD, path, progress=stop_after(2 * BATCH_SAMPLES))
     _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (room, most))
     try:
@@ -151,7 +151,7 @@ def test_a_full_disk_is_told_with_the_file_and_leaves_no_dataset(made: Path, tmp
 def test_a_bad_part_is_made_again(made: Path, tmp_path: Path, damage: str) -> None:
     path = tmp_path / "damaged.h5"
     with pytest.raises(GenerationInterrupted):
-        generate(SPEC, FORWARD, path, progress=stop_after(2 * BATCH))
+        generate(SPEC, FORWARD, path, progress=stop_after(2 * BATCH_SAMPLES))
     first, second = sorted(parts_folder(path).iterdir())
     content = first.read_bytes()
     if damage == "flipped byte":

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from stedalign.dataset.generate import GenerationInterrupted, Simulator, generate, generate_shard, join_shards
-from stedalign.dataset.parts import BATCH, MOST_PARTS, Part, Shard, cut, parts_folder
+from stedalign.dataset.parts import BATCH_SAMPLES, MOST_PARTS, Part, Shard, cut, parts_folder
 from stedalign.dataset.spec import SPLITS, DatasetSpec
 from stedalign.dataset.storage import check_identity, check_optics, read_mask_offset, read_split
 from stedalign.imaging.detector import Bead
@@ -22,7 +22,7 @@ from stedalign.progress import Progress, Step
 
 # A point for a bead: its coherent modes are most of the planning.
 FORWARD = ForwardSpec(bead=Bead(diameter_nm=0), sampling=Sampling(samples=16, pixel_nm=(110.0, 110.0, 110.0)))
-SPEC = DatasetSpec(samples=3 * BATCH + 6, modes=((2, 2), (3, 1)), mask_offset=0.02)
+SPEC = DatasetSpec(samples=3 * BATCH_SAMPLES + 6, modes=((2, 2), (3, 1)), mask_offset=0.02)
 OTHER = SPEC.model_copy(update={"seed": 7})
 plan_once = functools.cache(Simulator)
 
@@ -68,19 +68,19 @@ def parts_of(path: Path) -> list[Path]:
 def test_a_shard_is_its_share_of_the_parts_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "data.h5"
     made = generate_shard(SPEC, FORWARD, path, Shard(2, 3))
-    assert [(part.first, part.count) for part in made] == [(BATCH, BATCH)]
+    assert [(part.first, part.count) for part in made] == [(BATCH_SAMPLES, BATCH_SAMPLES)]
     assert [item.name for item in tmp_path.iterdir()] == ["data.h5.parts"]
     assert parts_of(path) == [part.path for part in made]
 
 
-@pytest.mark.parametrize("samples", [10, BATCH, 20_000, 1_000_000])
+@pytest.mark.parametrize("samples", [10, BATCH_SAMPLES, 20_000, 1_000_000])
 def test_the_parts_are_whole_batches_and_share_all_samples_evenly(samples: int) -> None:
     parts = cut(Path("data.h5"), DatasetSpec(samples=samples), FORWARD)
     assert len(parts) <= MOST_PARTS
     assert [part.first for part in parts] == [0, *np.cumsum([part.count for part in parts])[:-1]]
     assert sum(part.count for part in parts) == samples
-    assert not any(part.first % BATCH for part in parts)
-    assert max(part.count for part in parts) - min(part.count for part in parts) < 2 * BATCH
+    assert not any(part.first % BATCH_SAMPLES for part in parts)
+    assert max(part.count for part in parts) - min(part.count for part in parts) < 2 * BATCH_SAMPLES
 
 
 @pytest.mark.parametrize("count", [1, 3, 8, 125])
@@ -148,8 +148,8 @@ def test_a_joined_dataset_without_its_parts_is_an_error_in_one_line(joined: Path
 def test_a_program_that_is_not_ours_reads_no_zeros_for_a_missing_part(joined: Path) -> None:
     parts_of(joined)[0].unlink()
     with h5py.File(joined) as file:
-        assert np.isnan(file["train_img"][:BATCH]).all()
-        assert not np.isnan(file["train_img"][BATCH:]).any()
+        assert np.isnan(file["train_img"][:BATCH_SAMPLES]).all()
+        assert not np.isnan(file["train_img"][BATCH_SAMPLES:]).any()
 
 
 def test_a_damaged_part_of_a_joined_dataset_is_noticed_and_mended(joined: Path, whole: Path) -> None:
@@ -218,7 +218,7 @@ def test_a_stopped_shard_goes_on(whole: Path, tmp_path: Path) -> None:
 
     def stop(step: Step) -> None:
         if step.done:
-            assert step.total == 2 * BATCH
+            assert step.total == 2 * BATCH_SAMPLES
             raise KeyboardInterrupt
 
     with pytest.raises(GenerationInterrupted, match="1 of 2 parts are finished and kept"):

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stedalign.dataset.parts import BATCH, MOST_PARTS, Part, PartError, Shard, cut
+from stedalign.dataset.parts import BATCH_SAMPLES, MOST_PARTS, Part, PartError, Shard, cut
 from stedalign.dataset.spec import DatasetSpec, check_moves, draw
 from stedalign.dataset.storage import check_identity, check_parts, shown_parts, write
 from stedalign.files import remove_leftovers
@@ -160,10 +160,10 @@ class Simulator:
         self.pixel_nm = torch.tensor(forward.sampling.pixel_nm)
 
     def images(self, first: int, count: int) -> NDArray[np.float32]:
-        """Intensity (count, 3, N, N) in units of the unaberrated crest; ``BATCH`` divides ``first``."""
-        rows = np.zeros((-(-count // BATCH) * BATCH, self.parameters.shape[1]), dtype=np.float32)
+        """Intensity (count, 3, N, N) in units of the unaberrated crest; ``BATCH_SAMPLES`` divides ``first``."""
+        rows = np.zeros((-(-count // BATCH_SAMPLES) * BATCH_SAMPLES, self.parameters.shape[1]), dtype=np.float32)
         rows[:count] = self.parameters[first : first + count]
-        batches = torch.split(torch.from_numpy(rows), BATCH)
+        batches = torch.split(torch.from_numpy(rows), BATCH_SAMPLES)
         with torch.no_grad():
             return torch.cat([self.model.intensity(self.placed(batch)) for batch in batches])[:count].numpy()
 

@@ -28,7 +28,7 @@ from stedalign.imaging.forward_spec import ForwardSpec
 Singles = NDArray[np.float32]
 FORMAT_VERSION = 1
 # Matrix products may round differently for another batch size, so the batch is no parameter.
-BATCH = 32
+BATCH_SAMPLES = 32
 # HDF5 keeps every part of a joined dataset open, and where it cannot, it reads nothing without a word. Some systems let
 # a process open 256 files.
 MOST_PARTS = 128
@@ -138,8 +138,8 @@ class Shard:
     @classmethod
     def parse(cls, text: str) -> Shard:
         """The shard that "3/8" names. Raises ``InputError`` for anything that names none."""
-        found = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text, re.ASCII)
-        shard = cls(*map(int, found.groups())) if found else cls(0, 0)
+        match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text, re.ASCII)
+        shard = cls(*map(int, match.groups())) if match else cls(0, 0)
         if not 1 <= shard.number <= shard.count:
             raise InputError(f"{text!r} is no shard: 3/8 is the third of eight, counted from 1")
         return shard
@@ -158,9 +158,9 @@ class Shard:
 
 def cut(path: Path, spec: DatasetSpec, forward: ForwardSpec, most: int = MOST_PARTS) -> list[Part]:
     """All parts of the dataset ``path`` in their order: its batches, shared out evenly over ``most`` parts at most."""
-    batches = -(-spec.samples // BATCH)
+    batches = -(-spec.samples // BATCH_SAMPLES)
     count = min(batches, most)
-    firsts = [BATCH * (batches * index // count) for index in range(count)]
+    firsts = [BATCH_SAMPLES * (batches * index // count) for index in range(count)]
     name = identity(spec, forward)
     return [
         Part(parts_folder(path), name, first, stop - first)

@@ -110,12 +110,12 @@ def check_identity(path: Path, spec: DatasetSpec, forward: ForwardSpec) -> None:
         held_forward = ForwardSpec.recorded(json.loads(attributes["forward_spec"]))
     except SpecError as error:
         raise InputError(f"{path} holds a dataset that this version does not know ({error}): {advice}") from error
-    found = differences(
+    disagreement = differences(
         {"dataset": held_spec.model_dump(), "forward": held_forward.image},
         {"dataset": spec.model_dump(), "forward": forward.image},
     )
-    if found:
-        raise InputError(f"{path} holds another dataset ({found[0]}; asked for: {found[1]}): {advice}")
+    if disagreement:
+        raise InputError(f"{path} holds another dataset ({disagreement[0]}; asked for: {disagreement[1]}): {advice}")
 
 
 def check_optics(path: Path, forward: ForwardSpec, modes: ModeSet | None = None) -> None:

@@ -19,24 +19,25 @@ STEM_LAYERS = 8
 
 
 class AlexNet(SectionNetwork):
-    """The origin's network for some sections.
+    """The origin's network for one section or three.
 
-    The sections are the channels of the first convolution; ``apart``, each goes through the first two convolutions
-    alone, with the same weights, and the third convolution sees the maps of all. (The origin's number of weights tells
-    that: 96 instead of 32 maps into the third convolution are 36,864 more than in Net11.)
+    The sections are the channels of the first convolution; with ``separate_stems`` each goes through the first two
+    convolutions alone, with the same weights, and the third convolution sees the maps of all. (The origin's number of
+    weights tells that: 96 instead of 32 maps into the third convolution are 36,864 more than in Net11.)
     """
 
-    def __init__(self, planes: Sequence[str], outputs: Outputs, forward: ForwardSpec, *, apart: bool = False) -> None:
+    def __init__(
+        self, planes: Sequence[str], outputs: Outputs, forward: ForwardSpec, *, separate_stems: bool = False
+    ) -> None:
         """Raises ``InputError`` unless the sections' samples are a multiple of 8."""
         super().__init__(planes)
         samples = forward.sampling.samples
         if samples % REDUCTION:
             raise InputError(f"the network halves its input three times: {samples} samples are no multiple of 8")
-        self.apart = apart
-        channels, copies = (1, len(planes)) if apart else (len(planes), 1)
+        self.separate_stems = separate_stems
+        channels, copies = (1, len(planes)) if separate_stems else (len(planes), 1)
         self.features = nn.Sequential(
-            # The largest of some numbers above zero is the largest of all, cut at zero: pooled first, ReLU has a fourth
-            # of the work.
+            # ReLU commutes with the maximum: pooled first, it has a fourth of the work.
             *(nn.Conv2d(channels, 32, 5, padding="same"), nn.MaxPool2d(2), nn.ReLU(), nn.Dropout(0.1)),
             *(nn.Conv2d(32, 32, 5, padding="same"), nn.MaxPool2d(2), nn.ReLU(), nn.Dropout(0.1)),
             *(nn.Conv2d(32 * copies, 64, 3, padding="same"), nn.ReLU()),
@@ -60,6 +61,6 @@ class AlexNet(SectionNetwork):
     def _maps(self, sections: Tensor) -> Tensor:
         """The last convolution's maps (B, 64, N / 8, N / 8) of sections (B, planes, N, N)."""
         stem, rest = self.features[:STEM_LAYERS], self.features[STEM_LAYERS:]
-        parts = sections.split(1, dim=1) if self.apart else (sections,)
+        parts = sections.split(1, dim=1) if self.separate_stems else (sections,)
         maps: Tensor = rest(torch.cat([stem(part) for part in parts], dim=1))
         return maps

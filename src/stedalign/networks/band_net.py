@@ -26,7 +26,7 @@ from stedalign.networks.symmetry import (
 from stedalign.optics.resolution import bandwidth
 from stedalign.optics.targets import AXES
 
-GUARD = 4
+GUARD_COSINES = 4
 """Cosines beyond the edge of the band, for what the borders of the image cut off."""
 
 
@@ -63,7 +63,7 @@ class BandNet(SectionNetwork):
         count = self.samples // self.binning
         place = (torch.arange(count) + 0.5) * math.pi / count
         for axis in AXES:
-            cosines = min(count, math.ceil(self.samples * pixel[axis] / finest[axis]) + GUARD)
+            cosines = min(count, math.ceil(self.samples * pixel[axis] / finest[axis]) + GUARD_COSINES)
             matrix = torch.cos(torch.arange(cosines)[:, None] * place) * math.sqrt(2 / count)
             matrix[0] /= math.sqrt(2)
             self.register_buffer(f"cosines_{axis}", matrix, persistent=False)

@@ -47,7 +47,7 @@ ORIGIN: Mapping[str, Architecture] = {
     "multinet11": Architecture(PLANES, Outputs(ELEVEN)),
     "multioffsetnet13": Architecture(PLANES, Outputs(ELEVEN, mask_offset=True)),
     "offsetnet2": Architecture(XY, Outputs(None, mask_offset=True)),
-    "multinetcat11": Architecture(PLANES, Outputs(ELEVEN), partial(AlexNet, apart=True)),
+    "multinetcat11": Architecture(PLANES, Outputs(ELEVEN), partial(AlexNet, separate_stems=True)),
 }
 """The origin's nine. A number in a name counts the outputs, "multi" says three sections, "offset" the mask offset."""
 EVERYTHING = Outputs(ELEVEN, mask_offset=True, shift=True, sigma=True)

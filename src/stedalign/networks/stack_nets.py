@@ -13,7 +13,7 @@ from stedalign.imaging.forward_spec import ForwardSpec
 from stedalign.networks.image_network import ImageNetwork
 from stedalign.networks.outputs import Outputs
 
-STACK = 16
+STACK_PLANES = 16
 """Planes of the stack, over the field of the setup's samples."""
 
 
@@ -23,7 +23,7 @@ class StackNetwork(ImageNetwork):
     Pixels come added up in twos along x and y.
     """
 
-    stack = STACK
+    stack = STACK_PLANES
     binning = 2
 
     def __init__(self, planes: Sequence[str], outputs: Outputs, forward: ForwardSpec) -> None:

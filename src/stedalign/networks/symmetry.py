@@ -62,11 +62,11 @@ def turned_sections(xy: Tensor, xz: Tensor, yz: Tensor) -> tuple[Tensor, Tensor,
 
 def mirrored_sections(planes: Sequence[str], sections: Sequence[Tensor]) -> list[Tensor]:
     """Cosine coefficients (..., rows, columns) of the sections ``planes`` of a mirrored focus, in which x is kept."""
-    found = []
+    mirrored = []
     for plane, section in zip(planes, sections, strict=True):
         across = section if plane[0] == "x" else _flipped(section)
-        found.append(across if plane[1] == "x" else _flipped(across.mT).mT)
-    return found
+        mirrored.append(across if plane[1] == "x" else _flipped(across.mT).mT)
+    return mirrored
 
 
 def _flipped(coefficients: Tensor) -> Tensor:
@@ -134,7 +134,6 @@ class TurningLinear(nn.Module):
         matrix = torch.cat([torch.cat([real, -imaginary], dim=1), torch.cat([imaginary, real], dim=1)])
         pair = functional.linear(torch.cat([first - third, second - fourth], dim=1), matrix)
         cosine, sine = pair.chunk(2, dim=1)
-        both, apart = (even + odd) / 4, (even - odd) / 4
-        return (
-            torch.stack([both + cosine / 2, apart + sine / 2, both - cosine / 2, apart - sine / 2], dim=1) + self.bias
-        )
+        half, quarter = (even + odd) / 4, (even - odd) / 4
+        turned = [half + cosine / 2, quarter + sine / 2, half - cosine / 2, quarter - sine / 2]
+        return torch.stack(turned, dim=1) + self.bias

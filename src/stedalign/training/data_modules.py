@@ -12,8 +12,8 @@ from stedalign.training.seeds import Stream, stream_seed
 from stedalign.training.simulated_batches import SimulatedBatches, SimulatedImages, fixed_batches
 from stedalign.training.spec import TrainSpec
 
-FIRST = 512
-"""Endless images from which the input statistics are taken."""
+STATISTICS_IMAGES = 512
+"""Simulated images from which the input statistics are taken."""
 
 
 class NoisyData(lightning.LightningDataModule):
@@ -29,7 +29,7 @@ class NoisyData(lightning.LightningDataModule):
         return self._batches(self.training, Stream.STATISTICS)
 
     def unseen(self) -> NoisyBatches:
-        """LabeledImages that neither training nor validation shows."""
+        """Images that neither training nor validation shows."""
         return self._batches(LabeledImages.load(self.path, "test", self.spec.outputs), Stream.TEST)
 
     def train_dataloader(self) -> NoisyBatches:
@@ -72,10 +72,10 @@ class SimulatedData(lightning.LightningDataModule):
 
     def first(self) -> list[Batch]:
         """Training images, for their statistics."""
-        return self._fixed(FIRST, Stream.STATISTICS)
+        return self._fixed(STATISTICS_IMAGES, Stream.STATISTICS)
 
     def unseen(self) -> list[Batch]:
-        """LabeledImages that neither training nor validation shows."""
+        """Images that neither training nor validation shows."""
         return self._fixed(self.source.spec.test, Stream.TEST)
 
     def train_dataloader(self) -> SimulatedBatches:

@@ -21,13 +21,13 @@ from lightning.fabric.strategies.ddp import DDPStrategy
 from torch import distributed
 
 from stedalign.errors import InputError
-from stedalign.training.quiet import quiet
+from stedalign.training.lightning_fixes import quiet
 from stedalign.training.worker_processes import companions
 
 Made = TypeVar("Made")
 Devices = int | Literal["auto"]
 # Making a dataset may take days, and the others have nothing to do meanwhile.
-PATIENCE = timedelta(days=30)
+MEETING_TIMEOUT = timedelta(days=30)
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def together(devices: Devices, nodes: int, again: Callable[[], object]) -> Itera
         if fabric.global_rank:
             stack.enter_context(_in_silence())
         try:
-            waiting = distributed.new_group(backend="gloo", timeout=PATIENCE)
+            waiting = distributed.new_group(backend="gloo", timeout=MEETING_TIMEOUT)
             yield Processes(count, nodes, fabric.global_rank, waiting)
         except SystemExit:
             _disband()

@@ -22,11 +22,9 @@ from stedalign.training.spec import TrainSpec
 WAVE_ERROR, OFFSET_ERROR, SHIFT_ERROR = "error_milliwaves", "error_pupil_radii", "error_nm"
 """Groups of curves: rms errors of each output, and "total", of the wavefront, of the mask offset and of the shift."""
 SQUARED = "squared_"
-RISE = 50_000
-"""Images over which the learning rate rises, where it later falls as a cosine."""
-
-
-BETA = 0.5
+WARM_UP_IMAGES = 50_000
+"""Over which the learning rate rises, where it later falls as a cosine."""
+LIKELIHOOD_BETA = 0.5
 """Power of the variance by which errors count in training."""
 
 
@@ -37,7 +35,7 @@ def loss(prediction: Tensor, labels: Tensor, outputs: Outputs, *, training: bool
     weigh the same. For networks that tell their own variances the likelihood.
     """
     if outputs.sigma:
-        return log_likelihood_loss(outputs, prediction, labels, BETA if training else 0.0)
+        return log_likelihood_loss(outputs, prediction, labels, LIKELIHOOD_BETA if training else 0.0)
     return (prediction - labels).square().mean(0).sum()
 
 
@@ -113,7 +111,7 @@ class Regression(lightning.LightningModule):
         )
         if spec.cosine:
             steps = int(self.trainer.estimated_stepping_batches)
-            rise = min(max(1, RISE // spec.batch_size), steps)
+            rise = min(max(1, WARM_UP_IMAGES // spec.batch_size), steps)
 
             def factor(step: int) -> float:
                 return min(1.0, (step + 1) / rise) * (1 + math.cos(math.pi * min(1.0, step / steps))) / 2

@@ -38,12 +38,12 @@ def check_record(recorded: Mapping[str, Any], spec: TrainSpec, forward: ForwardS
         held_forward = ForwardSpec.recorded(_without_nulls(recorded["forward_spec"]))
     except SpecError as error:
         raise InputError(f"{source} a configuration that this version does not know ({error})") from error
-    found = differences(
+    disagreement = differences(
         {"training": held_spec.model_dump(exclude={"epochs"}), "forward": held_forward.image},
         {"training": spec.model_dump(exclude={"epochs"}), "forward": forward.image},
     )
-    if found:
-        raise InputError(f"{source} another configuration ({found[0]}; asked for: {found[1]})")
+    if disagreement:
+        raise InputError(f"{source} another configuration ({disagreement[0]}; asked for: {disagreement[1]})")
 
 
 def _as_it_counted(spec: Mapping[str, Any]) -> dict[str, Any]:

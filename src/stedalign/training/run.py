@@ -166,8 +166,8 @@ def _prepare(
         raise InputError(f"this configuration simulates its images: it has no use for {dataset_path}")
     checkpoint = None if resume is None else checkpoint_to_resume(resume, run_folder)
     if checkpoint is not None:
-        own = checkpoint.resolve() == (run_folder / LAST).resolve()
-        check_checkpoint(checkpoint, spec, forward, exported=not own or is_exported(run_folder, spec.epochs))
+        of_this_run = checkpoint.resolve() == (run_folder / LAST).resolve()
+        check_checkpoint(checkpoint, spec, forward, exported=not of_this_run or is_exported(run_folder, spec.epochs))
     elif resume is not None:
         warm_start = recorded_warm_start(run_folder)
     check_folder(run_folder, spec, forward, resumed=checkpoint is not None)

@@ -98,12 +98,12 @@ class TrainSpec(Spec):
         known = NETWORKS.get(str(data.get("network", cls.model_fields["network"].default)))
         if known is None:
             return data
-        own: dict[str, Any] = {} if known.outputs.modes is None else {"modes": known.outputs.modes.pairs}
+        defaults: dict[str, Any] = {} if known.outputs.modes is None else {"modes": known.outputs.modes.pairs}
         for source in ("dataset", "simulation"):
             table = data.get(source, {} if source == "dataset" else None)
             if isinstance(table, dict):
                 still = {"drift_nm": 0.0} if source == "simulation" and known.sees_stacks else {}
-                data = data | {source: own | still | table}
+                data = data | {source: defaults | still | table}
         return data
 
     def model_post_init(self, context: Any, /) -> None:

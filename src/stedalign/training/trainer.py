@@ -23,12 +23,11 @@ from stedalign.imaging.forward_spec import ForwardSpec
 from stedalign.progress import Progress
 from stedalign.training.data_modules import Source
 from stedalign.training.launch import Processes
+from stedalign.training.lightning_fixes import EndOnSigterm, WholeCheckpoints, quiet
 from stedalign.training.module import OFFSET_ERROR, SHIFT_ERROR, WAVE_ERROR, Regression
-from stedalign.training.quiet import quiet
 from stedalign.training.record import CHECKPOINT_KEY, check_record
 from stedalign.training.run_folder import LOG
 from stedalign.training.spec import TrainSpec
-from stedalign.training.whole_checkpoints import WholeCheckpoints
 
 ERROR_WORDS = {
     WAVE_ERROR: "error {:.1f} mλ",
@@ -138,16 +137,6 @@ class TellBatches(Callback):
     def _tell(self, doing: str, trainer: Trainer, batch: int, batches: float) -> None:
         title = f"{doing}, epoch {trainer.current_epoch + 1} of {trainer.max_epochs}"
         self.progress(title, batch + 1, int(batches) if math.isfinite(batches) else None)
-
-
-class EndOnSigterm(Callback):
-    """Takes Lightning's handler of SIGTERM away, which makes several processes wait for each other for ever (2.6).
-
-    Whatever ends a training, it goes on from its last checkpoint, and the other processes end with the first.
-    """
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _epoch(line: str) -> float:
