@@ -1,8 +1,11 @@
+import errno
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib as mpl
+import pytest
 import torch
 from hypothesis import settings
 
@@ -17,3 +20,22 @@ settings.load_profile("stedalign")
 
 # The slow references and stand-ins that tests share are modules beside the tests.
 sys.path.insert(0, str(Path(__file__).parent / "support"))
+
+
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Callable[[], int]]:
+    """Let the disk take so many more whole files and then be full; tells how many were written meanwhile."""
+
+    def fill(files: int) -> Callable[[], int]:
+        written = 0
+
+        def sync(handle: int) -> None:
+            nonlocal written
+            if written >= files:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            written += 1
+
+        monkeypatch.setattr("stedalign.files.os.fsync", sync)
+        return lambda: written
+
+    return fill

@@ -36,3 +36,29 @@ def test_depletion_sharpens_the_excitation_spot_and_astigmatism_dims_it():
     assert sted.data[0, 16, 16] == pytest.approx(1, abs=0.01)
     astigmatic = sa.effective_spot(SETUP, sa.Wavefront(sa.ModeSet.of([(2, 2)]), (0.05,)))
     assert astigmatic.data[0, 16, 16] < 0.7
+
+
+ZERO = sa.Wavefront.zero(SETUP.modes)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: sa.estimate([1, 2], SETUP), "sa.estimate wants an Image, got a list"),
+        (lambda: sa.estimate(sa.focus(SETUP, ZERO), "setup.toml"), "sa.estimate wants a Setup, got a str"),
+        (lambda: sa.focus(SETUP, [0.1]), "sa.focus wants a Wavefront, got a list"),
+        (lambda: sa.focus(ZERO, SETUP), "sa.focus wants a Setup, got a Wavefront"),
+        (lambda: sa.focus_on(SETUP, ZERO, "xy"), "sa.focus_on wants a Grid or a Points, got a str"),
+        (lambda: sa.effective_spot(SETUP, 0.1), "sa.effective_spot wants a Wavefront, got a float"),
+        (lambda: sa.bound("setup.toml"), "sa.bound wants a Setup, got a str"),
+        (lambda: sa.bound(SETUP, 0.1), "sa.bound wants a Wavefront or a Sequence, got a float"),
+        (lambda: sa.bound(SETUP, [0.1]), "sa.bound wants a Wavefront, got a float"),
+        (lambda: sa.align("simulated", SETUP), "sa.align wants a Microscope, got a str"),
+        (lambda: sa.load_stack(5), "sa.load_stack wants a str or a PathLike, got an int"),
+        (lambda: sa.load_microscope(5, SETUP), "sa.load_microscope wants a str, got an int"),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_told_with_what_is_wanted(call, words):
+    with pytest.raises(TypeError) as caught:
+        call()
+    assert str(caught.value) == words

@@ -46,7 +46,7 @@ class Progress:
     def __call__(self, title: str, done: int = 0, total: int | None = None) -> None:
         """Tell a step. Raises ``Cancelled``."""
         if self._cancel is not None and self._cancel.is_set():
-            raise Cancelled(f"stopped while {title}" if total is None else f"stopped while {title}: {done} of {total}")
+            raise Cancelled(f"stopped at '{title}'" + ("" if total is None else f" ({done} of {total})"))
         if self._tell is not None:
             self._tell(Step(title, done, total))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,10 @@ from stedalign.dataset.generate import Simulator, generate
 from stedalign.dataset.spec import DatasetSpec
 from stedalign.evaluation.estimators import ESTIMATORS
 from stedalign.evaluation.mismatch import MISMATCHES
+from stedalign.jobs.evaluate import evaluate as job
 from stedalign.networks.checkpoint import WeightsRecord, save_network
 from stedalign.networks.registry import NETWORKS, build
+from stedalign.progress import Cancelled, Step
 
 from .conftest import Outcome, Run, run_in
 
@@ -201,6 +204,35 @@ def test_data_that_were_changed_since_have_no_bound(desk: Path, tmp_path: Path) 
     with h5py.File(path, "r+") as file:
         file.attrs["dataset_spec"] = json.dumps(json.loads(file.attrs["dataset_spec"]) | {"centered": False})
     evaluate(desk, "multinet11", "--data", path, "--fit", 0).assert_refused("make the dataset again")
+
+
+@pytest.mark.parametrize("last", ["network", "fit from zero, rebuilding", "bound", "against each mismatch", "drawing"])
+def test_a_canceled_evaluation_ends_at_the_next_step_and_writes_nothing(desk: Path, tmp_path: Path, last: str) -> None:
+    cancel, steps = threading.Event(), list[str]()
+
+    def watch(step: Step) -> None:
+        steps.append(step.title)
+        if step.title == last:
+            cancel.set()
+
+    weights, setup = desk / "multinet11/weights.safetensors", Setup.load(desk / "setup.toml")
+    few: dict[str, Any] = {"limit": 2, "fits": 1, "mismatch": 1}
+    with pytest.raises(Cancelled, match="stopped at"):
+        job(setup, tmp_path / "run", weights=weights, **few, progress=watch, cancel=cancel)
+    assert steps[-1] == last
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("files", range(6))
+def test_a_full_disk_leaves_nothing_of_an_evaluation(desk: Path, tmp_path: Path, full_disk: Any, files: int) -> None:
+    full_disk(files)
+    options = "--fit", 0, "--limit", 2, "--mismatch", 0, "--out", tmp_path / "run"
+    outcome = evaluate(desk, "offsetnet2", *options)
+    if files < len(IMAGES) + 1:
+        outcome.assert_refused(str(tmp_path / "run"), "no space left on device", code=1)
+        assert list(tmp_path.iterdir()) == []
+    else:
+        assert outcome.code == 0
 
 
 def test_ctrl_c_leaves_nothing_behind(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:

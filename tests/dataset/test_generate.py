@@ -116,7 +116,7 @@ def test_a_canceled_dataset_ends_after_the_part_it_was_at_and_goes_on_to_the_sam
         if step.done >= BATCH_SAMPLES:
             cancel.set()
 
-    with pytest.raises(Cancelled, match=f"stopped while simulating images: {2 * BATCH_SAMPLES} of {SPEC.samples}"):
+    with pytest.raises(Cancelled, match=f"stopped at 'simulating images' .{2 * BATCH_SAMPLES} of {SPEC.samples}."):
         generate(SPEC, FORWARD, path, progress=Progress(watch, cancel))
     assert steps[-1] == {"title": "simulating images", "done": BATCH_SAMPLES, "total": SPEC.samples}
     assert [item.name for item in tmp_path.iterdir()] == ["canceled.h5.parts"]

@@ -1,8 +1,11 @@
+import errno
+
 import numpy as np
 import pytest
 import tifffile
 import torch
 
+from stedalign import formats
 from stedalign.focusing.focus import Focus
 from stedalign.formats.ome_tiff import save_sections, save_volume
 from stedalign.formats.stack import load_stack
@@ -167,3 +170,38 @@ def test_the_whole_volume_is_cropped_evenly_around_its_bead(tmp_path):
     found = load_stack(tmp_path / "v.ome.tif", whole=True)
     assert isinstance(found, Volume)
     np.testing.assert_array_equal(found.data, volume[0:28, 6:38, 0:40])
+
+
+SCRATCH = """
+import numpy as np
+from stedalign.formats.stored import Stored
+
+SUFFIXES = (".scratch",)
+
+
+def read(path):
+    side = int(path.read_text())
+    return Stored(np.arange(side * side).reshape(side, side), (20.0, 20.0, 20.0), simulated=True)
+"""
+
+
+def test_a_format_takes_one_file(tmp_path, monkeypatch):
+    (tmp_path / "formats").mkdir()
+    (tmp_path / "formats" / "scratch.py").write_text(SCRATCH)
+    monkeypatch.setattr(formats, "__path__", [*formats.__path__, str(tmp_path / "formats")])
+    (tmp_path / "bead.SCRATCH").write_text("12")
+    found = load_stack(tmp_path / "bead.SCRATCH")
+    assert isinstance(found, FocalSection)
+    assert found.data.shape == (12, 12)
+    assert (found.pixel_nm, found.simulated) == ((20.0, 20.0, 20.0), True)
+
+
+def test_a_disk_that_fails_is_not_called_a_bad_image(tmp_path, sections, monkeypatch):
+    save_sections(tmp_path / "a.ome.tif", sections)
+
+    def fail(path):
+        raise OSError(errno.EIO, "Input/output error", str(path))
+
+    monkeypatch.setattr("stedalign.formats.ome_tiff.read", fail)
+    with pytest.raises(OSError, match="Input/output error"):
+        load_stack(tmp_path / "a.ome.tif")

@@ -2,6 +2,8 @@
 
 import importlib.util
 import json
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -16,6 +18,7 @@ from stedalign.imaging.images import Sampling
 from stedalign.networks.checkpoint import CheckpointError, load_network
 from stedalign.networks.outputs import Outputs
 from stedalign.optics.wavefront import ModeSet
+from stedalign.progress import Cancelled, Progress, Step
 from stedalign.provenance import environment, source_commit
 from stedalign.training.module import Regression, loss, squared_errors
 from stedalign.training.run import MissingExtraError, Result, train
@@ -26,6 +29,7 @@ FORWARD = ForwardSpec(bead=Bead(diameter_nm=0), sampling=Sampling(samples=16, pi
 DATA = DatasetSpec(samples=40, modes=((2, 2), (3, 1)))
 SPEC = TrainSpec(epochs=3, batch_size=8, seed=1, dataset=DATA)
 WEIGHTS = "weights.safetensors"
+FullDisk = Callable[[int], Callable[[], int]]
 
 
 def losses(folder: Path, name: str = "train_loss") -> list[float]:
@@ -189,6 +193,38 @@ def test_ctrl_c_says_how_to_go_on(data: Path, tmp_path: Path, monkeypatch: pytes
         train(SPEC, FORWARD, tmp_path, data)
     assert str(tmp_path) in str(caught.value)
     assert not (tmp_path / WEIGHTS).exists()
+
+
+def test_a_canceled_run_ends_at_the_next_batch_and_goes_on_to_the_same_curve(
+    result: Result, data: Path, tmp_path: Path
+) -> None:
+    cancel, epochs = threading.Event(), []
+
+    def watch(step: Step) -> None:
+        if step.title == "training, epoch 2 of 3" and step.done == 2:
+            cancel.set()
+
+    with pytest.raises(Cancelled, match=r"stopped at 'training, epoch 2 of 3' \(3 of 4\)"):
+        train(SPEC, FORWARD, tmp_path, data, progress=Progress(watch, cancel), watch=epochs.append)
+    assert [epoch.number for epoch in epochs] == [1]
+    assert [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()] == [epochs[0].to_json()]
+    assert not {WEIGHTS, "results.json"} & {path.name for path in tmp_path.iterdir()}
+    resumed = train(SPEC, FORWARD, tmp_path, data, resume=tmp_path)
+    assert losses(tmp_path) == losses(result.run_folder)
+    assert resumed.test_loss == result.test_loss
+
+
+def test_a_full_disk_leaves_no_weights_without_their_results(data: Path, tmp_path: Path, full_disk: FullDisk) -> None:
+    spec = SPEC.model_copy(update={"epochs": 1})
+    written = full_disk(100)
+    train(spec, FORWARD, tmp_path / "whole", data)
+    full_disk(written() - 1)
+    with pytest.raises(OSError, match="No space left") as caught:
+        train(spec, FORWARD, tmp_path / "full", data)
+    assert caught.value.filename == str(tmp_path / "full" / WEIGHTS)
+    assert not {WEIGHTS, "results.json"} & {path.name for path in (tmp_path / "full").iterdir()}
+    train(spec, FORWARD, tmp_path / "full", data, resume=tmp_path / "full")
+    assert (tmp_path / "full" / WEIGHTS).exists()
 
 
 FAR = SimulationSpec(shift_nm=500)

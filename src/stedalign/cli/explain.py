@@ -23,8 +23,6 @@ def fail(error: Exception) -> int:
     if os.environ.get("STEDALIGN_TRACEBACK"):
         Console(stderr=True).print_exception()
     message, code = explained(error)
-    if isinstance(error, BrokenPipeError):
-        _leave_standard_output()
     Console(stderr=True, soft_wrap=True).print(f"stedalign: {message}", markup=False, highlight=False)
     return code
 
@@ -57,8 +55,6 @@ def _of_the_system(error: OSError) -> str:
     if not error.strerror:
         return _line(error)
     reason = error.strerror.lower()
-    if isinstance(error, BrokenPipeError) and not error.filename:
-        return f"standard output: {reason}"
     return f"{error.filename}: {reason}" if error.filename else reason
 
 
@@ -91,12 +87,11 @@ def _saved(error: Exception) -> str:
     return name
 
 
-def _leave_standard_output() -> None:
-    """Let Python not fail once more when it ends and finds that nobody reads what is left."""
-    try:
+def of_standard_output(error: OSError) -> JobError:
+    """What to raise where standard output, unless ``error`` names something else, takes no more; it is left alone."""
+    if error.filename is None:
+        # Python would fail once more when it ends and writes what is left.
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)
-    # Where standard output is no file.
-    except (OSError, ValueError):
-        return
+    return JobError(f"{error.filename or 'standard output'}: {(error.strerror or str(error)).lower()}")

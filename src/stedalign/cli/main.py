@@ -13,7 +13,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from stedalign.cli import alignment, benchmark, evaluation, learning, setups
-from stedalign.cli.explain import WRONG_INPUT, fail
+from stedalign.cli.explain import WRONG_INPUT, fail, of_standard_output
 from stedalign.errors import JobError
 from stedalign.version import __version__
 
@@ -23,13 +23,15 @@ class Stopped(JobError):
 
 
 class Commands(TyperGroup):
-    """The commands. Their Ctrl-C becomes an exception with a message before typer makes a bare exit code of it."""
+    """The commands. Ctrl-C and a closed pipe get a message here, before typer makes bare exit codes of them."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as error:
             raise Stopped(str(error) or "stopped by Ctrl-C") from error
+        except BrokenPipeError as error:
+            raise of_standard_output(error) from error
 
 
 app = typer.Typer(
@@ -74,11 +76,18 @@ def main() -> NoReturn:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
             code = app(standalone_mode=False, prog_name="stedalign")
-            # What nobody reads any more is noticed here, not by Python on its way out.
-            sys.stdout.flush()
+            _flush()
     except Exception as error:
         code = fail(error)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _flush() -> None:
+    """Write what was printed, so that a disk that is full is told here, not by Python on its way out."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        raise of_standard_output(error) from error
 
 
 @cache

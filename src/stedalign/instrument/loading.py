@@ -6,7 +6,7 @@ from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 
-from stedalign.errors import InputError
+from stedalign.errors import InputError, check_type
 from stedalign.instrument.protocols import Microscope, PsfSource, Shutter, Slm, Stage
 
 GROUP = "stedalign.microscopes"
@@ -30,6 +30,7 @@ def load_microscope(name: str, setup: object, **options: object) -> Microscope:
     one takes ``seed``). Raises ``MicroscopeError`` whenever no working microscope comes of it; never falls
     back on the simulation.
     """
+    check_type("sa.load_microscope", name, str)
     factory = _factory(name)
     try:
         microscope = factory(setup, **options)

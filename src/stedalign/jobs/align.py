@@ -14,7 +14,7 @@ from stedalign.alignment.model_based import align as alignment_events
 from stedalign.alignment.policy import Policy
 from stedalign.alignment.session import Session
 from stedalign.config.setup import Setup
-from stedalign.errors import JobError
+from stedalign.errors import JobError, check_type
 from stedalign.files import write_json
 from stedalign.instrument.protocols import Microscope
 from stedalign.jobs.estimate import default_network, make_estimator
@@ -88,6 +88,8 @@ def align(
     seed, say) are noted in the folder. Raises ``AlignmentError`` or ``NotAligned`` where no image was usable; the SLM
     then shows what it showed before. The microscope is closed in any case.
     """
+    check_type("sa.align", microscope, Microscope)
+    check_type("sa.align", setup, Setup)
     folder = Path(run_folder) if run_folder is not None else new_run_folder("align")
     policy = policy or Policy()
     try:
