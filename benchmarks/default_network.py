@@ -47,7 +47,7 @@ def main() -> None:
             samples=given.samples, distribution=distribution, range_peak_waves=strength, shift_nm=(20, 20, 20), seed=99
         )
         simulator, generator = Simulator(spec, setup.forward), torch.Generator().manual_seed(99)
-        truth = torch.from_numpy(simulator.parameters[:, : len(setup.modes)])
+        truth = torch.from_numpy(simulator.parameters[:, simulator.model.layout.modes])
         waves, offsets, shares = [], [], []
         for first in track(range(0, given.samples, BATCH), name, console=Console(stderr=True), transient=True):
             count = min(BATCH, given.samples - first)

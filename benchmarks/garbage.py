@@ -43,7 +43,7 @@ def donut() -> np.ndarray:
     one = estimator()
     model = ForwardModel(one.spec, one.modes)
     parameters = torch.zeros(1, len(model.layout))
-    parameters[:, : model.layout.free.stop] = model.focus.rest
+    parameters[:, model.layout.focus] = model.focus.rest
     parameters[:, model.layout.scale] = 1.0
     with torch.no_grad():
         return model(parameters)[0].double().numpy()

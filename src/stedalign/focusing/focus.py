@@ -183,9 +183,8 @@ class Focus(torch.nn.Module):
 
     def aberrated(self, waves: Tensor) -> Tensor:
         """Parameters (B, steering + free) of wavefronts (B, modes) in rms waves, of the beam as it is."""
-        parameters = self.rest.repeat(len(waves), 1)
-        parameters[:, : len(self.modes)] = waves
-        return parameters
+        rest = self.rest[len(self.modes) :].expand(len(waves), -1)
+        return torch.cat([waves.to(rest), rest], dim=1)
 
     def forward(self, parameters: Tensor, binning: int = 1) -> list[Tensor]:
         """Intensity on each target, shapes (B, pixels), for ``parameters`` (B, steering + free).
