@@ -32,7 +32,7 @@ def source_commit() -> str | None:
     try:
         subprocess.run(["git", "-C", str(here), "ls-files", "--error-unmatch", Path(__file__).name],
                        capture_output=True, timeout=10, check=True)  # fmt: skip
-        found = subprocess.run(
+        answer = subprocess.run(
             ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
             capture_output=True,
             text=True,
@@ -41,7 +41,7 @@ def source_commit() -> str | None:
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return found.stdout.strip() or None
+    return answer.stdout.strip() or None
 
 
 def _version(package: str) -> str | None:

@@ -11,12 +11,12 @@ def differences(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> tuple[
     """What two descriptions (nested tables) disagree in, as "key = value, ..." for each, or None."""
     then, now = (_leaves(json.loads(json.dumps(table))) for table in (recorded, asked))
     # A table on one side may be nothing on the other.
-    both = then | now
-    names = [name for name in both if name not in then or name not in now or then[name] != now[name]]
+    either = then | now
+    names = [name for name in either if name not in then or name not in now or then[name] != now[name]]
     if not names:
         return None
     first, second = (
-        ", ".join(f"{_short(name, both)} = {values.get(name)}" for name in names) for values in (then, now)
+        ", ".join(f"{_short(name, either)} = {values.get(name)}" for name in names) for values in (then, now)
     )
     return first, second
 

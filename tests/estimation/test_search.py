@@ -4,7 +4,7 @@ import torch
 
 from stedalign.estimation import search as search_module
 from stedalign.estimation.propose import Proposal
-from stedalign.estimation.search import LIFETIME, likely_starts
+from stedalign.estimation.search import LIFE_GENERATIONS, likely_starts
 from stedalign.imaging.forward import ForwardModel
 from stedalign.optics.patterns import TopHat
 from stedalign.optics.polarization import Polarization
@@ -47,7 +47,7 @@ def test_the_search_ends_after_one_life_where_most_starts_explain_a_part_and_non
     fits = search_module._fits
     monkeypatch.setattr(search_module, "_fits", lambda *given: generations.append(1) or fits(*given))
     list(search(rough, counts))
-    assert 1 < len(generations) <= LIFETIME
+    assert 1 < len(generations) <= LIFE_GENERATIONS
 
 
 def test_the_same_image_is_searched_the_same_way(rough, draw):

@@ -21,8 +21,8 @@ def displacement_nm(image: Image) -> tuple[float, float, float]:
     else:
         (part,) = image.view.parts
         along = center_of_exposure_px(torch.from_numpy(np.array(image.data)))
-        found = dict(zip(AXES_OF[part], along, strict=True))
-        offset = [found.get(axis, 0.0) for axis in "xyz"]
+        displacement = dict(zip(AXES_OF[part], along, strict=True))
+        offset = [displacement.get(axis, 0.0) for axis in "xyz"]
     x, y, z = (float(o * pixel) for o, pixel in zip(offset, image.pixel_nm, strict=True))
     return x, y, z
 

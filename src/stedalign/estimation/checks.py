@@ -18,13 +18,13 @@ from stedalign.optics.zernike import Mode
 from stedalign.spec import Spec
 
 Floats = NDArray[np.float64]
-CUT_OFF, CUT_OFF_MASS = 0.75, 0.46
+FARTHEST_BEAD, FARTHEST_CENTER_OF_MASS = 0.75, 0.46
 """How far from the middle a bead may lie, and the center of mass of its donut, over half of the image's width.
 
 Over 2 um the center of mass lies within 0.41 up to 300 mλ, and beyond 0.52 where the donut's middle is near an edge."""
 LARGEST_EXCESS = 4.0
 """Standard deviations of chi-squared that chance explains."""
-BLOCK = 4
+BLOCK_PIXELS = 4
 """Pixels along each axis whose mean tells a focus from noise."""
 
 
@@ -71,7 +71,7 @@ def check_image(image: Image, saturation: float | None = None, read_noise: float
         )
     for name, part in zip(view.parts, data, strict=True):
         noise = np.square(np.diff(part, axis=-1)).mean() / 2
-        if _blocks(part).var() * BLOCK**part.ndim < 2 * noise:
+        if _blocks(part).var() * BLOCK_PIXELS**part.ndim < 2 * noise:
             what = "volume" if name == VOLUME else f"{name} section"
             raise ImageError(f"the {what} is empty: no focus stands out of its noise; find the bead first")
 
@@ -81,7 +81,7 @@ def cut_off(image: Image, place_nm: Sequence[float] | None = None) -> str:
 
     It lies at ``place_nm`` (x, y, z) from the middle, or where the center of mass does while nothing better is known.
     """
-    view, limit = image.view, CUT_OFF_MASS if place_nm is None else CUT_OFF
+    view, limit = image.view, FARTHEST_CENTER_OF_MASS if place_nm is None else FARTHEST_BEAD
     for axis, place, pixel in zip("xyz", place_nm or displacement_nm(image), image.pixel_nm, strict=True):
         if axis in view.axes and abs(place) > limit * pixel * view.samples(axis) / 2:
             side = "+" if place > 0 else "-"
@@ -136,10 +136,10 @@ def refusal(
 
 
 def _blocks(part: Floats) -> Floats:
-    """Means of blocks of ``BLOCK`` pixels along each axis."""
+    """Means of blocks of ``BLOCK_PIXELS`` pixels along each axis."""
     for axis, count in enumerate(part.shape):
-        whole = part.take(range(count // BLOCK * BLOCK), axis)
-        part = whole.reshape(*part.shape[:axis], -1, BLOCK, *part.shape[axis + 1 :]).mean(axis + 1)
+        whole = part.take(range(count // BLOCK_PIXELS * BLOCK_PIXELS), axis)
+        part = whole.reshape(*part.shape[:axis], -1, BLOCK_PIXELS, *part.shape[axis + 1 :]).mean(axis + 1)
     return part
 
 

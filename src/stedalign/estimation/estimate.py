@@ -21,9 +21,9 @@ from stedalign.optics.wavefront import Wavefront
 from stedalign.optics.zernike import Mode
 
 Floats = NDArray[np.float64]
-LIKE_IT, APART, BEYOND_DOUBT = 9.0, 2.0, 3.0
-"""A twin is as good as the estimate where it loses no more of twice the log-likelihood than this; modes that lie more
-standard deviations apart are then not told, nor is a sign that is fewer from zero."""
+TWIN_LOSS, TWIN_SIGMAS, SIGN_SIGMAS = 9.0, 2.0, 3.0
+"""A twin is as good as the estimate where it loses no more of twice the log-likelihood than this; modes in which they
+differ by more standard deviations are then blind, and so is one that lies fewer of them from zero."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,11 +113,11 @@ def blind_modes(layout: ParameterLayout, found: FitResult, twins: Sequence[FitRe
     sigma = sigmas(found)[layout.modes]
     waves = found.parameters[0, layout.modes].numpy()
     symmetric = np.array([mode.m == 0 for mode in modes])
-    blind = (sigma > BLIND_WAVES) | symmetric & (np.abs(waves) < BEYOND_DOUBT * sigma)
+    blind = (sigma > BLIND_WAVES) | symmetric & (np.abs(waves) < SIGN_SIGMAS * sigma)
     for twin in twins:
-        if float(twin.loss - found.loss) < LIKE_IT:
+        if float(twin.loss - found.loss) < TWIN_LOSS:
             other = twin.parameters[0, layout.modes].numpy()
-            blind |= np.abs(other - waves) > APART * np.hypot(sigma, sigmas(twin)[layout.modes])
+            blind |= np.abs(other - waves) > TWIN_SIGMAS * np.hypot(sigma, sigmas(twin)[layout.modes])
             blind |= symmetric & (other * waves <= 0)
     return tuple(mode for mode, unseen in zip(modes, blind, strict=True) if unseen)
 

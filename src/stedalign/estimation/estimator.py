@@ -31,11 +31,11 @@ from stedalign.optics.parameters import MASK_OFFSETS
 from stedalign.optics.wavefront import ModeSet
 
 Floats = NDArray[np.float64]
-STEPS, MORE_STEPS = 40, 80
+FIT_STEPS, LATE_FIT_STEPS = 40, 80
 """Of a fit at most, and of one that is not done by then but near."""
 PIXELS_AT_ONCE = 100_000
 """Of images that are fitted together."""
-STARTING = "waves", "shift_nm"
+START_FIELDS = "waves", "shift_nm"
 NETWORK, ZERO, SEARCH, TWIN = "network", "zero", "search", "twin"
 
 
@@ -87,35 +87,35 @@ class Estimator:
         estimate calls blind: the fit also starts from the opposite signs, and the likelier end is kept. Raises
         ``ImageError`` for a saturated or an empty image.
         """
-        (found,) = self.all([image])
-        if isinstance(found, ImageError):
-            raise found
-        return found
+        (estimate,) = self.all([image])
+        if isinstance(estimate, ImageError):
+            raise estimate
+        return estimate
 
     def all(self, images: Sequence[Image]) -> list[Estimate | ImageError]:
         """Estimates of many images, cheaper together; of one that none can be made from, the reason."""
-        found: list[Estimate | ImageError] = []
-        for models, some in groupby(images, self.models_for):
-            several = list(some)
+        estimates: list[Estimate | ImageError] = []
+        for models, group in groupby(images, self.models_for):
+            alike = list(group)
             at_once = max(1, PIXELS_AT_ONCE * models.binning ** len(models.view.shape) // models.view.pixels)
-            for first in range(0, len(several), at_once):
-                found += self._some(models, several[first : first + at_once])
-        return found
+            for first in range(0, len(alike), at_once):
+                estimates += self._together(models, alike[first : first + at_once])
+        return estimates
 
-    def _some(self, models: Models, images: Sequence[Image]) -> list[Estimate | ImageError]:
-        found: dict[int, Estimate | ImageError] = {}
+    def _together(self, models: Models, images: Sequence[Image]) -> list[Estimate | ImageError]:
+        estimates: dict[int, Estimate | ImageError] = {}
         for index, image in enumerate(images):
             try:
                 check_image(image, self.saturation, self.read_noise)
             except ImageError as error:
-                found[index] = error
-        fine = [index for index in range(len(images)) if index not in found]
+                estimates[index] = error
+        fine = [index for index in range(len(images)) if index not in estimates]
         if fine:
             begun = self._begin([images[index] for index in fine])
             solutions = self._fit(models, torch.stack([each.counts for each in begun]), [each.start for each in begun])
             for row, index in enumerate(fine):
-                found[index] = self._finish(models, begun[row], solutions.item(row))
-        return [found[index] for index in range(len(images))]
+                estimates[index] = self._finish(models, begun[row], solutions.item(row))
+        return [estimates[index] for index in range(len(images))]
 
     def _begin(self, images: Sequence[Image]) -> list[Begun]:
         proposals: Sequence[Proposal | None] = [None] * len(images)
@@ -186,12 +186,12 @@ class Estimator:
             )
         least = float(solution.loss)
         for start in starts:
-            found = self._fit(models, counts, [start])
-            likelier = float(found.loss) < least
-            if _explains(found):
-                return found if likelier or not _explains(solution) else best
+            candidate = self._fit(models, counts, [start])
+            likelier = float(candidate.loss) < least
+            if _explains(candidate):
+                return candidate if likelier or not _explains(solution) else best
             if likelier:
-                best, least = found, float(found.loss)
+                best, least = candidate, float(candidate.loss)
         return best
 
     def _from_sections(self, volume: Volume) -> list[Proposal]:
@@ -200,16 +200,16 @@ class Estimator:
             sections, middle = sections_through_bead(volume)
         except InputError:
             return []
-        (found,) = self.all([sections])
-        if isinstance(found, ImageError):
+        (estimate,) = self.all([sections])
+        if isinstance(estimate, ImageError):
             return []
         z, y, x = (
             (at - (count - 1) / 2) * pixel
             for at, count, pixel in zip(middle, volume.data.shape, volume.pixel_nm[::-1], strict=True)
         )
-        offset = [found.nuisances[name][0] for name in MASK_OFFSETS if name in found.nuisances]
-        shift = np.array(found.shift_nm) + np.array([x, y, z])
-        return [Proposal(found.wavefront.array, shift, mask_offset=np.array(offset) if offset else None)]
+        offset = [estimate.nuisances[name][0] for name in MASK_OFFSETS if name in estimate.nuisances]
+        shift = np.array(estimate.shift_nm) + np.array([x, y, z])
+        return [Proposal(estimate.wavefront.array, shift, mask_offset=np.array(offset) if offset else None)]
 
     def _fit(self, models: Models, counts: Tensor, starts: Sequence[Proposal]) -> FitResult:
         """The fits to ``counts`` (B, parts, ...), each from its start with the model for its strength.
@@ -220,38 +220,37 @@ class Estimator:
         order: list[int] = []
         parts = []
         for tier in sorted(set(strong)):
-            rows = [row for row, own in enumerate(strong) if own == tier]
+            rows = [row for row, is_strong in enumerate(strong) if is_strong == tier]
             model = models.strong if tier else models.ordinary
-            some = counts[rows]
-            begin = _start_parameters(model, model.binned(some), [starts[row] for row in rows])
-            parts.append(self._fit_with(model, some, begin))
+            begin = _start_parameters(model, model.binned(counts[rows]), [starts[row] for row in rows])
+            parts.append(self._fit_with(model, counts[rows], begin))
             order += rows
-        found = FitResult.joined(parts).rows(np.argsort(order).tolist())
+        solutions = FitResult.joined(parts).rows(np.argsort(order).tolist())
         outgrown = [
             row
-            for row, rms in enumerate(found.parameters[:, models.layout.modes].norm(dim=1).tolist())
+            for row, rms in enumerate(solutions.parameters[:, models.layout.modes].norm(dim=1).tolist())
             if models.is_strong(rms) and not strong[row]
         ]
         if outgrown:
-            again = self._fit_with(models.strong, counts[outgrown], found.parameters[outgrown])
-            found = found.with_rows(outgrown, again)
-        return found
+            refitted = self._fit_with(models.strong, counts[outgrown], solutions.parameters[outgrown])
+            solutions = solutions.with_rows(outgrown, refitted)
+        return solutions
 
     def _fit_with(self, model: ForwardModel, counts: Tensor, begin: Tensor) -> FitResult:
         """The fits from parameters ``begin`` (B, P); those that are near their end after many steps get some more."""
         binned, prior = model.binned(counts), Prior.of(model, self.nuisances, self.read_noise)
-        found = fit(model, binned, begin, prior=prior, read_noise=self.read_noise, iterations=STEPS)
-        late = (~found.converged & (found.reduced_chi2 < PROMISING_CHI2)).nonzero()[:, 0].tolist()
+        solutions = fit(model, binned, begin, prior=prior, read_noise=self.read_noise, iterations=FIT_STEPS)
+        late = (~solutions.converged & (solutions.reduced_chi2 < PROMISING_CHI2)).nonzero()[:, 0].tolist()
         if late:
-            begin = found.parameters[late]
-            more = fit(model, binned[late], begin, prior=prior, read_noise=self.read_noise, iterations=MORE_STEPS)
-            found = found.with_rows(late, more)
-        return found
+            begin = solutions.parameters[late]
+            more = fit(model, binned[late], begin, prior=prior, read_noise=self.read_noise, iterations=LATE_FIT_STEPS)
+            solutions = solutions.with_rows(late, more)
+        return solutions
 
 
 def _start_parameters(model: ForwardModel, binned: Tensor, starts: Sequence[Proposal]) -> Tensor:
     """Parameters (B, P) of fits to ``binned`` counts: what each start says, the rest as the setup says."""
-    waves, shift = (torch.from_numpy(np.stack([getattr(at, name) for at in starts])) for name in STARTING)
+    waves, shift = (torch.from_numpy(np.stack([getattr(at, name) for at in starts])) for name in START_FIELDS)
     layout = model.layout
     begin = layout.pack_focus(waves.double(), shift)
     for row, at in zip(begin, starts, strict=True):

@@ -70,9 +70,9 @@ class FitResult:
     def with_rows(self, rows: Sequence[int], others: FitResult) -> FitResult:
         """The batch with ``others`` in the place of ``rows``."""
         parts = [(getattr(self, part.name).clone(), getattr(others, part.name)) for part in fields(self)]
-        for own, other in parts:
-            own[rows] = other
-        return FitResult(*(own for own, _ in parts))
+        for kept, new in parts:
+            kept[rows] = new
+        return FitResult(*(kept for kept, _ in parts))
 
     @classmethod
     def joined(cls, parts: Sequence[FitResult]) -> FitResult:
@@ -148,9 +148,9 @@ def fit(
 
     def take_derivatives(rows: Tensor) -> Tensor:
         """Expected counts (rows, pixels), which come with the derivatives."""
-        values, found = model.linearize(best[rows].to(dtype))
+        values, derivatives = model.linearize(best[rows].to(dtype))
         seen = (values.flatten(1).double() + extra).clamp_min(LEAST_EXPECTED_COUNT)
-        slopes[rows], fisher[rows] = found.flatten(2), fisher_information(found, seen)
+        slopes[rows], fisher[rows] = derivatives.flatten(2), fisher_information(derivatives, seen)
         derive[rows], old[rows], moved[rows] = False, False, True
         return seen
 

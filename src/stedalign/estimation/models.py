@@ -19,7 +19,7 @@ TOLERANCE, ROUGH_TOLERANCE = 1e-2, 3e-2
 """Of the models, for the strongest wavefronts and blurs that they are for; at half of both they are good to 1e-3."""
 ORDINARY_WAVES, STRONG_WAVES = 0.2, 0.35
 """Strength of the wavefronts that the models are for: the stronger ones take twice the plane waves, and time."""
-KEPT = 6
+KEPT_MODELS = 6
 """How many kinds of images, over all instruments, are kept at hand."""
 
 
@@ -100,7 +100,7 @@ class Models:
         return max(fitting, default=1)
 
 
-@lru_cache(maxsize=KEPT)
+@lru_cache(maxsize=KEPT_MODELS)
 def models_of(spec: ForwardSpec, view: View, modes: ModeSet, nuisances: Nuisances) -> Models:
     """Those of an instrument and view, the same ones when asked again."""
     return Models(spec, view, modes, nuisances)

@@ -18,7 +18,7 @@ from stedalign.networks.network import Network
 
 Floats = NDArray[np.float64]
 
-EDGE = 0.75
+LEAST_FIELD_SHARE = 0.75
 """Share of the network's field that an image has to cover to be worth showing to it."""
 
 
@@ -46,12 +46,15 @@ def propose(network: Network, images: Sequence[Image], sampling: Sampling) -> li
     seen = [each for each in shown if each is not None]
     if not seen:
         return [None] * len(images)
-    found = network.predict_all(torch.from_numpy(np.stack([planes for planes, *_ in seen])).float())
-    if found.waves is None:
+    prediction = network.predict_all(torch.from_numpy(np.stack([planes for planes, *_ in seen])).float())
+    if prediction.waves is None:
         raise InputError("this network predicts the mask offset alone, no modes")
-    waves = found.waves.double().numpy()
-    shifts, offsets = (None if part is None else part.double().numpy() for part in (found.shift_nm, found.mask_offset))
-    sigmas = None if found.sigma is None or found.sigma.waves is None else found.sigma.waves.double().numpy()
+    waves = prediction.waves.double().numpy()
+    shifts, offsets = (
+        None if part is None else part.double().numpy() for part in (prediction.shift_nm, prediction.mask_offset)
+    )
+    sigma = prediction.sigma
+    sigmas = None if sigma is None or sigma.waves is None else sigma.waves.double().numpy()
     proposals = (
         Proposal(
             waves[row],
@@ -89,26 +92,28 @@ def _sections(image: Image, displacement_nm: Floats) -> dict[str, Floats]:
 
 
 def _centered(
-    sections: dict[str, Floats], own_nm: Floats, displacement_nm: Floats, sampling: Sampling
+    sections: dict[str, Floats], pixel_nm: Floats, displacement_nm: Floats, sampling: Sampling
 ) -> tuple[dict[str, Floats], Floats] | None:
     """Each section (N, N) as the network wants it, and by how much (3,) all were moved; None if they are too small."""
     wanted_nm, samples = np.array(sampling.pixel_nm), sampling.samples
     axes = {name: tuple("xyz".index(axis) for axis in AXES_OF[name]) for name in sections}
     seen = sorted({axis for pair in axes.values() for axis in pair})
-    sampled_alike = (own_nm == wanted_nm)[seen].all()
+    sampled_alike = (pixel_nm == wanted_nm)[seen].all()
     if sampled_alike and all(plane.shape == (samples, samples) for plane in sections.values()):
-        steps = np.rint(displacement_nm / own_nm)
-        found = {
+        steps = np.rint(displacement_nm / pixel_nm)
+        moved = {
             name: ndimage.shift(plane, [-steps[axis] for axis in axes[name]], order=0, mode="nearest")
             for name, plane in sections.items()
         }
-        return found, steps * own_nm
-    found = {}
+        return moved, steps * pixel_nm
+    resampled = {}
     for name, plane in sections.items():
         places = []
         for axis, count in zip(axes[name], plane.shape, strict=True):
-            if own_nm[axis] * count < EDGE * wanted_nm[axis] * samples:
+            if pixel_nm[axis] * count < LEAST_FIELD_SHARE * wanted_nm[axis] * samples:
                 return None
-            places.append((sampling.axis_px * wanted_nm[axis] + displacement_nm[axis]) / own_nm[axis] + (count - 1) / 2)
-        found[name] = ndimage.map_coordinates(plane, np.meshgrid(*places, indexing="ij"), order=1, mode="nearest")
-    return found, displacement_nm
+            places.append(
+                (sampling.axis_px * wanted_nm[axis] + displacement_nm[axis]) / pixel_nm[axis] + (count - 1) / 2
+            )
+        resampled[name] = ndimage.map_coordinates(plane, np.meshgrid(*places, indexing="ij"), order=1, mode="nearest")
+    return resampled, displacement_nm

@@ -16,9 +16,9 @@ from stedalign.imaging.forward import ForwardModel
 from stedalign.imaging.nuisances import Prior
 
 Floats = NDArray[np.float64]
-LIFETIME = 8
+LIFE_GENERATIONS = 8
 """Generations after which all begins anew: what succeeds seldom takes longer, and what is lost stays so."""
-STARTS, STEPS = 16, 20
+GENERATION_STARTS, ROUGH_FIT_STEPS = 16, 20
 """Fits in each generation, two more in the first one, and steps of each."""
 PARENTS, NEWCOMERS = 6, 4
 """Ends that the next generation starts around, and its starts around the proposal instead."""
@@ -26,17 +26,17 @@ NICHE_WAVES = 0.1
 """Ends nearer to a likelier one than this have no offspring: the search would stay where it is."""
 NEAREST_WAVES, FARTHEST_WAVES = 0.02, 0.15
 """How far from its parent a start lies along each mode."""
-SHARE, UNSURE_WAVES = 1.5, 0.04
+NEWCOMER_SIGMAS, UNSURE_WAVES = 1.5, 0.04
 """How far newcomers lie from the proposal, in its own standard deviations, and what these are where it tells none."""
 LARGEST_WAVES, LARGEST_RMS_WAVES = 0.4, 0.7
 """Of any mode, and of an end with offspring: far from every instrument there are many minima, and some are deep."""
-WEAK_WAVES, LATER_WAVES = 0.06, 0.1
+FIRST_GUESS_WAVES, LATER_GUESS_WAVES = 0.06, 0.1
 """Standard deviation of each mode of guesses around zero: of the first generation, and of the lives that begin there,
 every other one, where the proposal led nowhere."""
-SAME_WAVES, AGREED = 0.03, 12
+SAME_WAVES, AGREEING_STARTS = 0.03, 12
 """How near ends are one, and how many starts that know nothing of each other must find the likeliest one to end the
 search: where nothing explains the image they all do, where the aberration is strong hardly two agree."""
-LEFT_BY_MOST, LEFT = 0.35, 0.2
+MEDIAN_UNEXPLAINED, LEAST_UNEXPLAINED = 0.35, 0.2
 """Shares of what an image shows that the fits of independent starts, in the median, and the likeliest one leave
 unexplained. With less of both after a life the image looks somewhat like this focus from everywhere, and is not: a
 strong aberration leaves most starts further away. (Measured, the first in the first generation: another pattern 0.25 to
@@ -70,7 +70,7 @@ def likely_starts(
         return [replace(proposal, waves=center + generator.normal(size=modes) * deviation) for _ in range(count)]
 
     def near_proposal(count: int) -> list[Proposal]:
-        return around(proposal.waves, SHARE * sigma, count)
+        return around(proposal.waves, NEWCOMER_SIGMAS * sigma, count)
 
     def near_zero(count: int, deviation: float) -> list[Proposal]:
         return around(np.zeros(modes), np.full(modes, deviation), count)
@@ -78,34 +78,39 @@ def likely_starts(
     pixels = (counts.flatten(2).double() + read_noise**2 * model.pooled).clamp_min(0)
     even, noise = pixels.mean(-1, keepdim=True).expand_as(pixels), pixels.numel()
     shown = max(1.0, float(deviance(pixels.flatten(1), even.flatten(1))) - noise)
-    newcomers = [zero, proposal, *near_proposal(STARTS // 2), *near_zero(STARTS // 2, WEAK_WAVES)]
+    newcomers = [
+        zero,
+        proposal,
+        *near_proposal(GENERATION_STARTS // 2),
+        *near_zero(GENERATION_STARTS // 2, FIRST_GUESS_WAVES),
+    ]
     offspring: list[Proposal] = []
     ends: list[End] = []
     independent: list[End] = []
-    told: list[End] = []
+    yielded: list[End] = []
     for generation in range(1, generations + 1):
-        found = _ends(model, _fits(model, counts, [*newcomers, *offspring], read_noise))
-        ends = _apart([*ends, *found])[:PARENTS]
-        independent += found[: len(newcomers)]
-        agreed = sum(end.near(ends[0], SAME_WAVES) for end in independent) >= AGREED
-        dying = generation % LIFETIME == 0 or generation == generations
-        best = min(found, key=lambda end: end.loss)
+        new_ends = _ends(model, _fits(model, counts, [*newcomers, *offspring], read_noise))
+        ends = _apart([*ends, *new_ends])[:PARENTS]
+        independent += new_ends[: len(newcomers)]
+        agreed = sum(end.near(ends[0], SAME_WAVES) for end in independent) >= AGREEING_STARTS
+        dying = generation % LIFE_GENERATIONS == 0 or generation == generations
+        best = min(new_ends, key=lambda end: end.loss)
         usual = float(np.median([end.loss for end in independent]))
         promising = best.reduced_chi2 < PROMISING_CHI2 or best.loss < PROMISING_SHARE * usual
         # What the rough model does not explain, the whole one may.
         for end in [best] * promising + [ends[0]] * (agreed or dying):
-            if not any(end.near(other, SAME_WAVES) for other in told):
-                told.append(end)
+            if not any(end.near(other, SAME_WAVES) for other in yielded):
+                yielded.append(end)
                 yield end.place
-        alike = (usual - noise) / shown < LEFT_BY_MOST and (ends[0].loss - noise) / shown < LEFT
-        if agreed or (generation == LIFETIME and alike):
+        alike = (usual - noise) / shown < MEDIAN_UNEXPLAINED and (ends[0].loss - noise) / shown < LEAST_UNEXPLAINED
+        if agreed or (generation == LIFE_GENERATIONS and alike):
             return
         if dying:
             ends = []
-        count = NEWCOMERS if ends else STARTS
-        newcomers = near_zero(count, LATER_WAVES) if generation // LIFETIME % 2 else near_proposal(count)
+        count = NEWCOMERS if ends else GENERATION_STARTS
+        newcomers = near_zero(count, LATER_GUESS_WAVES) if generation // LIFE_GENERATIONS % 2 else near_proposal(count)
         offspring = []
-        for index in range(STARTS - len(newcomers)):
+        for index in range(GENERATION_STARTS - len(newcomers)):
             parent = ends[index % len(ends)].place
             far = np.exp(generator.uniform(np.log(NEAREST_WAVES), np.log(FARTHEST_WAVES)))
             offspring.append(replace(parent, waves=parent.waves + generator.normal(size=modes) * far))
@@ -135,7 +140,7 @@ def _fits(model: ForwardModel, counts: Tensor, starts: Sequence[Proposal], read_
     begin = start_parameters(model, several, waves, shifts)
     prior, modes = Prior.of(model, None, read_noise), model.layout.modes
     prior.lowest[modes], prior.highest[modes] = -LARGEST_WAVES, LARGEST_WAVES
-    return fit(model, several, begin, prior=prior, read_noise=read_noise, iterations=STEPS)
+    return fit(model, several, begin, prior=prior, read_noise=read_noise, iterations=ROUGH_FIT_STEPS)
 
 
 def _ends(model: ForwardModel, found: FitResult) -> list[End]:

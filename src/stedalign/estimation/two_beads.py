@@ -12,11 +12,11 @@ from stedalign.estimation.fit import FitResult, fit, with_light
 from stedalign.imaging.forward import ForwardModel
 from stedalign.imaging.nuisances import LEAST_COUNTS, Prior
 
-DISTANCES_NM = 250.0, 400.0
+START_DISTANCES_NM = 250.0, 400.0
 """Where the search for a second bead begins, in 13 directions each; a pair is the same seen from either bead."""
-BRIGHTNESS = 1.0, 0.3
+BRIGHTNESS_PRIOR = 1.0, 0.3
 """Mean and standard deviation of what the second bead has of the first one's light."""
-FIRST_STEPS, STEPS, FINISHED = 8, 25, 4
+FIRST_STEPS, LAST_STEPS, FINISHED_STARTS = 8, 25, 4
 """Steps from every start, further ones, and how many get these."""
 SHARE_EXPLAINED = 0.5
 """Share of the excess of chi-squared that a second bead has to explain."""
@@ -80,7 +80,7 @@ class TwoBeads(torch.nn.Module):
         mean, precision = torch.zeros(2, len(self.names), dtype=torch.float64)
         lowest, known = torch.full_like(mean, -torch.inf), Prior.of(self.one)
         mean[self.first], precision[self.first] = known.mean[self.first], known.precision[self.first]
-        mean[self.brightness], precision[self.brightness] = BRIGHTNESS[0], BRIGHTNESS[1] ** -2
+        mean[self.brightness], precision[self.brightness] = BRIGHTNESS_PRIOR[0], BRIGHTNESS_PRIOR[1] ** -2
         lowest[self.brightness], lowest[self.scale], lowest[self.background] = 0.0, LEAST_COUNTS, 0.0
         return Prior(mean, precision, lowest, torch.full_like(mean, torch.inf))
 
@@ -103,7 +103,7 @@ def shows_two_beads(
     """
     model = TwoBeads(rough)
     directions = [np.array(way, dtype=float) for way in product((-1, 0, 1), repeat=3) if way > (0, 0, 0)]
-    ways = [length * way / np.linalg.norm(way) for length in DISTANCES_NM for way in directions]
+    ways = [length * way / np.linalg.norm(way) for length in START_DISTANCES_NM for way in directions]
     apart = torch.from_numpy(np.stack(ways))
     beads = torch.zeros(len(apart), model.scale.start, dtype=torch.float64)
     beads[:, model.apart], beads[:, model.brightness] = apart, 1.0
@@ -111,9 +111,9 @@ def shows_two_beads(
     several = counts.expand(len(beads), *counts.shape[1:])
     start = with_light(model, several, beads)
     first = fit(model, several, start, prior=model.prior(), read_noise=read_noise, iterations=FIRST_STEPS)
-    likeliest = first.parameters[first.loss.argsort()[:FINISHED]]
+    likeliest = first.parameters[first.loss.argsort()[:FINISHED_STARTS]]
     several = counts.expand(len(likeliest), *counts.shape[1:])
-    found = fit(model, several, likeliest, prior=model.prior(), read_noise=read_noise, iterations=STEPS)
+    found = fit(model, several, likeliest, prior=model.prior(), read_noise=read_noise, iterations=LAST_STEPS)
     excess, left = float(alone.reduced_chi2) - 1, float(found.reduced_chi2[found.loss.argmin()]) - 1
     return left < (1 - SHARE_EXPLAINED) * excess
 

@@ -13,11 +13,11 @@ from stedalign.imaging.images import OrthoSections, PixelSize, Volume, cut_secti
 
 Floats = NDArray[np.float64]
 Voxel = tuple[int, int, int]
-JOINED_NM = 300.0, 300.0, 900.0
+LARGEST_GAP_NM = 300.0, 300.0, 900.0
 """Bright pieces with a gap of at most this along x, y, z belong to one focus, which is longer than wide."""
-WHOLE = 4
+VOXEL_MULTIPLE = 4
 """Planes, rows and columns come in multiples of this, so that pixels can be added up."""
-MOST = 128
+MOST_VOXELS = 128
 """Voxels along each axis, as far as the memory goes."""
 
 
@@ -37,12 +37,12 @@ def sections_through_bead(volume: Volume, samples: int | None = None) -> tuple[O
 
 
 def around_bead(volume: Volume) -> Volume:
-    """The part of a volume that lies evenly around its brightest bead, with ``MOST`` voxels along each axis at most.
+    """The part of a volume that lies evenly around its brightest bead, ``MOST_VOXELS`` along each axis at most.
 
     Raises ``InputError`` as ``sections_through_bead`` does.
     """
     center, room = _bead(volume)
-    limits = [min(2 * space, MOST) // WHOLE * WHOLE for space in room]
+    limits = [min(2 * space, MOST_VOXELS) // VOXEL_MULTIPLE * VOXEL_MULTIPLE for space in room]
     _check_room(min(limits) + 1, center, volume)
     box = tuple(slice(at - count // 2, at - count // 2 + count) for at, count in zip(center, limits, strict=True))
     return Volume(volume.data[box], volume.pixel_nm, saturation=volume.saturation, simulated=volume.simulated)
@@ -84,7 +84,7 @@ def _brightest_bead(signal: Floats, pixel_nm: PixelSize) -> Floats:
     smooth = ndimage.gaussian_filter(signal, 1.0)
     smooth[smooth < 0.3 * smooth.max()] = 0
     # Grown by half the gap to either side, the pieces of a donut touch.
-    reach = [2 * round(gap / 2 / pixel) + 1 for gap, pixel in zip(JOINED_NM, pixel_nm, strict=True)]
+    reach = [2 * round(gap / 2 / pixel) + 1 for gap, pixel in zip(LARGEST_GAP_NM, pixel_nm, strict=True)]
     grown = ndimage.maximum_filter(smooth > 0, size=reach[::-1], mode="constant")
     labels, count = ndimage.label(grown)
     light = ndimage.sum_labels(smooth, labels, np.arange(1, count + 1))

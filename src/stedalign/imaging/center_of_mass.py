@@ -8,13 +8,13 @@ from torch import Tensor
 from stedalign.imaging.images import BACKGROUND_QUANTILE
 
 CREST_QUANTILE = 0.995
-THRESHOLD = 0.2
+CREST_THRESHOLD = 0.2
 
 
 def center_of_mass_px(sections: Tensor) -> Tensor:
     """Displacement (B, 3) along x, y, z in pixels of images (B, 3, N, N) from the middle (N-1)/2.
 
-    What lies below the background (the lowest decile, as in ``normalize``) plus ``THRESHOLD`` of each
+    What lies below the background (the lowest decile, as in ``normalize``) plus ``CREST_THRESHOLD`` of each
     section's crest (a high quantile: one hot pixel is no crest) weighs nothing, so that the many faint pixels
     far out do not pull a noisy image back to the middle. Each axis is seen by two sections, which count
     alike; a section without signal has no say, and an empty image has no displacement.
@@ -52,7 +52,7 @@ def _weight(images: Tensor) -> Tensor:
     """What each pixel of images (B, parts, ...) weighs."""
     background = _quantile(images.flatten(1), BACKGROUND_QUANTILE)[:, None]
     signal = (images.flatten(2) - background).clamp_min(0)
-    return (signal - THRESHOLD * _quantile(signal, CREST_QUANTILE)).clamp_min(0).reshape(images.shape)
+    return (signal - CREST_THRESHOLD * _quantile(signal, CREST_QUANTILE)).clamp_min(0).reshape(images.shape)
 
 
 def _quantile(values: Tensor, fraction: float) -> Tensor:

@@ -61,9 +61,9 @@ def optics_disagreement(
         recorded = ForwardSpec.recorded(recorded_spec)
     except SpecError as error:
         return f"for optics that this version does not know ({error})"
-    found = differences(recorded.image, forward.image)
-    if found:
-        return f"for {found[0]}, this setup has {found[1]}"
+    disagreement = differences(recorded.image, forward.image)
+    if disagreement:
+        return f"for {disagreement[0]}, this setup has {disagreement[1]}"
     if modes is not None and recorded_modes is None:
         return f"for the mask offset alone, this setup asks for the modes {modes}"
     if modes is not None and recorded_modes != modes:

@@ -21,7 +21,7 @@ BACKGROUND_QUANTILE = 0.1
 VOLUME = "volume"
 AXES_OF = {"xy": "yx", "xz": "zx", "yz": "zy", VOLUME: "zyx"}
 """The axes of each part of an image, the slowest first."""
-SMALLEST = 8
+LEAST_PIXELS = 8
 """Pixels along each axis of an image."""
 Floats = NDArray[np.float64]
 PixelSize = tuple[float, float, float]
@@ -117,8 +117,10 @@ class FocalSection(Image):
         return View(parts=("xy",), shape=self.data.shape, pixel_nm=self.pixel_nm)
 
     def _check_shape(self, shape: tuple[int, ...]) -> None:
-        if len(shape) != 2 or min(shape) < SMALLEST:
-            raise InputError(f"a section (Y, X) of at least {SMALLEST} pixels each is expected, got the shape {shape}")
+        if len(shape) != 2 or min(shape) < LEAST_PIXELS:
+            raise InputError(
+                f"a section (Y, X) of at least {LEAST_PIXELS} pixels each is expected, got the shape {shape}"
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,8 +132,8 @@ class Volume(Image):
         return View(parts=(VOLUME,), shape=self.data.shape, pixel_nm=self.pixel_nm)
 
     def _check_shape(self, shape: tuple[int, ...]) -> None:
-        if len(shape) != 3 or min(shape) < SMALLEST:
-            raise InputError(f"a volume (Z, Y, X) of at least {SMALLEST} pixels is expected, got the shape {shape}")
+        if len(shape) != 3 or min(shape) < LEAST_PIXELS:
+            raise InputError(f"a volume (Z, Y, X) of at least {LEAST_PIXELS} pixels is expected, got the shape {shape}")
 
 
 class Sampling(Spec):
@@ -182,8 +184,8 @@ class OrthoSections(Image):
     def _check_shape(self, shape: tuple[int, ...]) -> None:
         if len(shape) != 3 or shape[0] != 3 or shape[1] != shape[2]:
             raise InputError(f"three square sections (3, N, N) are expected, got the shape {shape}")
-        if shape[1] < SMALLEST:
-            raise InputError(f"sections of {shape[1]} pixels are too small: {SMALLEST} at least")
+        if shape[1] < LEAST_PIXELS:
+            raise InputError(f"sections of {shape[1]} pixels are too small: {LEAST_PIXELS} at least")
 
 
 def cut_sections(volume: NDArray[Any], center: tuple[int, int, int], samples: int) -> Floats:

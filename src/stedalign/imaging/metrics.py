@@ -10,7 +10,7 @@ from stedalign.imaging.forward import ForwardModel
 from stedalign.optics.wavefront import Wavefront
 
 Floats = NDArray[np.float64]
-HOLLOWS = 3
+SEARCHED_HOLLOWS = 3
 """Dark places on a coarse lattice from which the darkest point is looked for."""
 
 
@@ -47,7 +47,7 @@ def null_ratio(model: ForwardModel, wavefront: Wavefront) -> float:
     steps = np.linspace(-1, 1, 9)
     lattice = intensity(*(inside[:, None] * steps))
     hollows = np.argwhere(lattice == ndimage.minimum_filter(lattice, size=3, mode="nearest"))
-    starts = sorted(hollows, key=lambda place: lattice[tuple(place)])[:HOLLOWS]
+    starts = sorted(hollows, key=lambda place: lattice[tuple(place)])[:SEARCHED_HOLLOWS]
 
     def at(point: Floats) -> tuple[float, Floats]:
         """Over the crest, with its gradient."""
@@ -56,11 +56,11 @@ def null_ratio(model: ForwardModel, wavefront: Wavefront) -> float:
         gradient = 2 * (field.conj() @ slope).real * inside
         return float((np.abs(field) ** 2).sum() / crest), gradient / crest
 
-    found = [
+    minima = [
         optimize.minimize(at, steps[[x, y, z]], jac=True, bounds=[(-1, 1)] * 3, method="L-BFGS-B", tol=1e-9)
         for z, x, y in starts
     ]
-    return min(float(end.fun) for end in found)
+    return min(float(end.fun) for end in minima)
 
 
 def crest_uniformity(section: Floats) -> float:

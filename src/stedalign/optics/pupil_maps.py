@@ -20,7 +20,7 @@ from torch import Tensor
 from stedalign.errors import InputError
 from stedalign.optics.arrays import Array
 
-SMALLEST, LARGEST = 8, 4096
+LEAST_SAMPLES, MOST_SAMPLES = 8, 4096
 
 
 def fingerprint(path: str) -> str:
@@ -108,9 +108,10 @@ def _load(path: str) -> NDArray[np.generic]:
 def _square(values: NDArray[np.generic], path: str, leading: tuple[int, ...]) -> NDArray[np.generic]:
     size = values.shape[-1] if values.ndim else 0
     shape = ", ".join(map(str, (*leading, "N", "N")))
-    if values.shape != (*leading, size, size) or not SMALLEST <= size <= LARGEST:
+    if values.shape != (*leading, size, size) or not LEAST_SAMPLES <= size <= MOST_SAMPLES:
         raise InputError(
-            f"the map {path!r} has the shape {values.shape}; ({shape}) with N from {SMALLEST} to {LARGEST} is expected"
+            f"the map {path!r} has the shape {values.shape}; "
+            f"({shape}) with N from {LEAST_SAMPLES} to {MOST_SAMPLES} is expected"
         )
     if values.dtype.kind not in "uifc" or not np.isfinite(values).all():
         raise InputError(f"the map {path!r} holds values that are not finite numbers")
