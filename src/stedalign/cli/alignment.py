@@ -30,6 +30,7 @@ from stedalign.errors import JobError
 if TYPE_CHECKING:
     from stedalign.alignment.model_based import Event
     from stedalign.estimation.estimate import Estimate
+    from stedalign.jobs.align import Alignment
 
 
 def estimate(
@@ -121,13 +122,16 @@ def align(
         except KeyboardInterrupt:
             which = "that the loop ended with" if table.finished else "from before"
             raise KeyboardInterrupt(f"stopped by Ctrl-C: the SLM shows the mask {which}; log in {folder}") from None
-    result = done.to_json()
     if json:
-        print_json(result)
+        print_json(done.to_json())
         return
     if not live.console.is_terminal:
         live.console.line()
-    console = Console(soft_wrap=True, highlight=False)
+    _print_alignment(done)
+
+
+def _print_alignment(done: Alignment) -> None:
+    console, result = Console(soft_wrap=True, highlight=False), done.to_json()
     words = "true, SIMULATED" if result["simulated"] else "estimated"
     verdict = "[green]aligned[/green]" if done.finished.converged else "[yellow]not converged[/yellow]"
     console.print(f"{verdict}: {escape(done.finished.reason)}")

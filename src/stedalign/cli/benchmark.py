@@ -43,7 +43,7 @@ def bound(
     the setup's [nuisances] say. The crest gives every pixel the same counts, so the dose is as the number of pixels.
     "blind" is worse than 30 mλ.
     """
-    with shown("reading", quiet=json) as tell:
+    with shown("reading") as tell:
         import numpy as np
 
         from stedalign.estimation.acquisition import random_wavefronts

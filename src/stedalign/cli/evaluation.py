@@ -69,7 +69,7 @@ def evaluate(
 
     the_setup = read_setup(setup)
     folder = run_folder(out, "evaluate")
-    with shown("reading", quiet=json) as tell:
+    with shown("reading") as tell:
         done = job(
             the_setup,
             folder,

@@ -75,9 +75,8 @@ def likely_starts(
     def near_zero(count: int, deviation: float) -> list[Proposal]:
         return around(np.zeros(modes), np.full(modes, deviation), count)
 
-    pixels = (counts.flatten(2).double() + read_noise**2 * model.pooled).clamp_min(0)
-    even, noise = pixels.mean(-1, keepdim=True).expand_as(pixels), pixels.numel()
-    shown = max(1.0, float(deviance(pixels.flatten(1), even.flatten(1))) - noise)
+    noise = counts.numel()
+    shown = max(1.0, _deviance_from_even(counts, read_noise**2 * model.pooled) - noise)
     newcomers = [
         zero,
         proposal,
@@ -114,6 +113,13 @@ def likely_starts(
             parent = ends[index % len(ends)].place
             far = np.exp(generator.uniform(np.log(NEAREST_WAVES), np.log(FARTHEST_WAVES)))
             offspring.append(replace(parent, waves=parent.waves + generator.normal(size=modes) * far))
+
+
+def _deviance_from_even(counts: Tensor, extra: float) -> float:
+    """What parts without any structure would leave of ``counts`` (1, parts, ...), with ``extra`` counts in each pixel."""
+    pixels = (counts.flatten(2).double() + extra).clamp_min(0)
+    even = pixels.mean(-1, keepdim=True).expand_as(pixels)
+    return float(deviance(pixels.flatten(1), even.flatten(1)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -109,6 +109,7 @@ def evaluate(
         draw_comparison(staging, found, setup.sampling.pixel_nm, done.title)
         if off is not None:
             draw_mismatch(staging / "error_vs_mismatch.png", off, done.mismatch_title)
+        steps(f"writing {run_folder}")
         write_json(staging / "evaluation.json", done.to_json() | environment() | {"images": found.images_json()})
     return done
 
