@@ -116,7 +116,7 @@ def likely_starts(
 
 
 def _deviance_from_even(counts: Tensor, extra: float) -> float:
-    """What parts without any structure would leave of ``counts`` (1, parts, ...), with ``extra`` counts in each pixel."""
+    """What even parts would leave of ``counts`` (1, parts, ...), with ``extra`` counts in each pixel."""
     pixels = (counts.flatten(2).double() + extra).clamp_min(0)
     even = pixels.mean(-1, keepdim=True).expand_as(pixels)
     return float(deviance(pixels.flatten(1), even.flatten(1)))
