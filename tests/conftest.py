@@ -3,6 +3,7 @@ import sys
 from pathlib import Path
 
 import matplotlib as mpl
+import pytest
 import torch
 from hypothesis import settings
 
@@ -17,3 +18,4 @@ settings.load_profile("stedalign")
 
 # The slow references and stand-ins that tests share are modules beside the tests.
 sys.path.insert(0, str(Path(__file__).parent / "support"))
+pytest.register_assert_rewrite("command_line")

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from small_optics import FORWARD
 
 from stedalign.config import Setup
 from stedalign.evaluation.against_mismatch import AgainstMismatch, against_mismatch, why_not
@@ -24,7 +25,7 @@ from stedalign.optics.beam import Beam
 from stedalign.reports.evaluation import draw_against_mismatch
 from stedalign.training.spec import NoiseSpec
 
-from .conftest import ELEVEN, FORWARD
+from .conftest import ELEVEN
 
 Make = Callable[[KnownImages], Network]
 # The mask offset alone is unsure: less to plan.

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from small_optics import FORWARD
 
 from stedalign.evaluation.bounds import Linearized
 from stedalign.evaluation.comparison import (
@@ -31,8 +32,6 @@ from stedalign.networks.outputs import Outputs
 from stedalign.optics.wavefront import ModeSet
 from stedalign.reports.evaluation import draw_comparison
 from stedalign.training.spec import NoiseSpec
-
-from .conftest import FORWARD
 
 Make = Callable[[KnownImages], Network]
 BRIGHT = NoiseSpec(photons=2000)
