@@ -20,6 +20,7 @@ settings.load_profile("stedalign")
 
 # The slow references and stand-ins that tests share are modules beside the tests.
 sys.path.insert(0, str(Path(__file__).parent / "support"))
+pytest.register_assert_rewrite("command_line")
 
 
 @pytest.fixture

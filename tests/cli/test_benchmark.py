@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
-from .conftest import Outcome, Run, run_in
+from command_line import Outcome, Run, run_in
 
 SETUP = """\
 [sampling]

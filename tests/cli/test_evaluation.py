@@ -12,6 +12,8 @@ from typing import Any
 import h5py
 import pytest
 import torch
+from command_line import Outcome, Run, run_in
+from small_optics import SETUP
 
 from stedalign.cli.evaluation import Shown
 from stedalign.config import Setup
@@ -24,15 +26,6 @@ from stedalign.networks.checkpoint import WeightsRecord, save_network
 from stedalign.networks.registry import NETWORKS, build
 from stedalign.progress import Cancelled, Step
 
-from .conftest import Outcome, Run, run_in
-
-SETUP = """\
-[sampling]
-samples = 16
-pixel_nm = [110.0, 110.0, 110.0]
-[bead]
-diameter_nm = 0.0
-"""
 IMAGES = {"examples.png", "predicted.png", "error_vs_strength.png", "error_vs_photons.png"}
 NOISE = {"photons": 200.0, "background_fraction": 0.05, "background": 2.0}
 

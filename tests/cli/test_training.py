@@ -12,21 +12,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from command_line import Outcome, run_in
+from small_optics import SETUP
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from stedalign.config import Setup
 from stedalign.networks.checkpoint import load_network
 from stedalign.networks.registry import ORIGIN
 
-from .conftest import Outcome, run_in
-
-SETUP = """\
-[sampling]
-samples = 16
-pixel_nm = [110.0, 110.0, 110.0]
-[bead]
-diameter_nm = 0.0
-"""
 RECIPE = """\
 network = "{name}"
 epochs = 1

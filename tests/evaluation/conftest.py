@@ -8,21 +8,18 @@ from typing import Any
 
 import pytest
 import torch
+from small_optics import FORWARD
 
 from stedalign.dataset.generate import Simulator, generate
 from stedalign.dataset.spec import DatasetSpec
 from stedalign.evaluation.estimators import Estimator
 from stedalign.evaluation.test_set import KnownImages
-from stedalign.imaging.detector import Bead
-from stedalign.imaging.forward_spec import ForwardSpec
-from stedalign.imaging.images import PLANES, Sampling, normalize
+from stedalign.imaging.images import PLANES, normalize
 from stedalign.networks.image_network import SectionNetwork
 from stedalign.networks.network import Network
 from stedalign.networks.outputs import Outputs, Prediction
 from stedalign.optics.wavefront import ModeSet
 
-# A point for a bead: its coherent modes are most of the planning.
-FORWARD = ForwardSpec(bead=Bead(diameter_nm=0), sampling=Sampling(samples=16, pixel_nm=(110.0, 110.0, 110.0)))
 ELEVEN = Outputs(ModeSet.default())
 
 Load = Callable[..., KnownImages]

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from small_optics import FORWARD
 
 from stedalign.evaluation.bounds import LinearizedImages
 from stedalign.evaluation.comparison import BOUND, SWEEP_PHOTONS, Comparison, binned, compare, trained_noise
@@ -24,8 +25,6 @@ from stedalign.networks.network import Network
 from stedalign.networks.outputs import Outputs
 from stedalign.optics.wavefront import ModeSet
 from stedalign.reports.evaluation import draw_comparison
-
-from .conftest import FORWARD
 
 Make = Callable[[KnownImages], Network]
 BRIGHT = NoiseSpec(photons=2000)

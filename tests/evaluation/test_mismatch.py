@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from small_optics import FORWARD
 
 from stedalign.config import Setup
 from stedalign.evaluation.estimators import FIT, HYBRID, NETWORK
@@ -32,7 +33,7 @@ from stedalign.networks.outputs import Outputs
 from stedalign.optics.beam import Beam
 from stedalign.reports.evaluation import draw_mismatch
 
-from .conftest import ELEVEN, FORWARD
+from .conftest import ELEVEN
 
 Make = Callable[[KnownImages], Network]
 # The mask offset alone is unsure: less to plan.

@@ -15,13 +15,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from small_optics import FORWARD, SETUP
 from torch import nn
 
 from stedalign.dataset.generate import generate
 from stedalign.dataset.spec import DatasetSpec
-from stedalign.imaging.detector import Bead
-from stedalign.imaging.forward_spec import ForwardSpec
-from stedalign.imaging.images import Sampling
 from stedalign.networks.checkpoint import load_network
 from stedalign.training.launch import Processes, together
 from stedalign.training.module import loss
@@ -31,7 +29,6 @@ from stedalign.training.simulated_batches import SimulatedBatches, SimulatedImag
 from stedalign.training.spec import SimulationSpec, TrainSpec
 from stedalign.training.worker_processes import companions
 
-FORWARD = ForwardSpec(bead=Bead(diameter_nm=0), sampling=Sampling(samples=16, pixel_nm=(110.0, 110.0, 110.0)))
 # 52 images to train in batches of 8, the last of which has 4; 7 to validate, an odd number.
 DATA = DatasetSpec(samples=66, modes=((2, 2), (3, 1)))
 SPEC = TrainSpec(epochs=2, batch_size=8, seed=1, dataset=DATA)
@@ -63,7 +60,6 @@ REFUSED = {
         "there are too few images to train or validate with for 2 processes",
     ),
 }
-SETUP = "[sampling]\nsamples = 16\npixel_nm = [110.0, 110.0, 110.0]\n[bead]\ndiameter_nm = 0.0\n"
 RECIPE = "epochs = 1000\nbatch_size = 8\n[dataset]\nsamples = 64\nmodes = [[2, 2]]\n"
 SECONDS = 240
 

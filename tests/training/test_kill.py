@@ -7,21 +7,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from small_optics import FORWARD
 
 from stedalign.dataset.generate import GenerationInterrupted, generate
 from stedalign.dataset.parts import Part
 from stedalign.dataset.spec import DatasetSpec
 from stedalign.files import leftovers, write_json
-from stedalign.imaging.detector import Bead
-from stedalign.imaging.forward_spec import ForwardSpec
-from stedalign.imaging.images import Sampling
 from stedalign.training import run
 from stedalign.training.lightning_fixes import WholeCheckpoints
 from stedalign.training.module import Regression
 from stedalign.training.run import RESULTS, Result, train
 from stedalign.training.spec import TrainSpec
 
-FORWARD = ForwardSpec(bead=Bead(diameter_nm=0), sampling=Sampling(samples=16, pixel_nm=(110.0, 110.0, 110.0)))
 DATA = DatasetSpec(samples=40, modes=((2, 2), (3, 1)))
 SPEC = TrainSpec(epochs=3, batch_size=8, seed=1, dataset=DATA)
 

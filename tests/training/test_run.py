@@ -9,12 +9,12 @@ from pathlib import Path
 import h5py
 import pytest
 import torch
+from small_optics import FORWARD
 
 from stedalign.dataset.generate import generate
 from stedalign.dataset.spec import DatasetSpec
 from stedalign.imaging.detector import Bead
 from stedalign.imaging.forward_spec import ForwardSpec
-from stedalign.imaging.images import Sampling
 from stedalign.networks.checkpoint import CheckpointError, load_network
 from stedalign.networks.outputs import Outputs
 from stedalign.optics.wavefront import ModeSet
@@ -25,7 +25,6 @@ from stedalign.training.run import MissingExtraError, Result, train
 from stedalign.training.spec import SimulationSpec, TrainSpec
 from stedalign.training.trainer import TrainingInterrupted
 
-FORWARD = ForwardSpec(bead=Bead(diameter_nm=0), sampling=Sampling(samples=16, pixel_nm=(110.0, 110.0, 110.0)))
 DATA = DatasetSpec(samples=40, modes=((2, 2), (3, 1)))
 SPEC = TrainSpec(epochs=3, batch_size=8, seed=1, dataset=DATA)
 WEIGHTS = "weights.safetensors"
