@@ -108,11 +108,17 @@ def likely_starts(
             ends = []
         count = NEWCOMERS if ends else GENERATION_STARTS
         newcomers = near_zero(count, LATER_GUESS_WAVES) if generation // LIFE_GENERATIONS % 2 else near_proposal(count)
-        offspring = []
-        for index in range(GENERATION_STARTS - len(newcomers)):
-            parent = ends[index % len(ends)].place
-            far = np.exp(generator.uniform(np.log(NEAREST_WAVES), np.log(FARTHEST_WAVES)))
-            offspring.append(replace(parent, waves=parent.waves + generator.normal(size=modes) * far))
+        offspring = _offspring(ends, GENERATION_STARTS - len(newcomers), generator)
+
+
+def _offspring(parents: Sequence[End], count: int, generator: np.random.Generator) -> list[Proposal]:
+    """Starts around the parents in turn, each as far along every mode as is drawn for it."""
+    starts = []
+    for index in range(count):
+        parent = parents[index % len(parents)].place
+        far = np.exp(generator.uniform(np.log(NEAREST_WAVES), np.log(FARTHEST_WAVES)))
+        starts.append(replace(parent, waves=parent.waves + generator.normal(size=len(parent.waves)) * far))
+    return starts
 
 
 def _deviance_from_even(counts: Tensor, extra: float) -> float:
