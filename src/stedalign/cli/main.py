@@ -78,7 +78,8 @@ def main() -> NoReturn:
             warnings.showwarning = _show_warning
             code = app(standalone_mode=False, prog_name="stedalign")
     except Exception as error:
-        code = _fail(*_explained(error))
+        message, code = _explained(error)
+        code = _fail("; ".join([message, *getattr(error, "__notes__", ())]), code)
     sys.exit(code if isinstance(code, int) else 0)
 
 
