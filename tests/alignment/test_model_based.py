@@ -1,16 +1,24 @@
 import numpy as np
 import pytest
+from toy_microscope import BEFORE
 
-from stedalign.alignment.model_based import AlignmentError, Centered, Measured, align
+from stedalign.alignment.bench import AlignmentError, Bench
+from stedalign.alignment.events import Centered, Measured
+from stedalign.alignment.model_based import align
 from stedalign.alignment.policy import Policy
 from stedalign.estimation.checks import ImageError
 from stedalign.imaging.images import OrthoSections
 
-BEFORE = np.full((2, 2), 7, dtype=np.uint8)
-
 
 def run(world, estimator, mask_of, zero, **policy):
-    return list(align(world.microscope, estimator, mask_of, zero, Policy(**policy)))
+    """The events of a whole run, its outcome last."""
+    with Bench(world.microscope, estimator, Policy(**policy)) as bench:
+        strategy, events = align(bench, mask_of, zero), []
+        while True:
+            try:
+                events.append(next(strategy))
+            except StopIteration as end:
+                return [*events, end.value]
 
 
 def measured(events):
@@ -122,15 +130,6 @@ def test_ctrl_c_at_any_image_restores_the_mask_and_closes_the_shutter(toy, estim
     world = toy(fail_at=fail_at)
     with pytest.raises(KeyboardInterrupt):
         run(world, lambda _: estimate_of(world, world.residual), mask_of, zero)
-    np.testing.assert_array_equal(world.panel.levels, BEFORE)
-    assert not world.shutter.is_open
-
-
-def test_closing_the_loop_half_way_restores_the_mask(toy, estimate_of, mask_of, zero):
-    world = toy()
-    events = align(world.microscope, lambda _: estimate_of(world, world.residual), mask_of, zero, Policy())
-    next(events)
-    events.close()
     np.testing.assert_array_equal(world.panel.levels, BEFORE)
     assert not world.shutter.is_open
 

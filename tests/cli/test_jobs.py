@@ -204,6 +204,9 @@ def rig(vendor):
     return parts
 
 
+RESTORED = "the shutter is closed, the mask from before is shown, the stage is back where it was"
+
+
 def assert_left_as_found(rig, folder: Path) -> None:
     assert (rig.slm.shown() == 7).all()
     assert not rig.shutter.is_open
@@ -213,7 +216,7 @@ def assert_left_as_found(rig, folder: Path) -> None:
 def test_a_dark_microscope_ends_the_alignment_with_a_reason(run, rig, tmp_path):
     rig.source.acquire = lambda: OrthoSections(np.zeros((3, 16, 16)), (110.0, 110.0, 110.0))
     outcome = run("align", "--no-network", "--microscope", "vendor_of_tests:factory", "--out", "run", "--json")
-    outcome.assert_failed("the image is empty")
+    outcome.assert_failed("the image is empty", f"; {RESTORED}\n")
     assert_left_as_found(rig, tmp_path / "run")
 
 
@@ -223,8 +226,24 @@ def test_ctrl_c_leaves_the_microscope_as_it_was_and_says_so(run, rig, tmp_path):
 
     rig.source.acquire = interrupted
     outcome = run("align", "--no-network", "--microscope", "vendor_of_tests:factory", "--out", "run", "--json")
-    outcome.assert_failed("stopped by Ctrl-C: the SLM shows the mask from before; log in run")
+    outcome.assert_failed(f"stopped by Ctrl-C: {RESTORED}; log in run")
     assert_left_as_found(rig, tmp_path / "run")
+
+
+def test_ctrl_c_says_truly_what_could_not_be_brought_back(run, rig, monkeypatch, tmp_path):
+    def interrupted():
+        monkeypatch.setattr(rig.slm, "show", out_of_order)
+        raise KeyboardInterrupt
+
+    def out_of_order(_):
+        raise OSError("no answer")
+
+    rig.source.acquire = interrupted
+    outcome = run("align", "--no-network", "--microscope", "vendor_of_tests:factory", "--out", "run", "--json")
+    outcome.assert_failed(
+        "the shutter is closed, the mask from before could not be shown (OSError: no answer), the stage"
+    )
+    assert not rig.shutter.is_open
 
 
 def test_a_signal_ends_the_process_in_the_same_way(bench, tmp_path):
@@ -247,5 +266,5 @@ main()
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=120)
     assert (process.returncode, out) == (1, "")
-    assert err == "stedalign: stopped by Ctrl-C: the SLM shows the mask from before; log in run\n"
+    assert err == f"stedalign: stopped by Ctrl-C: {RESTORED}; log in run\n"
     assert log_of(tmp_path / "run")[-1]["event"] == "aborted"

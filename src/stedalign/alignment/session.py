@@ -1,17 +1,17 @@
-"""A session: one run of the loop with its folder, its append-only log and its summary."""
+"""A session: one run of a strategy with its folder, its append-only log and its images."""
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Generator
-from contextlib import closing
+from collections.abc import Callable, Generator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from stedalign.alignment.model_based import Centered, Event, Finished, Measured
+from stedalign.alignment.bench import Bench
+from stedalign.alignment.events import Event, Finished, Measured
 from stedalign.files import json_text, replacing, write_json
 from stedalign.formats.ome_tiff import save_sections
 from stedalign.provenance import environment
@@ -19,12 +19,11 @@ from stedalign.provenance import environment
 
 @dataclass
 class Session:
-    """Records the events of one loop in ``folder``: ``log.jsonl`` and every image."""
+    """Records the events of one run in ``folder``: ``log.jsonl`` and every image."""
 
     folder: Path
     before: Measured | None = field(default=None, init=False)
     """The first image that was understood."""
-    finished: Finished | None = field(default=None, init=False)
     corrections: int = field(default=0, init=False)
     images: int = field(default=0, init=False)
 
@@ -43,44 +42,58 @@ class Session:
         write_json(folder / "environment.json", {**environment(), **facts})
         return session
 
-    def record(self, events: Generator[Event]) -> Generator[Event]:
-        """Pass the events on, each after its line is in the log."""
-        with closing(events), (self.folder / "log.jsonl").open("a", encoding="utf-8") as log:
-            try:
-                for event in events:
-                    self._note(event)
-                    _append(log, self._line(event))
-                    yield event
-            except BaseException as error:
-                _append(log, {"event": "aborted", "error": type(error).__name__, "message": str(error)})
-                raise
+    def run(
+        self,
+        bench: Bench,
+        strategy: Generator[Event, None, Finished],
+        watch: Callable[[Event], None] = lambda event: None,
+    ) -> Finished:
+        """Run a strategy on its bench; ``watch`` is told each event, after its line is in the log.
 
-    def _note(self, event: Event) -> None:
+        ``Restored`` and ``Finished`` are told last, when the microscope is already left. Where something cuts the run
+        short, the log's last lines say how the microscope was left and why; then it is raised again.
+        """
+        with (self.folder / "log.jsonl").open("a", encoding="utf-8") as log:
+
+            def tell(event: Event) -> None:
+                _append(log, self._keep(event))
+                watch(event)
+
+            try:
+                with bench:
+                    finished = _outcome(strategy, tell)
+            except BaseException as error:
+                # Where the log itself is what failed, its own error is the one to raise.
+                with suppress(OSError):
+                    _append(log, bench.restored.to_json())
+                    _append(log, {"event": "aborted", "error": type(error).__name__, "message": str(error)})
+                raise
+            tell(bench.restored)
+            tell(finished)
+        return finished
+
+    def _keep(self, event: Event) -> dict[str, Any]:
+        """The event's line in the log, after its image is saved."""
+        line = event.to_json()
         if isinstance(event, Measured):
             self.corrections = event.number
             self.images += 1
-            save_sections(self.folder / f"image-{self.images}.ome.tif", event.sections)
+            line["image"] = f"image-{self.images}.ome.tif"
+            save_sections(self.folder / line["image"], event.sections)
             if self.before is None and event.estimate.accepted:
                 self.before = event
-        elif isinstance(event, Finished):
-            self.finished = event
+        return line
 
-    def _line(self, event: Event) -> dict[str, Any]:
-        if isinstance(event, Centered):
-            return {"event": "centered", "displacement_nm": list(event.displacement_nm)}
-        if isinstance(event, Finished):
-            return {"event": "finished", "converged": event.converged, "reason": event.reason}
-        return {
-            "event": "measured",
-            "number": event.number,
-            "correction": event.correction.to_json() if event.correction else None,
-            "estimate": event.estimate.to_json(),
-            "correlation": event.correlation,
-            "kept": event.kept,
-            "image": f"image-{self.images}.ome.tif",
-            "image_sha256": hashlib.sha256(event.sections.data.tobytes()).hexdigest(),
-            "mask_sha256": hashlib.sha256(event.levels.tobytes()).hexdigest(),
-        }
+
+def _outcome(strategy: Generator[Event, None, Finished], tell: Callable[[Event], None]) -> Finished:
+    """Tell every event of a strategy; its return value."""
+    while True:
+        try:
+            event = next(strategy)
+        except StopIteration as end:
+            finished: Finished = end.value
+            return finished
+        tell(event)
 
 
 def _append(log: Any, line: dict[str, Any]) -> None:

@@ -28,7 +28,7 @@ from stedalign.cli.progress import shown
 from stedalign.errors import JobError
 
 if TYPE_CHECKING:
-    from stedalign.alignment.model_based import Event
+    from stedalign.alignment.events import Event
     from stedalign.estimation.estimate import Estimate
     from stedalign.jobs.align import Alignment
 
@@ -87,12 +87,12 @@ def align(
 ) -> None:
     """Align a microscope: image, estimate, correct, and again, keeping the best mask.
 
-    Ctrl-C ends it with the mask that was shown before. --seed moves the hidden aberrations of the simulated
-    microscope; a real one ignores it.
+    Ctrl-C closes the shutter, brings back the mask and the stage's position from before, and says which of it worked.
+    --seed moves the hidden aberrations of the simulated microscope; a real one ignores it.
     """
     with shown("starting", quiet=json):
         from stedalign.alignment.policy import Policy
-        from stedalign.instrument.loading import load_microscope
+        from stedalign.instrument.loading import connected, load_microscope
         from stedalign.jobs import align as job
 
         the_setup = read_setup(setup)
@@ -102,7 +102,8 @@ def align(
         options = {"seed": seed} if microscope == "simulated" else {}
         instrument = load_microscope(microscope, the_setup, **options)
     table = _Progress()
-    with Live(table.table, console=Console(stderr=json), refresh_per_second=8, transient=json) as live:
+    screen = Live(table.table, console=Console(stderr=json), refresh_per_second=8, transient=json)
+    with connected(instrument), screen as live:
 
         def watch(event: Event) -> None:
             table.add(event)
@@ -119,9 +120,9 @@ def align(
                 watch=watch,
                 seed=seed,
             )
-        except KeyboardInterrupt:
-            which = "that the loop ended with" if table.finished else "from before"
-            raise KeyboardInterrupt(f"stopped by Ctrl-C: the SLM shows the mask {which}; log in {folder}") from None
+        except KeyboardInterrupt as stop:
+            left = "; ".join(getattr(stop, "__notes__", ())) or "the microscope is as it was"
+            raise KeyboardInterrupt(f"stopped by Ctrl-C: {left}; log in {folder}") from None
     if json:
         print_json(done.to_json())
         return
@@ -139,7 +140,7 @@ def _print_alignment(done: Alignment) -> None:
         f"wavefront ({words}) {1e3 * result['rms_before_waves']:.1f} -> {1e3 * result['rms_after_waves']:.1f} mλ rms, "
         f"null ratio {_share(result['null_ratio_before'])} -> {_share(result['null_ratio_after'])}"
     )
-    print(f"log and result  {done.run_folder}\nmask            {done.mask}\nimage         {done.image}")
+    print(f"log and result  {done.run_folder}\nmask            {done.mask}\npicture         {done.picture}")
 
 
 def _share(value: float | None) -> str:
@@ -152,18 +153,15 @@ class _Progress:
 
     def __init__(self) -> None:
         self.moves = 0
-        self.finished = False
         self.table = Table(title="alignment", title_justify="left")
         for name in ("step", "centering", "wavefront (mλ rms)", "null", "Pearson r", "chi2", "mask"):
             self.table.add_column(name, justify="right")
 
     def add(self, event: Event) -> None:
-        from stedalign.alignment.model_based import Centered, Finished, Measured
+        from stedalign.alignment.events import Centered, Measured
 
         if isinstance(event, Centered):
             self.moves += 1
-        elif isinstance(event, Finished):
-            self.finished = True
         elif isinstance(event, Measured):
             found = event.estimate
             self.table.add_row(

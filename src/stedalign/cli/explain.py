@@ -23,6 +23,8 @@ def fail(error: Exception) -> int:
     if os.environ.get("STEDALIGN_TRACEBACK"):
         Console(stderr=True).print_exception()
     message, code = explained(error)
+    # Notes say how a microscope was left.
+    message = "; ".join([message, *getattr(error, "__notes__", ())])
     Console(stderr=True, soft_wrap=True).print(f"stedalign: {message}", markup=False, highlight=False)
     return code
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 
 from stedalign.errors import InputError, check_type
+from stedalign.instrument.device_errors import one_line
 from stedalign.instrument.protocols import Microscope, PsfSource, Shutter, Slm, Stage
 
 GROUP = "stedalign.microscopes"
@@ -35,19 +38,31 @@ def load_microscope(name: str, setup: object, **options: object) -> Microscope:
     try:
         microscope = factory(setup, **options)
     except Exception as error:
-        raise MicroscopeError(f"microscope '{name}' could not be started: {_line(error)}") from error
+        raise MicroscopeError(f"microscope '{name}' could not be started: {one_line(error)}") from error
     if not isinstance(microscope, Microscope):
         raise MicroscopeError(f"microscope '{name}': its factory made a {type(microscope).__name__}, not a Microscope")
     try:
         _check_parts(name, microscope)
     except MicroscopeError as error:
-        # Nobody else holds it: left open, its beam and its ports stay open.
+        # Nobody else holds it: left open, its ports stay taken.
         try:
             microscope.close()
         except Exception as failure:
-            raise MicroscopeError(f"{error}; closing it failed as well: {_line(failure)}") from failure
+            raise MicroscopeError(f"{error}; closing it failed as well: {one_line(failure)}") from failure
         raise
     return microscope
+
+
+@contextmanager
+def connected(microscope: Microscope) -> Iterator[Microscope]:
+    """Close the connection at the end. A failure to do so is a warning: what was done on it stays done."""
+    try:
+        yield microscope
+    finally:
+        try:
+            microscope.close()
+        except Exception as error:
+            warnings.warn(f"{microscope.name} could not be disconnected: {one_line(error)}", stacklevel=3)
 
 
 def _check_parts(name: str, microscope: Microscope) -> None:
@@ -77,14 +92,9 @@ def _factory(name: str) -> Callable[..., object]:
                 factory = getattr(factory, part)
     except Exception as error:
         raise MicroscopeError(
-            f"microscope '{name}' cannot be loaded: {_line(error)} (known: {', '.join(sorted(known))})"
+            f"microscope '{name}' cannot be loaded: {one_line(error)} (known: {', '.join(sorted(known))})"
         ) from error
     if not callable(factory):
         raise MicroscopeError(f"microscope '{name}' is not a function that makes a microscope")
     made: Callable[..., object] = factory
     return made
-
-
-def _line(error: Exception) -> str:
-    """An exception on one line."""
-    return " ".join(f"{type(error).__name__}: {error}".split())

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from stedalign.alignment.model_based import Event, Finished, Measured
-from stedalign.alignment.model_based import align as alignment_events
+from stedalign.alignment.bench import Bench
+from stedalign.alignment.events import Event, Finished, Measured, Restored
+from stedalign.alignment.model_based import align as model_based
 from stedalign.alignment.policy import Policy
 from stedalign.alignment.session import Session
 from stedalign.config.setup import Setup
@@ -38,9 +39,11 @@ class Alignment:
     finished: Finished
     corrections: int
     simulated: bool
+    restored: Restored
+    """How the microscope was left; a step may have failed although the alignment did not."""
     run_folder: Path
     mask: Path
-    image: Path
+    picture: Path
     truth_before: Wavefront | None = None
     """The simulator's residual before and after; None on a real instrument."""
     truth_after: Wavefront | None = None
@@ -61,9 +64,11 @@ class Alignment:
             "null_ratio_after": self.after.estimate.null_ratio,
             "correlation_before": self.before.correlation,
             "correlation_after": self.after.correlation,
+            "restored": self.restored.complete,
+            "microscope_left": str(self.restored),
             "run_folder": str(self.run_folder),
             "mask": str(self.mask),
-            "image": str(self.image),
+            "picture": str(self.picture),
         }
 
 
@@ -85,58 +90,69 @@ def align(
     """Align a microscope, writing log, images, mask and result into ``run_folder``, which must be empty.
 
     ``network`` None starts every fit from zero alone. ``watch`` is called with each event as it happens; ``facts`` (a
-    seed, say) are noted in the folder. Raises ``AlignmentError`` or ``NotAligned`` where no image was usable; the SLM
-    then shows what it showed before. The microscope is closed in any case.
+    seed, say) are noted in the folder. At the end the shutter is closed and the best mask shown; whatever ends it
+    early brings back the mask and the stage's position from before, and carries a note that says whether that worked.
+    Where a good alignment leaves a shutter open, say, the result and a warning tell. The microscope stays open, and can
+    be aligned again.
+
+    Raises ``AlignmentError`` or ``NotAligned`` where no image was usable, ``DeviceError`` where the microscope failed.
     """
     check_type("sa.align", microscope, Microscope)
     check_type("sa.align", setup, Setup)
     folder = Path(run_folder) if run_folder is not None else new_run_folder("align")
     policy = policy or Policy()
+    if network == "packaged":
+        network = default_network(setup)
+    facts |= {
+        "policy": policy.model_dump(),
+        "microscope": microscope.name,
+        "network": network.training if network is not None else None,
+    }
+    session = Session.start(folder, setup.to_toml(), **facts)
+    bench = Bench(microscope, make_estimator(setup, network), policy)
+    strategy = model_based(
+        bench, lambda correction: correction_levels(setup, correction), start or Wavefront.zero(setup.modes)
+    )
     try:
-        if network == "packaged":
-            network = default_network(setup)
-        facts |= {
-            "policy": policy.model_dump(),
-            "microscope": microscope.name,
-            "network": network.training if network is not None else None,
-        }
-        session = Session.start(folder, setup.to_toml(), **facts)
-        events = alignment_events(
-            microscope,
-            make_estimator(setup, network),
-            lambda correction: correction_levels(setup, correction),
-            start or Wavefront.zero(setup.modes),
-            policy,
-        )
-        with closing(session.record(events)) as recorded:
-            for event in recorded:
-                watch(event)
-    finally:
-        microscope.close()
-    finished = session.finished
-    if finished is None or finished.shown is None or session.before is None:
-        raise NotAligned(finished.reason if finished else "the loop ended early")
-    after = finished.shown
+        finished = session.run(bench, strategy, watch)
+        result = _result(setup, session, bench, finished)
+    except BaseException as error:
+        bench.note_on(error)
+        raise
+    if not result.restored.complete:
+        warnings.warn(f"the microscope is not as it should be: {result.restored}", stacklevel=2)
+    return result
+
+
+def _result(setup: Setup, session: Session, bench: Bench, finished: Finished) -> Alignment:
+    """The result of a run, with mask, image and JSON written; raises ``NotAligned`` where there is none."""
+    before, after = session.before, finished.shown
+    if before is None or after is None:
+        raise NotAligned(finished.reason)
+    folder, microscope = session.folder, bench.microscope
     mask = save_masks(setup, after.levels, after.correction, folder)
     tried = "1 correction" if session.corrections == 1 else f"{session.corrections} corrections"
-    title = f"{microscope.name}: {tried}, {finished.reason}"
-    draw_alignment(folder / "alignment.png", session.before, after, title)
-    truth = microscope.truth
-    truths = [
-        truth.residual(measured.correction) if truth is not None and measured.correction is not None else None
-        for measured in (session.before, after)
-    ]
+    picture = folder / "alignment.png"
+    draw_alignment(picture, before, after, f"{microscope.name}: {tried}, {finished.reason}")
     result = Alignment(
-        session.before,
+        before,
         after,
         finished,
         session.corrections,
         microscope.simulated or after.estimate.simulated,
+        bench.restored,
         folder,
         mask,
-        folder / "alignment.png",
-        truth_before=truths[0],
-        truth_after=truths[1],
+        picture,
+        truth_before=_true_residual(microscope, before),
+        truth_after=_true_residual(microscope, after),
     )
     write_json(folder / "result.json", result.to_json())
     return result
+
+
+def _true_residual(microscope: Microscope, measured: Measured) -> Wavefront | None:
+    """None on a real instrument, and under a mask whose correction nobody knows."""
+    if microscope.truth is None or measured.correction is None:
+        return None
+    return microscope.truth.residual(measured.correction)

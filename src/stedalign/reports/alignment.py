@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
-from stedalign.alignment.model_based import Measured
+from stedalign.alignment.events import Measured
 from stedalign.estimation.estimate import Estimate
 from stedalign.files import replacing
 from stedalign.imaging.bead_in_volume import volume_planes

@@ -1,0 +1,120 @@
+"""Promises of the alignment job on one open microscope."""
+
+import json
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import stedalign as sa
+from stedalign.instrument.protocols import Microscope
+from stedalign.jobs.align import NotAligned
+from stedalign.simulator.microscope import make_microscope
+
+# Small in every way that makes it fast.
+SETUP = sa.Setup.parse(
+    {
+        "sampling": {"samples": 16, "pixel_nm": [110.0, 110.0, 110.0]},
+        "slm": {"rows": 100, "columns": 200, "pupil_radius_px": 34.0},
+        "limits": {"search_generations": 0},
+    }
+)
+LAB = '''
+"""One laboratory's microscope: this file is all that it takes."""
+
+from stedalign.instrument.protocols import Microscope
+from stedalign.simulator.microscope import make_microscope
+
+
+class Lab(Microscope):
+    connected = True
+
+    def close(self):
+        self.connected = False
+        print("disconnected")
+
+
+def microscope(setup):
+    parts = make_microscope(setup, seed=3)
+    return Lab(parts.source, parts.slm, parts.stage, parts.shutter, name="my lab's microscope")
+'''
+
+
+@pytest.fixture
+def lab(tmp_path, monkeypatch):
+    """The name of a microscope that one file on the path makes."""
+    (tmp_path / "mylab.py").write_text(LAB)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "mylab", raising=False)
+    return "mylab:microscope"
+
+
+def read(path):
+    return json.loads(path.read_text())
+
+
+def test_one_open_microscope_is_aligned_twice(tmp_path, lab):
+    microscope = sa.load_microscope(lab, SETUP)
+    first, second = (sa.align(microscope, SETUP, tmp_path / name, network=None) for name in ("first", "second"))
+    assert microscope.connected
+    assert not microscope.shutter.is_open
+    assert first.finished.converged
+    assert second.finished.converged
+    # The second run finds the mask of the first.
+    np.testing.assert_array_equal(second.before.levels, first.after.levels)
+    np.testing.assert_array_equal(microscope.slm.shown(), second.after.levels)
+
+
+def test_a_microscope_without_truth_tells_none_and_is_not_called_simulated(tmp_path):
+    parts = make_microscope(SETUP, seed=3)
+    real = Microscope(parts.source, parts.slm, parts.stage, parts.shutter)
+    result = sa.align(real, SETUP, tmp_path / "run", network=None)
+    assert (result.truth_before, result.truth_after) == (None, None)
+    assert read(tmp_path / "run" / "result.json")["rms_after_waves"] == result.after.estimate.rms_waves
+
+
+def test_the_simulated_microscope_s_truth_is_what_the_result_tells(tmp_path):
+    microscope = make_microscope(SETUP, seed=3)
+    result = sa.align(microscope, SETUP, tmp_path / "run", network=None)
+    assert result.truth_after == microscope.truth.residual(result.after.correction)
+    assert result.truth_after.rms_waves < result.truth_before.rms_waves / 5
+    assert read(tmp_path / "run" / "result.json")["simulated"]
+
+
+def test_a_good_alignment_whose_shutter_does_not_close_has_its_result_and_says_so(tmp_path):
+    def stuck():
+        raise OSError("no answer")
+
+    microscope = make_microscope(SETUP, seed=3)
+    microscope.shutter.close = stuck
+    with pytest.warns(UserWarning, match=r"the shutter could not be closed \(OSError: no answer\)"):
+        result = sa.align(microscope, SETUP, tmp_path / "run", network=None)
+    assert result.finished.converged
+    assert result.mask.exists()
+    np.testing.assert_array_equal(microscope.slm.shown(), result.after.levels)
+    written = read(tmp_path / "run" / "result.json")
+    assert not written["restored"]
+    assert "the shutter could not be closed" in written["microscope_left"]
+    restored = read_lines(tmp_path / "run" / "log.jsonl")[-2]
+    assert restored["event"] == "restored"
+    assert [step["error"] for step in restored["steps"]] == ["OSError: no answer", None]
+
+
+def test_a_run_without_one_usable_image_says_how_the_microscope_was_left(tmp_path):
+    microscope = make_microscope(SETUP, seed=3)
+    spot = sa.focus(SETUP.model_copy(update={"depletion": SETUP.excitation}), sa.Wavefront.zero(SETUP.modes))
+    image = sa.OrthoSections(np.random.default_rng(0).poisson(350 * spot.data + 7), spot.pixel_nm)
+    microscope.source = SimpleNamespace(acquire=lambda: image)
+    before = np.full(microscope.slm.shape, 7, np.uint8)
+    microscope.slm.show(before)
+    with pytest.raises(NotAligned) as caught:
+        sa.align(microscope, SETUP, tmp_path / "run", network=None)
+    np.testing.assert_array_equal(microscope.slm.shown(), before)
+    assert caught.value.__notes__ == [
+        "the shutter is closed, the mask from before is shown, the stage is back where it was"
+    ]
+
+
+def read_lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
