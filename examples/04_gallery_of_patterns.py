@@ -9,23 +9,19 @@ from matplotlib.figure import Figure
 import stedalign as sa
 from stedalign.imaging.images import Sampling
 from stedalign.optics.beam import Overlay
-from stedalign.optics.patterns import Bivortex, Flat, HalfMoon, MaskFile, TopHat, Vortex
+from stedalign.optics.patterns import MaskFile, Vortex, known_kinds, pattern_class
 
 folder = Path(sys.argv[1] if len(sys.argv) > 1 else ".")
 # A mask of one's own: an axicon's cone of one wave, as an array of radians over the square around the pupil.
 axis = (np.arange(256) + 0.5) / 128 - 1
 np.save(folder / "cone.npy", 2 * np.pi * np.hypot(axis, axis[:, None]))
 
-changes = {
-    "vortex, charge 1": {"pattern": Vortex()},
+kinds = [kind for kind in known_kinds() if kind != "file"]
+changes = {kind.replace("_", " "): {"pattern": pattern_class(kind)()} for kind in kinds} | {
     "vortex, charge 2": {"pattern": Vortex(charge=2)},
-    "top-hat": {"pattern": TopHat()},
-    "vortex + top-hat overlay": {"overlay": Overlay(share=0.3)},
-    "half-moon": {"pattern": HalfMoon()},
-    "bivortex": {"pattern": Bivortex(ring_radius=0.4)},
     "vortex, mask off by 0.1": {"pattern": Vortex(mask_offset=(0.1, 0.0))},
+    "vortex + top-hat overlay": {"overlay": Overlay(share=0.3)},
     "own mask: a cone": {"pattern": MaskFile(file=str(folder / "cone.npy"))},
-    "flat": {"pattern": Flat()},
 }
 base = sa.Setup(sampling=Sampling(samples=64, pixel_nm=(31.25, 31.25, 46.9)))
 zero = sa.Wavefront.zero(base.modes)

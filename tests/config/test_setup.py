@@ -224,6 +224,10 @@ def test_malformed_toml_is_refused_with_the_place(refusal, text):
     assert refusal(text).startswith("not valid TOML: ")
 
 
+def test_a_byte_order_mark_is_no_part_of_a_setup(load):
+    assert load("\ufeff[bead]\ndiameter_nm = 100.0\n").bead.diameter_nm == 100.0
+
+
 def test_a_file_that_is_not_utf8_is_refused(refusal):
     assert refusal("# µm\n".encode("latin-1")) == "not a text file in UTF-8"
 

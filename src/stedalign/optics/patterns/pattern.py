@@ -27,7 +27,7 @@ def _turns_around(charge: int) -> int:
 
 def _steps(waves: float) -> float:
     if waves == 0:
-        raise InputError("a mask of a phase step needs a step that is not 0; the pattern without one is 'flat'")
+        raise InputError("this pattern needs a phase step that is not 0; the pattern without one is 'flat'")
     return waves
 
 

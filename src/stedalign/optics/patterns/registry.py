@@ -39,8 +39,8 @@ def pattern_class(kind: str) -> type[Pattern]:
         raise InputError(f"the pattern '{kind}' cannot be loaded: {reason}") from error
     if not (isinstance(found, type) and issubclass(found, Pattern)):
         raise InputError(f"the pattern '{kind}' is no subclass of stedalign.optics.patterns.Pattern")
-    if REGISTERED.get(kind) is not found:
-        called = found.model_fields["kind"].default
+    called = found.model_fields["kind"].default
+    if called != kind:
         raise InputError(f"the pattern '{kind}' calls itself {called!r}: its kind must be the name that finds it")
     return found
 
