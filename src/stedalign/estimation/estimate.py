@@ -124,7 +124,7 @@ def blind_modes(modes: ModeSet, found: FitResult, twins: Sequence[FitResult]) ->
 def tell(
     model: ForwardModel, image: Image, found: FitResult, *, blind: tuple[Mode, ...], start: str, reason: str
 ) -> Estimate:
-    """The estimate that one fit of ``model`` to a ``image`` stands for."""
+    """The estimate that one fit of ``model`` to an ``image`` stands for."""
     parameters, count = found.parameters[0], len(model.modes)
     sigma = sigmas(found)
     wavefront = Wavefront(model.modes, tuple(parameters[:count].tolist()))

@@ -27,12 +27,12 @@ from stedalign.training.record import CHECKPOINT_KEY, check_record
 from stedalign.training.run_folder import LOG
 from stedalign.training.spec import TrainSpec
 
-ERROR_WORDS = {
+ERROR_FORMATS = {
     WAVE_ERROR: "error {:.1f} mλ",
     OFFSET_ERROR: "mask offset {:.4f} pupil radii",
     SHIFT_ERROR: "shift {:.1f} nm",
 }
-"""How the totals of the curves are told."""
+"""How the totals of the curves are printed."""
 
 
 class TrainingInterrupted(KeyboardInterrupt):
@@ -61,7 +61,7 @@ class EpochLog(Callback):
         figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
         if not trainer.is_global_zero:
             return
-        errors = {group: figures[f"{group}/total"] for group in ERROR_WORDS if f"{group}/total" in figures}
+        errors = {group: figures[f"{group}/total"] for group in ERROR_FORMATS if f"{group}/total" in figures}
         line = {
             "epoch": trainer.current_epoch + 1,
             "train_loss": figures["loss/train"],
@@ -72,7 +72,7 @@ class EpochLog(Callback):
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         if self.show:
-            words = "  ".join(ERROR_WORDS[group].format(value) for group, value in errors.items())
+            words = "  ".join(ERROR_FORMATS[group].format(value) for group, value in errors.items())
             print(
                 f"epoch {line['epoch']}/{trainer.max_epochs}  training loss {line['train_loss']:.4f}  "
                 f"validation loss {line['val_loss']:.4f}  {words}  {line['seconds']:.0f} s",
