@@ -27,7 +27,7 @@ from stedalign.training.run import Result, train
 from stedalign.training.seeds import Stream, stream_seed
 from stedalign.training.simulated_batches import SimulatedBatches, SimulatedImages
 from stedalign.training.spec import SimulationSpec, TrainSpec
-from stedalign.training.worker_processes import companions
+from stedalign.training.worker_processes import workers
 
 # 52 images to train in batches of 8, the last of which has 4; 7 to validate, an odd number.
 DATA = DatasetSpec(samples=66, modes=((2, 2), (3, 1)))
@@ -108,7 +108,7 @@ def in_two(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Re
     variables = {"MASTER_ADDR": "127.0.0.1", "NODE_RANK": "0", "WORLD_SIZE": "2"}
     jobs = list(zip(ports, trainings.values(), strict=True))
     found: dict[str, Result | ValueError] = {}
-    with companions(partial(exec, IN_TURN, {"jobs": jobs}), variables, 2):
+    with workers(partial(exec, IN_TURN, {"jobs": jobs}), variables, 2):
         for (name, training), port in zip(trainings.items(), ports, strict=True):
             os.environ["MASTER_PORT"] = port
             try:

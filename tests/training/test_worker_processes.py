@@ -15,14 +15,14 @@ from multiprocessing.context import SpawnProcess
 import pytest
 
 from stedalign.training import worker_processes as module
-from stedalign.training.worker_processes import companions
+from stedalign.training.worker_processes import workers
 
 SLEEP = partial(time.sleep, 1000)
 
 
 def test_the_environment_is_theirs_while_they_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "before")
-    with companions(partial(int, "1"), {"WORLD_SIZE": "2"}, 2):
+    with workers(partial(int, "1"), {"WORLD_SIZE": "2"}, 2):
         assert (os.environ["WORLD_SIZE"], os.environ["LOCAL_RANK"]) == ("2", "0")
     assert os.environ["WORLD_SIZE"] == "before"
     assert "LOCAL_RANK" not in os.environ
@@ -31,7 +31,7 @@ def test_the_environment_is_theirs_while_they_run(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("end", [ValueError("mine"), KeyboardInterrupt()], ids=["error", "Ctrl-C"])
 def test_they_end_with_the_block(end: BaseException) -> None:
     def run() -> None:
-        with companions(SLEEP, {}, 3):
+        with workers(SLEEP, {}, 3):
             assert len(multiprocessing.active_children()) == 2
             raise end
 
@@ -52,7 +52,7 @@ def test_one_that_cannot_be_started_takes_the_others_with_it(monkeypatch: pytest
     monkeypatch.setattr(SpawnProcess, "start", refuse_the_second)
     before = dict(os.environ)
     words = "process 3 of 3 of the training cannot be started: .* Resource temporarily unavailable"
-    with pytest.raises(RuntimeError, match=words), companions(SLEEP, {"WORLD_SIZE": "3"}, 3):
+    with pytest.raises(RuntimeError, match=words), workers(SLEEP, {"WORLD_SIZE": "3"}, 3):
         pytest.fail("the block was entered")
     assert [process.exitcode for process in started] == [-signal.SIGKILL]
     assert dict(os.environ) == before
@@ -60,7 +60,7 @@ def test_one_that_cannot_be_started_takes_the_others_with_it(monkeypatch: pytest
 
 def test_what_another_interpreter_cannot_be_told_is_refused_in_one_line() -> None:
     words = "process 2 of 2 of the training cannot be started: "
-    with pytest.raises(RuntimeError, match=words) as caught, companions(lambda: None, {}, 2):
+    with pytest.raises(RuntimeError, match=words) as caught, workers(lambda: None, {}, 2):
         pytest.fail("the block was entered")
     assert "\n" not in str(caught.value)
     assert not multiprocessing.active_children()
@@ -80,7 +80,7 @@ FAILURES = pytest.mark.parametrize(
 @FAILURES
 def test_a_lost_connection_is_told_by_its_reason(failing: partial[object], reason: str) -> None:
     def run() -> None:
-        with companions(failing, {}, 2):
+        with workers(failing, {}, 2):
             for other in multiprocessing.active_children():
                 wait([other.sentinel])
             raise RuntimeError("connection closed")
@@ -97,7 +97,7 @@ def test_a_process_that_waits_for_a_failed_one_is_ended(
     ended = threading.Event()
     monkeypatch.setattr(module, "SECONDS_TO_END", 0.1)
     monkeypatch.setattr(os, "_exit", lambda code: ended.set())
-    with companions(failing, {}, 2):
+    with workers(failing, {}, 2):
         assert ended.wait(60)
     assert f"stedalign: another process of the training failed: {reason}" in capsys.readouterr().err
 
@@ -106,10 +106,10 @@ def test_ctrl_c_in_a_terminal_is_heard_by_the_first_alone_even_while_the_others_
     program = """
 import multiprocessing, signal, time
 from functools import partial
-from stedalign.training.worker_processes import companions
+from stedalign.training.worker_processes import workers
 signal.signal(signal.SIGINT, signal.default_int_handler)
 try:
-    with companions(partial(time.sleep, 1000), {}, 3):
+    with workers(partial(time.sleep, 1000), {}, 3):
         try:
             print("begun", flush=True)
             time.sleep(1000)
@@ -133,8 +133,8 @@ def test_they_do_not_outlive_a_killed_process() -> None:
     program = """
 import time
 from functools import partial
-from stedalign.training.worker_processes import companions
-with companions(partial(print, flush=True), {}, 2), companions(partial(time.sleep, 1000), {}, 2):
+from stedalign.training.worker_processes import workers
+with workers(partial(print, flush=True), {}, 2), workers(partial(time.sleep, 1000), {}, 2):
     time.sleep(1000)
 """
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as process:

@@ -125,7 +125,7 @@ def blind_modes(layout: ParameterLayout, found: FitResult, twins: Sequence[FitRe
 def tell(
     model: ForwardModel, image: Image, found: FitResult, *, blind: tuple[Mode, ...], start: str, reason: str
 ) -> Estimate:
-    """The estimate that one fit of ``model`` to a ``image`` stands for."""
+    """The estimate that one fit of ``model`` to an ``image`` stands for."""
     parameters, layout = found.parameters[0], model.layout
     sigma = sigmas(found)
     wavefront = Wavefront(model.modes, tuple(parameters[layout.modes].tolist()))

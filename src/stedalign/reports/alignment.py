@@ -1,4 +1,4 @@
-"""What one would rather look at than read of an estimate and an alignment."""
+"""Drawings of an estimate and of an alignment, and of the planes of any image."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def _draw_coefficients(axes: Axes, estimate: Estimate) -> None:
     axes.set_xticks(positions, [f"{mode.n},{mode.m}" for mode in modes], rotation=60, fontsize=7)
     axes.axhline(0, color="black", linewidth=0.6)
     axes.set_ylabel("coefficient ± 2 sigma (mλ)", fontsize=8)
-    blind = ", gray: not told" if estimate.blind else ""
+    blind = ", gray: blind" if estimate.blind else ""
     axes.set_title(f"estimated wavefront: {estimate.rms_waves * 1e3:.1f} mλ rms{blind}", fontsize=9)
 
 

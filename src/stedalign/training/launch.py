@@ -22,7 +22,7 @@ from torch import distributed
 
 from stedalign.errors import InputError
 from stedalign.training.lightning_fixes import quiet
-from stedalign.training.worker_processes import companions
+from stedalign.training.worker_processes import workers
 
 Made = TypeVar("Made")
 Devices = int | Literal["auto"]
@@ -100,7 +100,7 @@ def together(devices: Devices, nodes: int, again: Callable[[], object]) -> Itera
                 "NODE_RANK": str(environment.node_rank()),
                 "WORLD_SIZE": str(count * nodes),
             }
-            stack.enter_context(companions(again, variables, count))
+            stack.enter_context(workers(again, variables, count))
         with quiet():
             fabric.launch()
         if fabric.global_rank:
@@ -129,7 +129,7 @@ def _disband() -> None:
 
 @contextmanager
 def _in_silence() -> Iterator[None]:
-    """What is to be told, the first process tells."""
+    """The first process alone warns, and reports Ctrl-C."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:

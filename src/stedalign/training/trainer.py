@@ -29,12 +29,12 @@ from stedalign.training.record import CHECKPOINT_KEY, check_record
 from stedalign.training.run_folder import LOG
 from stedalign.training.spec import TrainSpec
 
-ERROR_WORDS = {
+ERROR_FORMATS = {
     WAVE_ERROR: "error {:.1f} mλ",
     OFFSET_ERROR: "mask offset {:.4f} pupil radii",
     SHIFT_ERROR: "shift {:.1f} nm",
 }
-"""How the totals of the curves are told."""
+"""How the totals of the curves are printed."""
 
 
 class TrainingInterrupted(KeyboardInterrupt):
@@ -51,7 +51,7 @@ class Epoch:
     train_loss: float
     val_loss: float
     errors: dict[str, float]
-    """Of the validation, by the groups of ``ERROR_WORDS``."""
+    """Of the validation, by the groups of ``ERROR_FORMATS``."""
     seconds: float
 
     def to_json(self) -> dict[str, Any]:
@@ -64,7 +64,7 @@ class Epoch:
         }
 
     def __str__(self) -> str:
-        words = "  ".join(ERROR_WORDS[group].format(value) for group, value in self.errors.items())
+        words = "  ".join(ERROR_FORMATS[group].format(value) for group, value in self.errors.items())
         return (
             f"epoch {self.number}/{self.epochs}  training loss {self.train_loss:.4f}  "
             f"validation loss {self.val_loss:.4f}  {words}  {self.seconds:.0f} s"
@@ -97,7 +97,7 @@ class EpochLog(Callback):
         figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
         if not trainer.is_global_zero:
             return
-        errors = {group: figures[f"{group}/total"] for group in ERROR_WORDS if f"{group}/total" in figures}
+        errors = {group: figures[f"{group}/total"] for group in ERROR_FORMATS if f"{group}/total" in figures}
         epoch = Epoch(
             trainer.current_epoch + 1,
             trainer.max_epochs or 0,

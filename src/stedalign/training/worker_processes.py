@@ -18,11 +18,11 @@ from stedalign.errors import JobError
 
 SECONDS_TO_END = 10.0
 """How long a process is given to come to its end, or to tell why another one failed."""
-Ear: TypeAlias = "Connection[Any, Any]"
+Receiver: TypeAlias = "Connection[Any, Any]"
 
 
 @contextmanager
-def companions(again: Callable[[], object], variables: Mapping[str, str], count: int) -> Iterator[None]:
+def workers(again: Callable[[], object], variables: Mapping[str, str], count: int) -> Iterator[None]:
     """Have ``again`` called in ``count - 1`` more processes while the block runs; they end with it, however it ends.
 
     They are new interpreters that know no more than ``again``, its arguments and the environment of this process: no
@@ -33,14 +33,14 @@ def companions(again: Callable[[], object], variables: Mapping[str, str], count:
     ``RuntimeError`` since another process failed.
     """
     before = dict(os.environ)
-    others: dict[Ear, BaseProcess] = {}
+    others: dict[Receiver, BaseProcess] = {}
     listener = _Listener(others)
     try:
         os.environ.update(variables)
         for rank in range(1, count):
             os.environ["LOCAL_RANK"] = str(rank)
-            ear, other = _started(again, f"process {rank + 1} of {count}")
-            others[ear] = other
+            receiver, other = _started(again, f"process {rank + 1} of {count}")
+            others[receiver] = other
         os.environ["LOCAL_RANK"] = "0"
         listener.start()
         yield
@@ -70,19 +70,19 @@ def companions(again: Callable[[], object], variables: Mapping[str, str], count:
         os.environ.update(before)
 
 
-def _started(again: Callable[[], object], name: str) -> tuple[Ear, BaseProcess]:
-    """A process that calls ``again``, and where its last words are heard."""
+def _started(again: Callable[[], object], name: str) -> tuple[Receiver, BaseProcess]:
+    """A process that calls ``again``, and where its last message arrives."""
     context = multiprocessing.get_context("spawn")
-    ear, mouth = context.Pipe(duplex=False)
-    other = context.Process(target=_take_part, args=(again, mouth), daemon=True)
+    receiver, sender = context.Pipe(duplex=False)
+    other = context.Process(target=_take_part, args=(again, sender), daemon=True)
     try:
-        with mouth, _without_ctrl_c():
+        with sender, _without_ctrl_c():
             other.start()
     # The system may refuse, and what is to be called may not be such that another interpreter can be told it.
     except Exception as error:
-        ear.close()
+        receiver.close()
         raise JobError(f"{name} of the training cannot be started: {_words(error)}") from error
-    return ear, other
+    return receiver, other
 
 
 @contextmanager
@@ -112,8 +112,8 @@ def _wait_for(others: Iterable[BaseProcess]) -> None:
 class _Listener(threading.Thread):
     """Hears why another process failed, and ends this one where it waits for that process and cannot notice."""
 
-    def __init__(self, others: Mapping[Ear, BaseProcess]) -> None:
-        """``others`` are the processes by where their last words are heard."""
+    def __init__(self, others: Mapping[Receiver, BaseProcess]) -> None:
+        """``others`` are the processes by where their last message arrives."""
         super().__init__(daemon=True)
         self.others, self.over = others, threading.Event()
         self.reason: str | None = None
@@ -126,10 +126,10 @@ class _Listener(threading.Thread):
         silent = dict(self.others)
         while silent and self.reason is None:
             ready = wait(list(silent))
-            for ear in [each for each in silent if each in ready]:
-                other = silent.pop(ear)
+            for receiver in [each for each in silent if each in ready]:
+                other = silent.pop(receiver)
                 try:
-                    self.reason = ear.recv()
+                    self.reason = receiver.recv()
                 except EOFError:
                     # One that fails before it can say why, or is killed, says nothing.
                     other.join(SECONDS_TO_END)
@@ -144,7 +144,7 @@ class _Listener(threading.Thread):
             os._exit(1)
 
 
-def _take_part(again: Callable[[], object], mouth: Ear) -> None:
+def _take_part(again: Callable[[], object], sender: Receiver) -> None:
     """What another process does from its beginning to its end."""
     # Where Ctrl-C could not be kept from this process when it was started.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -154,7 +154,7 @@ def _take_part(again: Callable[[], object], mouth: Ear) -> None:
     except SystemExit:
         return
     except BaseException as error:
-        mouth.send(_words(error))
+        sender.send(_words(error))
         sys.exit(1)
 
 
