@@ -9,7 +9,7 @@ import pytest
 
 from stedalign.imaging.detector import Bead, Detector
 from stedalign.imaging.images import Sampling
-from stedalign.instrument.loading import MicroscopeError, load_microscope
+from stedalign.instrument.loading import MicroscopeError, connected, load_microscope
 from stedalign.instrument.protocols import Microscope
 from stedalign.instrument.slm_mask import SlmGeometry
 from stedalign.instrument.stage import StageSpec
@@ -116,6 +116,32 @@ def test_what_is_missing_is_told_even_where_closing_fails(vendor):
     words = "its source lacks methods of PsfSource; closing it failed as well: OSError: port is gone"
     with pytest.raises(MicroscopeError, match=words):
         load_microscope("vendor_of_microscopes:factory", SETUP)
+
+
+def test_a_connection_is_closed_whatever_happens_on_it():
+    closed = []
+
+    class Vendor(Microscope):
+        def close(self):
+            closed.append(True)
+
+    with pytest.raises(KeyboardInterrupt), connected(Vendor("camera", "panel", "stage")):
+        raise KeyboardInterrupt
+    assert closed == [True]
+
+
+def test_a_connection_that_cannot_be_closed_takes_nothing_from_what_was_done_on_it():
+    class Vendor(Microscope):
+        def close(self):
+            raise OSError("cable stuck")
+
+    done = []
+    with (
+        pytest.warns(UserWarning, match="bench microscope could not be disconnected: OSError: cable stuck"),
+        connected(Vendor("camera", "panel", "stage", name="bench microscope")),
+    ):
+        done.append(True)
+    assert done
 
 
 def test_a_microscope_error_is_a_value_error():

@@ -1,10 +1,11 @@
 """Promises of the alignment job on one open microscope."""
 
 import json
-import sys
+import tomllib
 from types import SimpleNamespace
 
 import numpy as np
+import one_file_device
 import pytest
 
 import stedalign as sa
@@ -12,50 +13,19 @@ from stedalign.instrument.protocols import Microscope
 from stedalign.jobs.align import NotAligned
 from stedalign.simulator.microscope import make_microscope
 
-# Small in every way that makes it fast.
-SETUP = sa.Setup.parse(
-    {
-        "sampling": {"samples": 16, "pixel_nm": [110.0, 110.0, 110.0]},
-        "slm": {"rows": 100, "columns": 200, "pupil_radius_px": 34.0},
-        "limits": {"search_generations": 0},
-    }
-)
-LAB = '''
-"""One laboratory's microscope: this file is all that it takes."""
-
-from stedalign.instrument.protocols import Microscope
-from stedalign.simulator.microscope import make_microscope
-
-
-class Lab(Microscope):
-    connected = True
-
-    def close(self):
-        self.connected = False
-        print("disconnected")
-
-
-def microscope(setup):
-    parts = make_microscope(setup, seed=3)
-    return Lab(parts.source, parts.slm, parts.stage, parts.shutter, name="my lab's microscope")
-'''
-
-
-@pytest.fixture
-def lab(tmp_path, monkeypatch):
-    """The name of a microscope that one file on the path makes."""
-    (tmp_path / "mylab.py").write_text(LAB)
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "mylab", raising=False)
-    return "mylab:microscope"
+SETUP = sa.Setup.parse(tomllib.loads(one_file_device.SETUP))
 
 
 def read(path):
     return json.loads(path.read_text())
 
 
-def test_one_open_microscope_is_aligned_twice(tmp_path, lab):
-    microscope = sa.load_microscope(lab, SETUP)
+def read_lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_one_open_microscope_of_one_file_is_aligned_twice(tmp_path, monkeypatch):
+    microscope = sa.load_microscope(one_file_device.put_on_path(tmp_path, monkeypatch), SETUP)
     first, second = (sa.align(microscope, SETUP, tmp_path / name, network=None) for name in ("first", "second"))
     assert microscope.connected
     assert not microscope.shutter.is_open
@@ -114,7 +84,3 @@ def test_a_run_without_one_usable_image_says_how_the_microscope_was_left(tmp_pat
     assert caught.value.__notes__ == [
         "the shutter is closed, the mask from before is shown, the stage is back where it was"
     ]
-
-
-def read_lines(path):
-    return [json.loads(line) for line in path.read_text().splitlines()]
