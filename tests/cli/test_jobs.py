@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from drawings import assert_drawn
 
 from stedalign.config import Setup
 from stedalign.formats.stack import load_stack
@@ -138,6 +139,7 @@ def test_estimate_writes_mask_image_and_numbers_where_it_was_told(estimated, ben
     assert estimated.json["mask"] == "estimated/mask.bmp"
     names = {"mask.bmp", "mask.png", "mask.json", "estimate.json", "estimate.png", "setup.toml"}
     assert names <= {path.name for path in (bench / "estimated").iterdir()}
+    assert_drawn(bench / "estimated/estimate.png")
     assert all(path == "estimated" or path.startswith("estimated/") for path in estimated.written)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from drawings import assert_drawn, assert_readable, saved_figures
 from small_optics import FORWARD
 
 from stedalign.evaluation.bounds import LinearizedImages
@@ -67,11 +68,16 @@ def test_everything_that_is_drawn_is_in_the_json(compared: Comparison) -> None:
 
 
 def test_only_the_estimators_that_are_asked_for_are_run_and_drawn(
-    eleven: KnownImages, oracle: Make, tmp_path: Path
+    eleven: KnownImages, oracle: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    figures = saved_figures(monkeypatch)
     compared = compare(oracle(eleven), eleven, BRIGHT, fits=4, names=[FIT])
     draw_comparison(tmp_path, compared, FORWARD.sampling.pixel_nm, "four images")
-    assert len(list(tmp_path.glob("*.png"))) == 4
+    assert len(list(tmp_path.glob("*.png"))) == len(figures) == 4
+    for path in tmp_path.glob("*.png"):
+        assert_drawn(path)
+    for figure in figures:
+        assert_readable(figure, "four images")
     figures = json.loads(json_text(compared.to_json() | {"images": compared.images_json()}))
     assert set(figures["estimators"]) == {FIT}
     assert set(figures["against_strength"][WAVEFRONT]) == {FIT, BOUND}

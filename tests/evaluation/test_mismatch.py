@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from drawings import assert_drawn, assert_readable, saved_figures
 from small_optics import FORWARD
 
 from stedalign.config import Setup
@@ -73,9 +74,19 @@ def test_where_the_instrument_is_as_its_setup_says_both_reach_the_bound(offset: 
         assert medians[0] < 1.5 * offset.bound
 
 
-def test_what_is_drawn_is_in_the_json(offset: MismatchComparison, tmp_path: Path) -> None:
+def test_what_is_drawn_is_in_the_json(
+    offset: MismatchComparison, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures = saved_figures(monkeypatch)
     draw_mismatch(tmp_path / "drawn.png", offset, "two images")
-    assert (tmp_path / "drawn.png").stat().st_size > 0
+    assert_drawn(tmp_path / "drawn.png")
+    (figure,) = figures
+    assert_readable(figure, "two images")
+    panel = next(axes for axes in figure.axes if axes.axison)
+    drawn = {line.get_label(): line.get_ydata() for line in panel.lines}
+    medians = offset.curves["mask offset"].medians
+    for values in medians.values():
+        assert any(np.array_equal(line, 1e3 * np.array(values)) for line in drawn.values())
     told = json.loads(json_text(offset.to_json()))
     assert (told["images"], told["bound_median_total_waves"]) == (2, offset.bound)
     curve = told["mismatches"]["mask offset"]

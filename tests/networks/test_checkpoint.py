@@ -105,8 +105,7 @@ def test_an_overlay_that_only_one_side_has_is_told(tmp_path: Path) -> None:
     both = FORWARD.model_copy(update={"beam": Beam(overlay=Overlay())})
     for ours, theirs in ((FORWARD, both), (both, FORWARD)):
         said = optics_disagreement(ours.model_dump(), MODES, theirs, MODES)
-        assert said is not None
-        assert "overlay" in said
+        assert "overlay" in str(said)
 
 
 def test_laser_power_does_not_matter(saved: tuple[Path, torch.nn.Module]) -> None:

@@ -18,9 +18,10 @@ def test_a_stack_becomes_all_outputs(name: str) -> None:
     module = build(name, outputs, FORWARD)
     stacks = torch.poisson(torch.full((2, module.stack, 16, 16), 20.0), torch.Generator().manual_seed(0))
     found = Network(module, outputs).predict_all(stacks)
-    assert found.waves is not None
-    assert found.waves.shape == (2, 11)
-    assert found.sigma is not None
+    assert found.waves.shape == found.sigma.waves.shape == (2, 11)
+    assert found.mask_offset.shape == (2, 2)
+    assert found.shift_nm.shape == (2, 3)
+    assert (found.sigma.waves > 0).all()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -29,7 +30,6 @@ def test_each_plane_matters(name: str) -> None:
     module = build(name, NETWORKS[name].outputs, FORWARD).eval()
     stacks = torch.rand(1, module.stack, 16, 16, requires_grad=True)
     module(stacks).sum().backward()
-    assert stacks.grad is not None
     assert (stacks.grad.abs().amax((0, 2, 3)) > 0).all()
 
 
