@@ -77,12 +77,8 @@ def likely_starts(
 
     noise = counts.numel()
     shown = max(1.0, _deviance_from_even(counts, read_noise**2 * model.pooled) - noise)
-    newcomers = [
-        zero,
-        proposal,
-        *near_proposal(GENERATION_STARTS // 2),
-        *near_zero(GENERATION_STARTS // 2, FIRST_GUESS_WAVES),
-    ]
+    half = GENERATION_STARTS // 2
+    newcomers = [zero, proposal, *near_proposal(half), *near_zero(half, FIRST_GUESS_WAVES)]
     offspring: list[Proposal] = []
     ends: list[End] = []
     independent: list[End] = []
