@@ -45,16 +45,16 @@ def killed_in_epoch(epoch: int) -> Callable[[Regression], None]:
     return hook
 
 
-def killed_while_writing(nth: int) -> Callable[[object, Path], None]:
-    """A ``torch.save`` that ends in the middle of the nth file."""
-    save, calls = torch.save, []
+def killed_while_writing(nth: int) -> Callable[[Path, memoryview], None]:
+    """A ``Path.write_bytes`` that ends in the middle of the nth file."""
+    write, calls = Path.write_bytes, []
 
-    def partly(content: object, path: Path) -> None:
-        save(content, path)
+    def partly(path: Path, content: memoryview) -> None:
         calls.append(path)
         if len(calls) == nth:
-            path.write_bytes(path.read_bytes()[:100])
+            write(path, content[:100])
             raise Killed
+        write(path, content)
 
     return partly
 
@@ -82,8 +82,8 @@ def losses(folder: Path) -> list[tuple[int, float, float]]:
         (Regression, "on_train_epoch_end", killed_in_epoch(1)),
         (Regression, "on_train_epoch_end", killed_in_epoch(2)),
         # Each epoch writes the last checkpoint, and the best one while it gets better.
-        (torch, "save", killed_while_writing(2)),
-        (torch, "save", killed_while_writing(3)),
+        (Path, "write_bytes", killed_while_writing(2)),
+        (Path, "write_bytes", killed_while_writing(3)),
         (run, "save_network", killed),
         (run, "write_json", killed_before_the_results),
     ],
@@ -156,7 +156,7 @@ def test_a_kill_while_a_checkpoint_is_written_leaves_the_one_before(
 ) -> None:
     path = tmp_path / "checkpoints" / "last.ckpt"
     WholeCheckpoints().save_checkpoint({"epoch": 1}, path)
-    monkeypatch.setattr(torch, "save", killed_while_writing(1))
+    monkeypatch.setattr(Path, "write_bytes", killed_while_writing(1))
     with pytest.raises(Killed):
         WholeCheckpoints().save_checkpoint({"epoch": 2}, path)
     assert torch.load(path, weights_only=True) == {"epoch": 1}

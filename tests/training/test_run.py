@@ -222,6 +222,7 @@ def test_a_full_disk_leaves_no_weights_without_their_results(data: Path, tmp_pat
         train(spec, FORWARD, tmp_path / "full", data)
     assert caught.value.filename == str(tmp_path / "full" / "results.json")
     assert not {WEIGHTS, "results.json"} & {path.name for path in (tmp_path / "full").iterdir()}
+    full_disk(100)
     train(spec, FORWARD, tmp_path / "full", data, resume=tmp_path / "full")
     assert (tmp_path / "full" / WEIGHTS).exists()
 

@@ -65,11 +65,11 @@ def evaluate(
     wavefronts are seen by simulated microscopes that are not as the setup says, in one respect after the other; the fit
     from the network is then the whole estimate, with the setup's [nuisances].
     """
-    from stedalign.jobs.evaluate import evaluate as job
-
-    the_setup = read_setup(setup)
-    folder = run_folder(out, "evaluate")
     with shown("reading") as tell:
+        from stedalign.jobs.evaluate import evaluate as job
+
+        the_setup = read_setup(setup)
+        folder = run_folder(out, "evaluate")
         done = job(
             the_setup,
             folder,
