@@ -15,4 +15,4 @@ result = sa.align(microscope, setup, folder, watch=lambda event: print(type(even
 print(result.restored)
 print(f"{result.finished.reason} after {result.corrections} corrections")
 print(f"true wavefront {1e3 * result.truth_before.rms_waves:.1f} -> {1e3 * result.truth_after.rms_waves:.1f} mλ rms")
-print(f"image: {result.image}")
+print(f"picture: {result.picture}")

@@ -199,7 +199,9 @@ def test_data_that_were_changed_since_have_no_bound(desk: Path, tmp_path: Path) 
     evaluate(desk, "multinet11", "--data", path, "--fit", 0).assert_refused("make the dataset again")
 
 
-@pytest.mark.parametrize("last", ["network", "fit from zero, rebuilding", "bound", "against each mismatch", "drawing"])
+@pytest.mark.parametrize(
+    "last", ["network", "fit from zero, reconstruction", "bound", "against each mismatch", "drawing"]
+)
 def test_a_canceled_evaluation_ends_at_the_next_step_and_writes_nothing(desk: Path, tmp_path: Path, last: str) -> None:
     cancel, steps = threading.Event(), list[str]()
 

@@ -6,7 +6,7 @@ import numpy as np
 from cross_pattern import Cross
 
 from stedalign.config import Setup
-from stedalign.formats.ome_tiff import load_stack
+from stedalign.formats.stack import load_stack
 from stedalign.instrument.mask_files import read_mask
 from stedalign.instrument.slm_mask import mask_levels
 from stedalign.optics.patterns import Flat, Vortex

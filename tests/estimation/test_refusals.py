@@ -58,8 +58,8 @@ def test_an_empty_image_has_no_estimate(spec, empty):
 
 
 def test_a_fit_that_did_not_come_to_its_end_is_refused(spec, image, monkeypatch):
-    monkeypatch.setattr(module, "STEPS", 2)
-    monkeypatch.setattr(module, "MORE_STEPS", 1)
+    monkeypatch.setattr(module, "FIT_STEPS", 2)
+    monkeypatch.setattr(module, "LATE_FIT_STEPS", 1)
     limits = Limits(max_reduced_chi2=1e6, search_generations=0)
     assert Estimator(spec, MODES, nuisances=KNOWN, limits=limits)(image).reason == "the fit did not converge"
 
