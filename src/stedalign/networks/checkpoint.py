@@ -1,6 +1,7 @@
 """Weights on disk: safetensors that know their optics, sampling, modes and unit, and refuse any other.
 
-Nothing is ever unpickled, and a checksum over weights and metadata catches a damaged or edited file.
+Nothing is ever unpickled, and a checksum over weights and metadata catches a damaged or edited file. A network that is
+none of ours is found by its name: its code comes from Python's path, never from the file.
 """
 
 from __future__ import annotations

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
+from importlib.metadata import entry_points
 
 from stedalign.errors import InputError
 from stedalign.imaging.forward_spec import ForwardSpec
@@ -61,11 +63,30 @@ NETWORKS: Mapping[str, Architecture] = {
 }
 
 
+GROUP = "stedalign.networks"
+"""The entry points by which installed packages offer networks."""
+
+
 def architecture(name: str) -> Architecture:
-    """The entry of the network ``name``. Raises ``InputError`` for an unknown one."""
-    if name not in NETWORKS:
-        raise InputError(f'there is no network "{name}"; known: {", ".join(NETWORKS)}')
-    return NETWORKS[name]
+    """The network ``name``: one of these, one that a package offers, or ``package.module:NAME`` of the user's own.
+
+    Raises ``InputError`` where there is none.
+    """
+    if name in NETWORKS:
+        return NETWORKS[name]
+    offered = {entry.name: entry.value for entry in entry_points(group=GROUP)}
+    module, colon, attribute = offered.get(name, name).partition(":")
+    if not colon:
+        known = ", ".join([*NETWORKS, *offered])
+        raise InputError(f'there is no network "{name}"; known: {known}, or package.module:NAME')
+    try:
+        entry = getattr(import_module(module), attribute)
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise InputError(f'the network "{name}" cannot be loaded: {reason}') from error
+    if not isinstance(entry, Architecture):
+        raise InputError(f'the network "{name}" is no stedalign.networks.registry.Architecture')
+    return entry
 
 
 def build(name: str, outputs: Outputs, forward: ForwardSpec) -> ImageNetwork:

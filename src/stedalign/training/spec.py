@@ -13,7 +13,7 @@ from stedalign.dataset.spec import DatasetSpec
 from stedalign.errors import InputError
 from stedalign.imaging.detector import NoiseSpec
 from stedalign.networks.outputs import Outputs
-from stedalign.networks.registry import NETWORKS, architecture
+from stedalign.networks.registry import architecture
 from stedalign.optics.wavefront import ModeSet
 from stedalign.spec import Spec
 
@@ -95,9 +95,7 @@ class TrainSpec(Spec):
         """Where the data name no modes of their own, they have those of the network, and z-stacks do not drift."""
         if not isinstance(data, dict):
             return data
-        known = NETWORKS.get(str(data.get("network", cls.model_fields["network"].default)))
-        if known is None:
-            return data
+        known = architecture(str(data.get("network", cls.model_fields["network"].default)))
         defaults: dict[str, Any] = {} if known.outputs.modes is None else {"modes": known.outputs.modes.pairs}
         for source in ("dataset", "simulation"):
             table = data.get(source, {} if source == "dataset" else None)
