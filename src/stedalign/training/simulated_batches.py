@@ -101,7 +101,9 @@ class SimulatedImages:
         waves = drawn.normal(len(layout.mode_set)) * drawn.uniform(0.0) * spec.peak_waves
         waves = waves / torch.tensor(layout.mode_set.norms)
         shift = drawn.normal(len(SHIFTS)) * spec.shift_nm
-        drift = drawn.normal(len(PLANES) * len(SHIFTS)) * spec.drift_nm if layout.drifting else None
+        drift = None
+        if layout.drifting:
+            drift = drawn.normal(len(PLANES) * len(SHIFTS)).unflatten(1, (-1, len(SHIFTS))) * spec.drift_nm
         leaks = dict(zip(LEAKS, drawn.leak(spec.ellipticity_deg), strict=True))
         free = [
             leaks[name] if name in leaks else drawn.free(name, most, value)
