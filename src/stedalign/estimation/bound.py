@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -23,21 +24,21 @@ BLIND_WAVES = 0.030
 class Bound:
     """Lowest standard deviations that unbiased estimates of m images can have."""
 
-    sigma: Floats
+    sigma: Float[Floats, "images quantities"]
     """(m, k): rms waves of each mode, or pupil radii along x and y."""
 
     @property
-    def rms(self) -> Floats:
+    def rms(self) -> Float[Floats, " quantities"]:
         """Of each mode or axis, the root mean square over the images, shape (k,)."""
         return np.asarray(np.sqrt(np.square(self.sigma).mean(axis=0)))
 
     @property
-    def median(self) -> Floats:
+    def median(self) -> Float[Floats, " quantities"]:
         """Of each mode or axis over the images, shape (k,)."""
         return np.asarray(np.median(self.sigma, axis=0))
 
     @property
-    def totals(self) -> Floats:
+    def totals(self) -> Float[Floats, " images"]:
         """Of each image, root of the summed variances, shape (m,)."""
         return np.linalg.norm(self.sigma, axis=1)
 
@@ -61,7 +62,11 @@ class Bound:
         }
 
 
-def fisher_information(jacobian: Tensor, expected: Tensor, read_noise: float = 0.0) -> Tensor:
+def fisher_information(
+    jacobian: Float[Tensor, "images parameters ..."],
+    expected: Float[Tensor, "images ..."],
+    read_noise: float = 0.0,
+) -> Float[Tensor, "images parameters parameters"]:
     """Fisher matrix (B, P, P) of Poisson counts, from derivatives (B, P, ...) of the expected counts (B, ...).
 
     Read noise adds its variance to each pixel's (Snyder et al. 1995, the shifted Poisson approximation).
@@ -71,7 +76,9 @@ def fisher_information(jacobian: Tensor, expected: Tensor, read_noise: float = 0
     return (slopes * weight[:, None]) @ slopes.mT
 
 
-def cramer_rao(model: ForwardModel, parameters: Tensor, read_noise: float = 0.0) -> Tensor:
+def cramer_rao(
+    model: ForwardModel, parameters: Float[Tensor, "images parameters"], read_noise: float = 0.0
+) -> Float[Tensor, "images parameters"]:
     """Lowest standard deviation that any unbiased estimate of each parameter can have: (B, P).
 
     All parameters count as unknown. Units are those of the parameters (rms waves, nm, counts).
@@ -81,14 +88,16 @@ def cramer_rao(model: ForwardModel, parameters: Tensor, read_noise: float = 0.0)
     return covariance(fisher_information(jacobian, expected, read_noise)).diagonal(dim1=1, dim2=2).sqrt()
 
 
-def covariance(information: Tensor) -> Tensor:
+def covariance(
+    information: Float[Tensor, "images parameters parameters"],
+) -> Float[Tensor, "images parameters parameters"]:
     """Inverse of Fisher matrices (B, P, P), balanced first: parameters differ by orders of magnitude."""
     balanced, size = _balanced(information)
     inverse = torch.linalg.pinv(balanced, rtol=1e-12, hermitian=True)
     return inverse / (size[:, :, None] * size[:, None, :])
 
 
-def smallest_eigenvalue(information: Tensor) -> Tensor:
+def smallest_eigenvalue(information: Float[Tensor, "images parameters parameters"]) -> Float[Tensor, " images"]:
     """Of the balanced Fisher matrices (B, P, P): 1 for parameters that do not mix, 0 where two are the same."""
     return torch.linalg.eigvalsh(_balanced(information)[0])[:, 0]
 
