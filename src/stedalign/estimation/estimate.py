@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from numpy.typing import NDArray
 
 from stedalign.estimation.bound import BLIND_WAVES
@@ -55,9 +56,9 @@ class Estimate:
     start: str
     """Where the best fit started: "network", "zero", "search": one of many starts around these, or "twin": with
     the opposite sign of its even modes."""
-    reconstruction: Floats
+    reconstruction: Float[Floats, " parts *pixels"]
     """Expected counts of the fitted model, shape (parts, ...) as in ``Image.counts``."""
-    ideal: Floats
+    ideal: Float[Floats, " parts *pixels"]
     """The same without aberrations: what the image should become."""
     simulated: bool
 
@@ -98,7 +99,7 @@ class Estimate:
         }
 
 
-def sigmas(found: FitResult) -> Floats:
+def sigmas(found: FitResult) -> Float[Floats, " parameters"]:
     """Standard deviation (P,) of each parameter of one fit; where the model fails a little, so do its error bars."""
     widened = max(1.0, float(found.reduced_chi2)) ** 0.5
     return np.asarray(found.covariance[0].diagonal().clamp_min(0).sqrt().numpy() * widened)
