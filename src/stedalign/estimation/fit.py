@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from stedalign.estimation.bound import LEAST_EXPECTED_COUNT, covariance, fisher_information, smallest_eigenvalue
@@ -26,6 +27,7 @@ LEAST_DETERMINED = 1e-5
 """Smallest eigenvalue of the balanced Fisher matrix that still tells parameters apart; 1 if none were correlated."""
 
 
+@runtime_checkable
 class Model(Protocol):
     """What a fit needs of a forward model."""
 
@@ -33,30 +35,32 @@ class Model(Protocol):
 
     @property
     def focus(self) -> Focus: ...
-    def intensity(self, parameters: Tensor, /) -> Tensor: ...
-    def __call__(self, parameters: Tensor, /) -> Tensor: ...
-    def linearize(self, parameters: Tensor, /) -> tuple[Tensor, Tensor]: ...
+    def intensity(self, parameters: Float[Tensor, "images parameters"], /) -> Float[Tensor, "images parts *pixels"]: ...
+    def __call__(self, parameters: Float[Tensor, "images parameters"], /) -> Float[Tensor, "images parts *pixels"]: ...
+    def linearize(
+        self, parameters: Float[Tensor, "images parameters"], /
+    ) -> tuple[Float[Tensor, "images parts pixels"], Float[Tensor, "images parameters parts pixels"]]: ...
 
 
 @dataclass(frozen=True)
 class FitResult:
     """What a batch of B fits found, on the CPU in float64."""
 
-    parameters: Tensor
+    parameters: Float[Tensor, "fits parameters"]
     """(B, P), in the order of the model's ``ParameterLayout``."""
-    covariance: Tensor
+    covariance: Float[Tensor, "fits parameters parameters"]
     """(B, P, P), the inverse Fisher matrix at the solution."""
-    deviance: Tensor
+    deviance: Float[Tensor, " fits"]
     """(B,), twice the log-likelihood lost against a perfect model."""
-    loss: Tensor
+    loss: Float[Tensor, " fits"]
     """(B,), the same with what the prior takes: the lowest of several fits is the most probable one."""
-    reduced_chi2: Tensor
+    reduced_chi2: Float[Tensor, " fits"]
     """(B,), Pearson's chi-squared over the degrees of freedom: 1 where the model explains the image."""
-    chi2_sigma: Tensor
+    chi2_sigma: Float[Tensor, " fits"]
     """(B,), how much that scatters by chance: each count's part has the variance 2 + 1 / its expectation."""
-    converged: Tensor
+    converged: Bool[Tensor, " fits"]
     """(B,), bool."""
-    determined: Tensor
+    determined: Bool[Tensor, " fits"]
     """(B,), bool: whether the image tells all parameters apart of which nothing is known before."""
 
     def rows(self, rows: Sequence[int]) -> FitResult:
@@ -81,8 +85,12 @@ class FitResult:
 
 
 def start_parameters(
-    model: ForwardModel, counts: Tensor, waves: Tensor, shift_nm: Tensor, free: Tensor | None = None
-) -> Tensor:
+    model: ForwardModel,
+    counts: Float[Tensor, "images parts *pixels"],
+    waves: Float[Tensor, "images modes"],
+    shift_nm: Float[Tensor, "images 3"],
+    free: Float[Tensor, "images free"] | None = None,
+) -> Float[Tensor, "images parameters"]:
     """Parameters (B, P) for a wavefront (B, modes), shifts (B, 3) and free parameters (B, free), nominal without them.
 
     Scale and background of each part follow by linear least squares against the image ``counts`` (B, parts, ...).
@@ -90,7 +98,11 @@ def start_parameters(
     return with_light(model, counts, model.layout.pack_focus(waves.double(), shift_nm, free=free))
 
 
-def with_light(model: Model, counts: Tensor, focus_parameters: Tensor) -> Tensor:
+def with_light(
+    model: Model,
+    counts: Float[Tensor, "images parts *pixels"],
+    focus_parameters: Float[Tensor, "images focus"],
+) -> Float[Tensor, "images parameters"]:
     """Parameters (B, P) from those before scale and background, which follow by linear least squares."""
     with torch.no_grad():
         shape = model.intensity(focus_parameters.to(model.focus.scale.dtype)).flatten(2).double()
@@ -105,13 +117,13 @@ def with_light(model: Model, counts: Tensor, focus_parameters: Tensor) -> Tensor
 
 def fit(
     model: Model,
-    counts: Tensor,
-    start: Tensor,
+    counts: Float[Tensor, "images parts *pixels"],
+    start: Float[Tensor, "images parameters"],
     *,
     prior: Prior,
     read_noise: float = 0.0,
     iterations: int = 100,
-    held: Tensor | None = None,
+    held: Bool[Tensor, " parameters"] | None = None,
 ) -> FitResult:
     """Fit ``counts`` (B, parts, ...) from ``start`` (B, P); what is ``held`` (P,), bool, is known and stays there.
 
@@ -223,7 +235,7 @@ def _freeze(information: Tensor, gradient: Tensor, resting: Tensor) -> tuple[Ten
     return information * free[:, :, None] * free[:, None, :] + frozen, gradient * free
 
 
-def deviance(data: Tensor, mean: Tensor) -> Tensor:
+def deviance(data: Float[Tensor, "images pixels"], mean: Float[Tensor, "images pixels"]) -> Float[Tensor, " images"]:
     """Poisson deviance (B,) of counts (B, pixels): twice the log-likelihood lost against a perfect model.
 
     Infinite where the model left the numbers.
