@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -26,13 +27,13 @@ LEAST_FIELD_SHARE = 0.75
 class Proposal:
     """Where a fit may start."""
 
-    waves: Floats
+    waves: Float[Floats, " modes"]
     """Coefficients (modes,) in rms waves."""
-    shift_nm: Floats
+    shift_nm: Float[Floats, " 3"]
     """Displacement of the focus (3,) along x, y, z: as the network says, else the center of mass."""
-    sigma_waves: Floats | None = None
+    sigma_waves: Float[Floats, " modes"] | None = None
     """Standard deviation (modes,) that the network expects of its coefficients."""
-    mask_offset: Floats | None = None
+    mask_offset: Float[Floats, " 2"] | None = None
     """Where the mask lies on the pupil (2,), in pupil radii."""
 
 
