@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -49,7 +50,7 @@ that the rough model explains no image to its noise."""
 
 def likely_starts(
     model: ForwardModel,
-    counts: Tensor,
+    counts: Float[Tensor, "1 parts *pixels"],
     proposal: Proposal,
     zero: Proposal,
     *,
