@@ -6,6 +6,7 @@ from itertools import product
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from stedalign.estimation.fit import FitResult, fit, with_light
@@ -48,18 +49,20 @@ class TwoBeads(torch.nn.Module):
             *layout.names[layout.background],
         )
 
-    def intensity(self, parameters: Tensor) -> Tensor:
+    def intensity(self, parameters: Float[Tensor, "images parameters"]) -> Float[Tensor, "images parts *pixels"]:
         """Of both beads, (B, parts, ...), relative to the unaberrated crest of the first one."""
         first, second = self.one.intensity(self._both(parameters)).split(len(parameters))
         return first + _like(parameters[:, self.brightness], second) * second
 
-    def forward(self, parameters: Tensor) -> Tensor:
+    def forward(self, parameters: Float[Tensor, "images parameters"]) -> Float[Tensor, "images parts *pixels"]:
         """Expected counts (B, parts, ...)."""
         light = self.intensity(parameters)
         scale, background = (_like(parameters[:, some], light) for some in (self.scale, self.background))
         return (light * scale + background) * self.pooled
 
-    def linearize(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
+    def linearize(
+        self, parameters: Float[Tensor, "images {len(self.names)}"]
+    ) -> tuple[Float[Tensor, "images parts pixels"], Float[Tensor, "images {len(self.names)} parts pixels"]]:
         """Expected counts (B, parts, pixels) and their derivatives (B, len(names), parts, pixels)."""
         size = len(parameters)
         values, derivatives = self.focus.jacobian(self._both(parameters), self.one.binning)
@@ -93,7 +96,11 @@ class TwoBeads(torch.nn.Module):
 
 
 def shows_two_beads(
-    rough: ForwardModel, counts: Tensor, middle_nm: Tensor, alone: FitResult, read_noise: float = 0.0
+    rough: ForwardModel,
+    counts: Float[Tensor, "1 parts *pixels"],
+    middle_nm: Float[Tensor, " 3"],
+    alone: FitResult,
+    read_noise: float = 0.0,
 ) -> bool:
     """Whether two beads explain ``counts`` (1, parts, ...) that one does not, as the fit ``alone`` found.
 
