@@ -10,6 +10,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
+from jaxtyping import Float
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
@@ -17,7 +18,7 @@ legendre = np.polynomial.legendre
 
 
 @lru_cache(maxsize=64)
-def sampling_points(bandwidth: float, count: int) -> tuple[Floats, Floats]:
+def sampling_points(bandwidth: float, count: int) -> tuple[Float[Floats, " samples"], Float[Floats, "degrees samples"]]:
     """The zeros (count,) of the prolate function number ``count`` on [-1, 1], and an interpolation from there.
 
     ``bandwidth`` is the highest frequency in radians per unit. The second array (degrees, count) turns Legendre
@@ -36,7 +37,9 @@ def sampling_points(bandwidth: float, count: int) -> tuple[Floats, Floats]:
     return points, functions[:, :count] @ np.linalg.inv(at_points)
 
 
-def interpolation(bandwidth: float, count: int, places: Floats, width: float = 0.0) -> Floats:
+def interpolation(
+    bandwidth: float, count: int, places: Float[Floats, " places"], width: float = 0.0
+) -> Float[Floats, "places {count}"]:
     """Weights (places, count) of the samples at ``sampling_points`` for the function at ``places`` in [-1, 1].
 
     With a ``width`` for its mean over an interval of that length around each place instead.
