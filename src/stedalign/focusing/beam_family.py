@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from stedalign.focusing.chebyshev import polynomials, slopes
@@ -80,12 +81,12 @@ class BeamFamily(torch.nn.Module):
         center_x, center_y = beam.fill_center
         self.register_buffer("fall", torch.from_numpy(beam.taper * ((x - center_x) ** 2 + (y - center_y) ** 2)))
 
-    def forward(self, values: Tensor) -> Tensor:
+    def forward(self, values: Float[Tensor, "beams {len(self.names)}"]) -> Float[Tensor, "beams 2 3 waves"]:
         """Real and imaginary parts (B, 2, 3, J) of the amplitudes for parameters (B, names)."""
         given = self._given(values)
         return self._lit(self._masked(given), given, self._light(given, *self._seen(given)))[:, 0]
 
-    def with_slopes(self, values: Tensor) -> Tensor:
+    def with_slopes(self, values: Float[Tensor, "beams names"]) -> Float[Tensor, "beams names+1 2 3 waves"]:
         """The same, and after them their derivatives: (B, 1 + names, 2, 3, J)."""
         given = self._given(values)
         x, y = self._seen(given)
