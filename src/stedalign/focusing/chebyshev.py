@@ -6,10 +6,11 @@ from functools import lru_cache
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 
-def polynomials(place: Tensor, count: int) -> Tensor:
+def polynomials(place: Float[Tensor, "*places"], count: int) -> Float[Tensor, "*places {count}"]:
     """T_0 to T_(count-1) at ``place``: (..., count)."""
     values = torch.stack([torch.ones_like(place), place], dim=-1)
     while values.shape[-1] < count:
@@ -19,7 +20,7 @@ def polynomials(place: Tensor, count: int) -> Tensor:
     return values[..., :count]
 
 
-def slopes(values: Tensor) -> Tensor:
+def slopes(values: Float[Tensor, "*places count"]) -> Float[Tensor, "*places count"]:
     """The derivatives of ``polynomials``, which are sums of those of lower degree: (..., count)."""
     return values @ _differentiation(values.shape[-1]).to(values)
 
