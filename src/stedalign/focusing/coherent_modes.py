@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from numpy.typing import NDArray
 from scipy.sparse.linalg import eigsh
 from torch import Tensor
@@ -32,7 +33,9 @@ JITTER = 1e-7
 """Added to the power of each factor, so that rounding never makes one negative."""
 
 
-def coherent_factors(k: Floats, area: Floats, diameter_nm: float, tolerance: float) -> Floats:
+def coherent_factors(
+    k: Float[Floats, "waves 3"], area: Float[Floats, " waves"], diameter_nm: float, tolerance: float
+) -> Float[Floats, "factors waves"]:
     """Pupil factors (C, J) such that the focus of a bead is the sum of the intensities of C beams.
 
     The waves have the vectors ``k`` (J, 3) in rad per nm and stand for solid angles ``area`` (J,). Raises
@@ -50,7 +53,14 @@ class Blur(torch.nn.Module):
     basis: Tensor
     series: Tensor
 
-    def __init__(self, k: Floats, area: Floats, diameter_nm: float, tolerance: float, largest_nm2: float) -> None:
+    def __init__(
+        self,
+        k: Float[Floats, "waves 3"],
+        area: Float[Floats, " waves"],
+        diameter_nm: float,
+        tolerance: float,
+        largest_nm2: float,
+    ) -> None:
         """As for ``coherent_factors``; ``largest_nm2`` is the largest variance of the blur."""
         super().__init__()
         self.largest_nm2 = largest_nm2
@@ -62,14 +72,14 @@ class Blur(torch.nn.Module):
         terms = np.linalg.solve(chebyshev.chebvander(node, TABLE - 1), np.reshape(values, (TABLE, -1)))
         self.register_buffer("series", torch.from_numpy(terms.reshape(np.shape(values))))
 
-    def forward(self, variance_nm2: Tensor) -> Tensor:
+    def forward(self, variance_nm2: Float[Tensor, " images"]) -> Float[Tensor, "images factors waves"]:
         """Factors (B, C, J) in double precision for variances (B,) along each axis.
 
         Any square root of the operator has the same focus.
         """
         return self._root(self._powers(variance_nm2)[0]).mT @ self.basis.double()
 
-    def slope(self, variance_nm2: Tensor) -> Tensor:
+    def slope(self, variance_nm2: Float[Tensor, " images"]) -> Float[Tensor, "images factors waves"]:
         """The derivative (B, C, J) of the factors with respect to the variance (Murray 2016, eq. 8)."""
         powers, changes = self._powers(variance_nm2)
         root = self._root(powers)
