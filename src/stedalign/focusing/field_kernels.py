@@ -7,6 +7,7 @@ from functools import reduce
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -29,7 +30,9 @@ class FieldKernels(torch.nn.Module):
 
     steering: Tensor
 
-    def __init__(self, k: Floats, basis: Floats, samples: Sequence[TargetSamples]) -> None:
+    def __init__(
+        self, k: Float[Floats, "waves 3"], basis: Float[Floats, "waves steering"], samples: Sequence[TargetSamples]
+    ) -> None:
         """For wave vectors ``k`` (J, 3) in rad per nm, in the order of the grid.
 
         The steering parameters turn the phases of the waves, each by its column of ``basis`` (J, S), which must be odd
@@ -72,14 +75,14 @@ class FieldKernels(torch.nn.Module):
         """Their parities, and how many there are of each."""
         self.register_buffer("steering", torch.from_numpy(basis.T[self.order, None, None]))
 
-    def forward(self, waves: Tensor) -> list[Tensor]:
+    def forward(self, waves: Float[Tensor, "images 2 channels waves"]) -> list[Float[Tensor, "images _ _"]]:
         """The intensity (B, mirror images, P) at each target from waves (B, 2, channels, J).
 
         The second axis of waves and fields holds real and imaginary parts.
         """
         return [field.square().sum((-3, -2)) for field in self._fields(_folded(waves, self.names))]
 
-    def slopes(self, waves: Tensor) -> list[Tensor]:
+    def slopes(self, waves: Float[Tensor, "images n 2 channels waves"]) -> list[Float[Tensor, "images slopes _ _"]]:
         """Derivatives (B, n + S, mirror images, P) of the intensity at each target from waves (B, n, 2, channels, J).
 
         The first of the n make the field. Derivatives are those along each of the n, so for the first twice the
@@ -108,7 +111,7 @@ class FieldKernels(torch.nn.Module):
             yield images.unflatten(-2, (-1, 2)).unflatten(-1, parts.shape[-2:])
 
 
-def times_i(waves: Tensor) -> Tensor:
+def times_i(waves: Float[Tensor, "*images 2 channels waves"]) -> Float[Tensor, "*images 2 channels waves"]:
     """i x waves (..., 2, channels, J), real and imaginary part on the third axis from the end."""
     real, imaginary = waves.unbind(-3)
     return torch.stack([-imaginary, real], dim=-3)
