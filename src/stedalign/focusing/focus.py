@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -176,17 +177,17 @@ class Focus(torch.nn.Module):
         return self.basis.shape[1] + len(SHIFTS) * len(self.targets) * self.drifting
 
     @property
-    def rest(self) -> Tensor:
+    def rest(self) -> Float[Tensor, " parameters"]:
         """Parameters (steering + free,) of the unaberrated focus of the beam as it is."""
         free = [nominal(self.beam, name) for name in self.free]
         return torch.tensor([0.0] * self.steering + free, dtype=self.basis.dtype, device=self.basis.device)
 
-    def aberrated(self, waves: Tensor) -> Tensor:
+    def aberrated(self, waves: Float[Tensor, "images {len(self.modes)}"]) -> Float[Tensor, "images parameters"]:
         """Parameters (B, steering + free) of wavefronts (B, modes) in rms waves, of the beam as it is."""
         rest = self.rest[len(self.modes) :].expand(len(waves), -1)
         return torch.cat([waves.to(rest), rest], dim=1)
 
-    def forward(self, parameters: Tensor, binning: int = 1) -> list[Tensor]:
+    def forward(self, parameters: Float[Tensor, "*shape"], binning: int = 1) -> list[Float[Tensor, "images _"]]:
         """Intensity on each target, shapes (B, pixels), for ``parameters`` (B, steering + free).
 
         The parameters are the modes' coefficients in rms waves, the shift of the image along x, y, z in nm, where
@@ -208,7 +209,9 @@ class Focus(torch.nn.Module):
         return images
 
     @torch.no_grad()
-    def jacobian(self, parameters: Tensor, binning: int = 1) -> tuple[list[Tensor], list[Tensor]]:
+    def jacobian(
+        self, parameters: Float[Tensor, "images parameters"], binning: int = 1
+    ) -> tuple[list[Float[Tensor, "images _"]], list[Float[Tensor, "images parameters _"]]]:
         """Intensities (B, pixels) as from ``forward`` and their derivatives (B, parameters, pixels), per target.
 
         A mode or a shift multiplies each plane wave by i times its row of the basis, a free parameter changes the
