@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -56,7 +57,7 @@ def plan_waves(
     objective: Objective,
     beam: Beam,
     modes: ModeSet,
-    points_nm: Floats,
+    points_nm: Float[Floats, "points 3"],
     free: Mapping[str, float],
     strength_waves: float,
     tolerance: float,
