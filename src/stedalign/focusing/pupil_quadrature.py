@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Complex, Float
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -30,22 +31,23 @@ from stedalign.optics.patterns import Pattern
 
 Floats = NDArray[np.float64]
 Complexes = NDArray[np.complex128]
+Changes = Mapping[str, Float[Tensor, " beams"]]
 
 
 class PlaneWaves(NamedTuple):
     """Plane waves (J of them) of a batch (B) of beams of one pattern, as tensors that carry gradients."""
 
-    q_x: Tensor
+    q_x: Float[Tensor, "beams waves"]
     """Directions sin(theta) / sin(alpha), shapes (B, J): the unit disk."""
-    q_y: Tensor
-    cosine: Tensor
+    q_y: Float[Tensor, "beams waves"]
+    cosine: Float[Tensor, "beams waves"]
     """cos(theta), (B, J)."""
-    x: Tensor
+    x: Float[Tensor, "beams waves"]
     """Pupil coordinates in pupil radii, (B, J)."""
-    y: Tensor
-    weight: Tensor
+    y: Float[Tensor, "beams waves"]
+    weight: Float[Tensor, "beams waves"]
     """Solid angle of each wave, (B, J); 0 for waves that the edge of the pupil cuts off."""
-    amplitude: Tensor
+    amplitude: Complex[Tensor, "beams 3 waves"]
     """Weight x amplitude x mask phase x polarization, complex (B, 3, J)."""
 
 
@@ -53,18 +55,20 @@ class PlaneWaves(NamedTuple):
 class Pupil:
     """Plane waves (J of them) that sum to the focal field of one beam behind one objective."""
 
-    x: Floats
+    x: Float[Floats, " waves"]
     """Pupil coordinates in pupil radii, shape (J,)."""
-    y: Floats
-    k: Floats
+    y: Float[Floats, " waves"]
+    k: Float[Floats, "waves 3"]
     """Wave vectors in rad per nm, shape (J, 3), along x, y, z."""
-    amplitude: Complexes
+    amplitude: Complex[Complexes, "rows waves"]
     """Weight x amplitude x mask phase x polarization of each wave, shape (3, J); three more rows for each further
     beam that adds as an intensity."""
     power: float
     """Integral over the solid angle of the squared field of the plane waves (that of J is 1): the beam's power."""
 
-    def field(self, points_nm: Floats, phase_rad: Floats | None = None) -> Complexes:
+    def field(
+        self, points_nm: Float[Floats, "points 3"], phase_rad: Float[Floats, " waves"] | None = None
+    ) -> Complex[Complexes, "rows points"]:
         """Focal field by direct summation at points (P, 3) in nm: shape (3, P).
 
         ``phase_rad`` (J,) is added to the pupil's phase.
@@ -73,7 +77,9 @@ class Pupil:
         kernel: Complexes = np.exp(1j * (self.k @ points_nm.T))
         return waves @ kernel
 
-    def intensity(self, points_nm: Floats, phase_rad: Floats | None = None) -> Floats:
+    def intensity(
+        self, points_nm: Float[Floats, "points 3"], phase_rad: Float[Floats, " waves"] | None = None
+    ) -> Float[Floats, " points"]:
         """|E|^2 at points (P, 3) in nm: shape (P,)."""
         # In parts, since the kernel holds a complex number for each wave and point.
         parts = np.array_split(points_nm, -(-len(points_nm) * len(self.k) // 2_000_000))
@@ -111,7 +117,7 @@ def beam_power(objective: Objective, beam: Beam, radial: int, azimuthal: int) ->
 
 
 def plane_waves(
-    objective: Objective, beam: Beam, radial: int, azimuthal: int, changes: Mapping[str, Tensor] | None = None
+    objective: Objective, beam: Beam, radial: int, azimuthal: int, changes: Changes | None = None
 ) -> PlaneWaves:
     """Nodes on ``azimuthal`` rays from the core of the beam's mask, ``radial`` of them in each panel.
 
@@ -156,7 +162,7 @@ def plane_waves(
         leak = torch.complex(*map(value, LEAKS))
         kept = torch.rsqrt(1 + leak.abs().square())
         jones_x, jones_y = kept * (jones_x - leak * jones_y.conj()), kept * (jones_y + leak * jones_x.conj())
-    parts = refracted(sine * q_x, sine * q_y, cosine, jones_x, jones_y)
+    parts = _refracted(sine * q_x, sine * q_y, cosine, jones_x, jones_y)
     amplitude = torch.stack(parts, dim=1) * torch.polar(size, phase)[:, None]
     return PlaneWaves(
         q_x.flatten(1),
@@ -229,7 +235,9 @@ def _nodes(objective: Objective, rays: _Rays, breaks: list[Tensor], radial: int)
     return x, y, q_x, q_y, cosine, (objective.pupil_height / objective.apodization(cosine)) ** 2 * distance * weight
 
 
-def refracted(s_x: Tensor, s_y: Tensor, s_z: Tensor, jones_x: Tensor, jones_y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _refracted(
+    s_x: Tensor, s_y: Tensor, s_z: Tensor, jones_x: Tensor, jones_y: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
     """The field of Jones vectors after the lens has turned them towards the unit vectors (s_x, s_y, s_z).
 
     The lens keeps the azimuthal component and turns the radial one by theta (Richards and Wolf 1959,
