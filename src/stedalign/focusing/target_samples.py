@@ -8,6 +8,7 @@ from itertools import product
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -99,7 +100,9 @@ class TargetSamples(torch.nn.Module):
         """Terms of the series in the errors of the pixel size, 0 where the target was built for none."""
         return max((len(matrix) for matrix in self._series if matrix.ndim == 3), default=0)
 
-    def interpolations(self, errors: Mapping[int, Tensor], binning: int = 1) -> list[Tensor]:
+    def interpolations(
+        self, errors: Mapping[int, Float[Tensor, "images terms"]], binning: int = 1
+    ) -> list[Float[Tensor, "_ _ _"]]:
         """For each axis of the grid the matrices (1 or B, pixels, samples) from samples to pixels.
 
         ``errors`` has for x (0), y (1) and z (2), where the target was built for errors of the pixel size along it, the
@@ -116,7 +119,12 @@ class TargetSamples(torch.nn.Module):
             found.append(matrix if binning == 1 else matrix.unflatten(1, (-1, binning)).mean(2))
         return found
 
-    def pixels(self, intensity: Tensor, matrices: Sequence[Tensor], out: Tensor | None = None) -> Tensor:
+    def pixels(
+        self,
+        intensity: Float[Tensor, "rows mirrored samples"],
+        matrices: Sequence[Float[Tensor, "_ _ _"]],
+        out: Float[Tensor, "rows pixels"] | None = None,
+    ) -> Float[Tensor, "rows pixels"]:
         """Intensity (R, pixels) from that at the samples, (R, mirror images, P); written to ``out`` where given.
 
         ``matrices`` are those of ``interpolations``; each image of theirs has as many rows of the R, one after the
