@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from jaxtyping import Complex, Float
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -78,20 +79,20 @@ class WaveGrid(torch.nn.Module):
         return self.radial * self.azimuthal
 
     @property
-    def pupil_points(self) -> tuple[Floats, Floats]:
+    def pupil_points(self) -> tuple[Float[Floats, " waves"], Float[Floats, " waves"]]:
         """Pupil coordinates x, y (J,) of the nodes, in pupil radii."""
         sine = np.hypot(self.direction[:, 0], self.direction[:, 1])
         stretch = self.objective.pupil_radius(sine) / sine
         return self.direction[:, 0] * stretch, self.direction[:, 1] * stretch
 
-    def project(self, waves: PlaneWaves) -> Tensor:
+    def project(self, waves: PlaneWaves) -> Complex[Tensor, "beams 3 waves"]:
         """The complex amplitudes (B, 3, J) on the grid that act as ``waves`` do on every smooth function.
 
         Interpolation transposed: a wave between nodes is shared out among them.
         """
         return self.from_moments(moments(waves, self.objective, 2 * self.radial, self.azimuthal // 2 + 1))
 
-    def from_moments(self, sums: Sequence[Tensor]) -> Tensor:
+    def from_moments(self, sums: Sequence[Float[Tensor, "beams 6 _ 2 _"]]) -> Complex[Tensor, "beams 3 waves"]:
         """The same from ``moments`` of the waves, of at least as many degrees and orders as the grid has."""
         nodes: Tensor | float = 0.0
         for parity, part in enumerate(sums):
@@ -104,7 +105,7 @@ class WaveGrid(torch.nn.Module):
         return torch.complex(*quarters.unflatten(1, (3, 2)).unbind(2))
 
 
-def moments(waves: PlaneWaves, objective: Objective, degrees: int, orders: int) -> list[Tensor]:
+def moments(waves: PlaneWaves, objective: Objective, degrees: int, orders: int) -> list[Float[Tensor, "beams 6 _ 2 _"]]:
     """Sums of amplitude x P_l(theta / alpha) x (cos, sin)(n phi) over the waves, for l < ``degrees``, n < ``orders``.
 
     One tensor (B, 6, l, 2, n) for even l and n, and one for odd ones: functions that are smooth at the center have no
