@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Float
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -48,7 +49,9 @@ def around_bead(volume: Volume) -> Volume:
     return Volume(volume.data[box], volume.pixel_nm, saturation=volume.saturation, simulated=volume.simulated)
 
 
-def volume_planes(counts: Floats, pixel_nm: PixelSize, place_nm: Sequence[float]) -> dict[str, Floats]:
+def volume_planes(
+    counts: Float[Floats, "z y x"], pixel_nm: PixelSize, place_nm: Sequence[float]
+) -> dict[str, Float[Floats, "_ _"]]:
     """The planes "xy", "xz" and "yz" of ``counts`` (Z, Y, X) nearest to a place (x, y, z) counted from their middle."""
     last = np.array(counts.shape[::-1]) - 1
     x, y, z = np.rint(last / 2 + np.array(place_nm) / pixel_nm).clip(0, last).astype(int)
