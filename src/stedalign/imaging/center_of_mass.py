@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from stedalign.imaging.images import BACKGROUND_QUANTILE
@@ -11,7 +12,7 @@ CREST_QUANTILE = 0.995
 CREST_THRESHOLD = 0.2
 
 
-def center_of_mass_px(sections: Tensor) -> Tensor:
+def center_of_mass_px(sections: Float[Tensor, "images 3 n n"]) -> Float[Tensor, "images 3"]:
     """Displacement (B, 3) along x, y, z in pixels of images (B, 3, N, N) from the middle (N-1)/2.
 
     What lies below the background (the lowest decile, as in ``normalize``) plus ``CREST_THRESHOLD`` of each
@@ -37,7 +38,7 @@ def center_of_mass_px(sections: Tensor) -> Tensor:
     return (first + second) / votes.clamp_min(1)
 
 
-def center_of_exposure_px(exposure: Tensor) -> list[float]:
+def center_of_exposure_px(exposure: Float[Tensor, "*z y x"]) -> list[float]:
     """Displacement along each axis, in pixels, of one exposure (..., Y, X) from its middle; weighed the same way."""
     weight = _weight(exposure[None, None])[0, 0]
     total = float(weight.sum())
