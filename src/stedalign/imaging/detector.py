@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from numpy.typing import NDArray
 from pydantic import Field
 from torch import Generator, Tensor
@@ -35,11 +36,11 @@ class Detector(Spec):
     saturation: float = Field(65535.0, gt=0)
     """Count at which the converter clips."""
 
-    def expected(self, intensity: Floats) -> Floats:
+    def expected(self, intensity: Float[Floats, "*shape"]) -> Float[Floats, "*shape"]:
         """Expected counts for an intensity relative to the unaberrated crest; any shape."""
         return self.photons * (intensity + self.background)
 
-    def expose(self, expected: Floats, generator: np.random.Generator) -> Floats:
+    def expose(self, expected: Float[Floats, "*shape"], generator: np.random.Generator) -> Float[Floats, "*shape"]:
         """One noisy exposure of ``expected`` counts: whole counts between 0 and ``saturation``."""
         counts = generator.poisson(expected).astype(float)
         if self.read_noise:
@@ -68,7 +69,7 @@ class NoiseSpec(Spec):
         return self.uneven_fraction * self.photons
 
 
-def add_noise(images: Tensor, noise: NoiseSpec, generator: Generator) -> Tensor:
+def add_noise(images: Float[Tensor, "*shape"], noise: NoiseSpec, generator: Generator) -> Float[Tensor, "*shape"]:
     """Counts for intensities of any shape relative to the unaberrated crest, background included.
 
     Without photon noise the result stays in units of the crest. Nothing is rescaled here: a scale taken from
@@ -82,12 +83,12 @@ def add_noise(images: Tensor, noise: NoiseSpec, generator: Generator) -> Tensor:
 
 
 def expose_at_random(
-    images: Tensor,
+    images: Float[Tensor, "images channels n n"],
     photons: tuple[float, float],
     background: tuple[float, float],
     binning: int,
     generator: Generator,
-) -> Tensor:
+) -> Float[Tensor, "images channels n n"]:
     """Counts for intensities (B, channels, n, n), each image with its own light and background.
 
     ``photons`` are the least and the most counts at the unaberrated crest, with uniform logarithm, ``background`` the
