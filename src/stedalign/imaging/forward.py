@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
@@ -66,31 +67,35 @@ class ForwardModel(torch.nn.Module):
         ).float()
         self.layout = ParameterLayout(spec.beam, modes, self.view.parts, self.focus.free, drifting)
 
-    def intensity(self, focus_parameters: Tensor) -> Tensor:
+    def intensity(
+        self, focus_parameters: Float[Tensor, "images {self.layout.focus.stop}"]
+    ) -> Float[Tensor, "images parts *pixels"]:
         """Intensity (B, parts, ...) relative to the unaberrated crest, for parameters (B, layout.focus.stop).
 
         Of three sections (B, 3, N, N), of a volume (B, 1, Z, Y, X).
         """
         return torch.stack(self.focus(focus_parameters, self.binning), dim=1).unflatten(-1, self.shape)
 
-    def binned(self, counts: Tensor) -> Tensor:
+    def binned(self, counts: Float[Tensor, "images parts *pixels"]) -> Float[Tensor, "images parts *binned"]:
         """Counts (B, parts, ...) of the binned pixels: sums of photons are photons."""
         if self.binning == 1:
             return counts
         pool = functional.avg_pool2d if len(self.shape) == 2 else functional.avg_pool3d
         return pool(counts, self.binning, divisor_override=1)
 
-    def unbinned(self, parameters: Tensor) -> Tensor:
+    def unbinned(self, parameters: Float[Tensor, "images {len(self.layout)}"]) -> Float[Tensor, "images parts *pixels"]:
         """Expected counts (B, parts, ...) of the pixels as they were before binning."""
         intensity = torch.stack(self.focus(parameters[:, self.layout.focus]), dim=1)
         return self._lit(intensity, parameters).unflatten(-1, self.view.shape)
 
-    def forward(self, parameters: Tensor) -> Tensor:
+    def forward(self, parameters: Float[Tensor, "images {len(self.layout)}"]) -> Float[Tensor, "images parts *pixels"]:
         """Expected counts (B, parts, ...) for parameters (B, len(layout))."""
         intensity = torch.stack(self.focus(parameters[:, self.layout.focus], self.binning), dim=1)
         return (self._lit(intensity, parameters) * self.pooled).unflatten(-1, self.shape)
 
-    def linearize(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
+    def linearize(
+        self, parameters: Float[Tensor, "images {len(self.layout)}"]
+    ) -> tuple[Float[Tensor, "images parts pixels"], Float[Tensor, "images {len(self.layout)} parts pixels"]]:
         """Expected counts (B, parts, pixels) and their derivatives (B, len(layout), parts, pixels)."""
         values, derivatives = self.focus.jacobian(parameters[:, self.layout.focus], self.binning)
         intensity, slopes = torch.stack(values, dim=1), torch.stack(derivatives, dim=2)
