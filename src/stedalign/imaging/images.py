@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float, Shaped
 from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
@@ -85,7 +86,7 @@ class Image(ABC):
     def view(self) -> View: ...
 
     @property
-    def counts(self) -> Floats:
+    def counts(self) -> Float[Floats, " parts *pixels"]:
         """The parts of the view, shape (parts, ...)."""
         return self.data.reshape(len(self.view.parts), *self.view.shape)
 
@@ -151,7 +152,7 @@ class Sampling(Spec):
             raise InputError(f"pixel_nm {self.pixel_nm} must lie between 0 and 1000 nm")
 
     @property
-    def axis_px(self) -> Floats:
+    def axis_px(self) -> Float[Floats, " samples"]:
         """Positions of the samples in pixels, shape (samples,)."""
         return centered(self.samples, 1.0)
 
@@ -164,7 +165,7 @@ class Sampling(Spec):
         """The xy, xz and yz section for ``Focus``."""
         return self.view.targets()
 
-    def points_nm(self) -> list[Floats]:
+    def points_nm(self) -> list[Float[Floats, "points 3"]]:
         """The points (samples^2, 3) of the xy, xz and yz section in nm, row by row."""
         return [target.points_nm for target in self.targets()]
 
@@ -188,7 +189,9 @@ class OrthoSections(Image):
             raise InputError(f"sections of {shape[1]} pixels are too small: {LEAST_PIXELS} at least")
 
 
-def cut_sections(volume: NDArray[Any], center: tuple[int, int, int], samples: int) -> Floats:
+def cut_sections(
+    volume: Shaped[NDArray[Any], "z y x"], center: tuple[int, int, int], samples: int
+) -> Float[Floats, "3 {samples} {samples}"]:
     """The three planes of a volume (Z, Y, X) through the voxel ``center`` (z, y, x): (3, samples, samples).
 
     The voxel comes to lie at index samples // 2 of each section. Raises ``InputError`` where the volume ends
@@ -203,7 +206,7 @@ def cut_sections(volume: NDArray[Any], center: tuple[int, int, int], samples: in
     return np.stack([volume[center[0], y, x], volume[z, center[1], x], volume[z, y, center[2]]]).astype(np.float64)
 
 
-def normalize(sections: Tensor) -> Tensor:
+def normalize(sections: Float[Tensor, "*images parts n n"]) -> Float[Tensor, "*images parts n n"]:
     """Sections (..., 3, N, N) with their background subtracted and one common scale, for networks.
 
     The background is the lowest decile over the three sections together and the scale the root mean square
