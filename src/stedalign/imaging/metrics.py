@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Float
 from numpy.typing import NDArray
 from scipy import ndimage, optimize
 
@@ -14,7 +15,7 @@ SEARCHED_HOLLOWS = 3
 """Dark places on a coarse lattice from which the darkest point is looked for."""
 
 
-def correlation(first: Floats, second: Floats) -> float:
+def correlation(first: Float[Floats, "*shape"], second: Float[Floats, "*shape"]) -> float:
     """Pearson correlation of all pixels of two images of one shape; nan where one of them is constant."""
     a, b = first - first.mean(), second - second.mean()
     size = np.sqrt((a * a).sum() * (b * b).sum())
@@ -63,7 +64,7 @@ def null_ratio(model: ForwardModel, wavefront: Wavefront) -> float:
     return min(float(end.fun) for end in minima)
 
 
-def crest_uniformity(section: Floats) -> float:
+def crest_uniformity(section: Float[Floats, "y x"]) -> float:
     """Lowest over highest crest around the donut in an xy image (N, N), background subtracted: 1 is a ring.
 
     The crest in each of 72 directions is the maximum along a ray from the center of mass. 0 where nothing stands out.
