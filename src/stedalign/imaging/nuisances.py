@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
@@ -64,11 +65,11 @@ class Prior:
     All have the shape (P,), in the order of a ``ParameterLayout``.
     """
 
-    mean: Tensor
-    precision: Tensor
+    mean: Float[Tensor, " parameters"]
+    precision: Float[Tensor, " parameters"]
     """Inverse variances; 0 where nothing is known."""
-    lowest: Tensor
-    highest: Tensor
+    lowest: Float[Tensor, " parameters"]
+    highest: Float[Tensor, " parameters"]
 
     @classmethod
     def of(cls, model: ForwardModel, nuisances: Nuisances | None = None, read_noise: float = 0.0) -> Prior:
