@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from stedalign.optics.beam import Beam
@@ -18,17 +19,17 @@ from stedalign.optics.wavefront import ModeSet
 class ParameterValues(NamedTuple):
     """The parameters of B images, each kind by itself."""
 
-    waves: Tensor
+    waves: Float[Tensor, "images modes"]
     """Coefficients (B, modes) in rms waves."""
-    shift_nm: Tensor
+    shift_nm: Float[Tensor, "images 3"]
     """Displacement of the image along x, y, z, (B, 3)."""
-    drift_nm: Tensor
+    drift_nm: Float[Tensor, "images parts 3"]
     """Further displacement of each part, (B, parts, 3); (B, 0, 3) where nothing drifts."""
-    free: Tensor
+    free: Float[Tensor, "images free"]
     """The free parameters of beam and image, (B, free)."""
-    scale: Tensor
+    scale: Float[Tensor, "images parts"]
     """Counts at the unaberrated crest of each part, (B, parts)."""
-    background: Tensor
+    background: Float[Tensor, "images parts"]
     """Counts of each part, (B, parts)."""
 
 
@@ -106,11 +107,11 @@ class ParameterLayout:
 
     def pack_focus(
         self,
-        waves: Tensor,
-        shift_nm: Tensor | None = None,
-        drift_nm: Tensor | None = None,
-        free: Tensor | None = None,
-    ) -> Tensor:
+        waves: Float[Tensor, "images {len(self.mode_set)}"],
+        shift_nm: Float[Tensor, "images 3"] | None = None,
+        drift_nm: Float[Tensor, "images parts 3"] | None = None,
+        free: Float[Tensor, "images {len(self.free_names)}"] | None = None,
+    ) -> Float[Tensor, "images {self.focus.stop}"]:
         """Vectors (B, focus.stop) of all but the light, in the precision of ``waves``.
 
         Shapes are those of ``ParameterValues``; what is not given is as the setup says.
@@ -124,12 +125,12 @@ class ParameterLayout:
         vectors[:, self.free] = vectors.new_tensor(self.nominal) if free is None else free.to(vectors)
         return vectors
 
-    def pack(self, values: ParameterValues) -> Tensor:
+    def pack(self, values: ParameterValues) -> Float[Tensor, "images {len(self)}"]:
         """Vectors (B, P)."""
         focus = self.pack_focus(values.waves, values.shift_nm, values.drift_nm, values.free)
         return torch.cat([focus, values.scale.to(focus), values.background.to(focus)], dim=1)
 
-    def unpack(self, vectors: Tensor) -> ParameterValues:
+    def unpack(self, vectors: Float[Tensor, "images {len(self)}"]) -> ParameterValues:
         """The parts of vectors (B, P), as views of them."""
         return ParameterValues(
             waves=vectors[:, self.modes],
