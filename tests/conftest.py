@@ -8,6 +8,7 @@ import matplotlib as mpl
 import pytest
 import torch
 from hypothesis import settings
+from jaxtyping import install_import_hook
 
 mpl.use("Agg")
 # Small matrices: a second thread costs more than it brings, the more so beside another job.
@@ -20,6 +21,8 @@ settings.load_profile("stedalign")
 
 # The slow references and stand-ins that tests share are modules beside the tests.
 sys.path.insert(0, str(Path(__file__).parent / "support"))
+# Array shapes are types: what these packages take and return is checked, from their first import on.
+install_import_hook(["stedalign.focusing", "stedalign.imaging", "stedalign.estimation"], "checked_types.checked")
 pytest.register_assert_rewrite("command_line")
 
 

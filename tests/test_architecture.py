@@ -16,6 +16,9 @@ EVERYWHERE = {"numpy", "scipy", "torch", "pydantic"}
 """What the whole library is written in."""
 CONFINED = {
     ("matplotlib", "reports/"): "drawing happens in reports alone",
+    ("jaxtyping", "focusing/"): "array shapes are types in the numerical core",
+    ("jaxtyping", "imaging/"): "and there",
+    ("jaxtyping", "estimation/"): "and there",
     ("typer", "cli/"): "options and help belong to the command line",
     ("rich", "cli/"): "so do tables and progress bars",
     ("h5py", "dataset/"): "the format of datasets is the dataset's own",
