@@ -1,5 +1,6 @@
 """Files that appear together or not at all."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -42,6 +43,23 @@ def test_a_set_that_cannot_be_renamed_whole_is_taken_back(tmp_path):
     assert is_about_the_name(caught.value)
     assert caught.value.filename == str(tmp_path / "b.txt")
     assert [file.name for file in tmp_path.iterdir()] == ["b.txt"]
+
+
+def test_a_set_that_cannot_be_renamed_whole_gives_back_what_it_replaced(tmp_path, monkeypatch):
+    before = {"a.txt": "old a", "b.txt": "old b"}
+    for name, text in before.items():
+        (tmp_path / name).write_text(text)
+    rename = os.replace
+
+    def locked(source, target):
+        if Path(target) == tmp_path / "b.txt":
+            raise PermissionError(errno.EACCES, "in use by another program", str(target))
+        rename(source, target)
+
+    monkeypatch.setattr("stedalign.files.os.replace", locked)
+    with pytest.raises(PermissionError), replacing_all(tmp_path) as staging:
+        write(staging, "a.txt", "b.txt")
+    assert content(tmp_path) == before
 
 
 def test_a_full_disk_is_told_with_the_name_that_was_asked_for(tmp_path, full_disk):

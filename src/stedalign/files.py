@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 TEMPORARY = ".tmp-"
+FORMER = ".former"
+"""Folder of what a set of files replaces, while it is replaced."""
 
 
 @contextmanager
@@ -70,16 +72,25 @@ def replacing_all(folder: Path | str) -> Iterator[Path]:
 
 
 def _move_up(staging: Path) -> None:
-    """Move all files one folder up, or none of them."""
+    """Move all files one folder up, or none of them; what they replace is given back where one cannot be moved."""
+    files = sorted(staging.iterdir())
+    # Copies, so that whoever looks meanwhile, or after a kill, finds a whole file under each name.
+    former = staging / FORMER
+    former.mkdir()
     moved: list[Path] = []
     try:
-        for file in sorted(staging.iterdir()):
+        for file in files:
             target = staging.parent / file.name
+            if target.is_file():
+                shutil.copy2(target, former / file.name)
             os.replace(file, target)
             moved.append(target)
     except BaseException:
         for target in moved:
-            target.unlink(missing_ok=True)
+            if (former / target.name).exists():
+                os.replace(former / target.name, target)
+            else:
+                target.unlink(missing_ok=True)
         raise
 
 
