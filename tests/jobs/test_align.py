@@ -1,6 +1,7 @@
 """Promises of the alignment job on one open microscope."""
 
 import json
+import threading
 import tomllib
 from types import SimpleNamespace
 
@@ -11,6 +12,7 @@ import pytest
 import stedalign as sa
 from stedalign.instrument.protocols import Microscope
 from stedalign.jobs.align import NotAligned
+from stedalign.progress import Cancelled
 from stedalign.simulator.microscope import make_microscope
 
 SETUP = sa.Setup.parse(tomllib.loads(one_file_device.SETUP))
@@ -84,3 +86,40 @@ def test_a_run_without_one_usable_image_says_how_the_microscope_was_left(tmp_pat
     assert caught.value.__notes__ == [
         "the shutter is closed, the mask from before is shown, the stage is back where it was"
     ]
+
+
+def test_a_canceled_alignment_leaves_the_microscope_as_it_was_and_no_result(tmp_path):
+    microscope = make_microscope(SETUP, seed=3)
+    before, home = microscope.slm.shown(), microscope.stage.position_nm()
+    cancel, titles = threading.Event(), []
+
+    def watch(step):
+        titles.append(step.title)
+        if step.title.endswith("measured"):
+            cancel.set()
+
+    run = tmp_path / "run"
+    with pytest.raises(Cancelled, match="stopped at") as caught:
+        sa.align(microscope, SETUP, run, network=None, progress=watch, cancel=cancel)
+    assert "correction 0 measured" in titles
+    assert "the shutter is closed, the mask from before is shown" in "".join(caught.value.__notes__)
+    assert not microscope.shutter.is_open
+    assert microscope.stage.position_nm() == home
+    np.testing.assert_array_equal(microscope.slm.shown(), before)
+    assert read_lines(run / "log.jsonl")[-1]["error"] == "Cancelled"
+    assert not (run / "result.json").exists()
+
+
+@pytest.mark.parametrize("missing", [1, 2, 3, 4, 5])
+def test_a_disk_that_fills_up_at_the_end_leaves_no_part_of_the_result(tmp_path, full_disk, missing):
+    written = full_disk(100)
+    whole = sa.align(make_microscope(SETUP, seed=3), SETUP, tmp_path / "whole", network=None)
+    count = written()
+    full_disk(count - missing)
+    microscope = make_microscope(SETUP, seed=3)
+    with pytest.raises(OSError, match="No space left"):
+        sa.align(microscope, SETUP, tmp_path / "full", network=None)
+    result = {"mask.bmp", "mask.png", "mask.json", "alignment.png", "result.json"}
+    assert result <= {path.name for path in whole.run_folder.iterdir()}
+    assert not result & {path.name for path in (tmp_path / "full").iterdir()}
+    assert not microscope.shutter.is_open

@@ -10,18 +10,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 from stedalign.alignment.bench import Bench
-from stedalign.alignment.events import Event, Finished, Measured, Restored
+from stedalign.alignment.events import Centered, Event, Finished, Measured, Restored
 from stedalign.alignment.model_based import align as model_based
 from stedalign.alignment.policy import Policy
 from stedalign.alignment.session import Session
 from stedalign.config.setup import Setup
 from stedalign.errors import JobError, check_type
-from stedalign.files import write_json
+from stedalign.files import replacing_all, write_json
 from stedalign.instrument.protocols import Microscope
 from stedalign.jobs.estimate import default_network, make_estimator
 from stedalign.jobs.mask import correction_levels, save_masks
 from stedalign.networks.network import Network
 from stedalign.optics.wavefront import Wavefront
+from stedalign.progress import Cancel, Progress, Tell
 from stedalign.reports.alignment import draw_alignment
 
 
@@ -85,6 +86,8 @@ def align(
     network: Network | Literal["packaged"] | None = "packaged",
     start: Wavefront | None = None,
     watch: Callable[[Event], None] = lambda event: None,
+    progress: Tell | None = None,
+    cancel: Cancel | None = None,
     **facts: Any,
 ) -> Alignment:
     """Align a microscope, writing log, images, mask and result into ``run_folder``, which must be empty.
@@ -93,9 +96,10 @@ def align(
     seed, say) are noted in the folder. At the end the shutter is closed and the best mask shown; whatever ends it
     early brings back the mask and the stage's position from before, and carries a note that says whether that worked.
     Where a good alignment leaves a shutter open, say, the result and a warning tell. The microscope stays open, and can
-    be aligned again.
+    be aligned again. ``cancel``, once set, ends the run at its next event.
 
-    Raises ``AlignmentError`` or ``NotAligned`` where no image was usable, ``DeviceError`` where the microscope failed.
+    Raises ``Cancelled`` then, ``AlignmentError`` or ``NotAligned`` where no image was usable, ``DeviceError`` where the
+    microscope failed. Mask, picture and result are all written, or none of them.
     """
     check_type("sa.align", microscope, Microscope)
     check_type("sa.align", setup, Setup)
@@ -114,7 +118,7 @@ def align(
         bench, lambda correction: correction_levels(setup, correction), start or Wavefront.zero(setup.modes)
     )
     try:
-        finished = session.run(bench, strategy, watch)
+        finished = session.run(bench, strategy, _interruptible(watch, Progress(progress, cancel)))
         result = _result(setup, session, bench, finished)
     except BaseException as error:
         bench.note_on(error)
@@ -124,16 +128,26 @@ def align(
     return result
 
 
+def _interruptible(watch: Callable[[Event], None], steps: Progress) -> Callable[[Event], None]:
+    """``watch``, and after it a step, at which the run can be canceled while the microscope is still held."""
+
+    def tell(event: Event) -> None:
+        watch(event)
+        if isinstance(event, Centered):
+            steps("centering the bead")
+        elif isinstance(event, Measured):
+            steps(f"correction {event.number} measured")
+
+    return tell
+
+
 def _result(setup: Setup, session: Session, bench: Bench, finished: Finished) -> Alignment:
     """The result of a run, with mask, image and JSON written; raises ``NotAligned`` where there is none."""
     before, after = session.before, finished.shown
     if before is None or after is None:
         raise NotAligned(finished.reason)
     folder, microscope = session.folder, bench.microscope
-    mask = save_masks(setup, after.levels, after.correction, folder)
     tried = "1 correction" if session.corrections == 1 else f"{session.corrections} corrections"
-    picture = folder / "alignment.png"
-    draw_alignment(picture, before, after, f"{microscope.name}: {tried}, {finished.reason}")
     result = Alignment(
         before,
         after,
@@ -142,12 +156,15 @@ def _result(setup: Setup, session: Session, bench: Bench, finished: Finished) ->
         microscope.simulated or after.estimate.simulated,
         bench.restored,
         folder,
-        mask,
-        picture,
+        folder / "mask.bmp",
+        folder / "alignment.png",
         truth_before=_true_residual(microscope, before),
         truth_after=_true_residual(microscope, after),
     )
-    write_json(folder / "result.json", result.to_json())
+    with replacing_all(folder) as staging:
+        save_masks(setup, after.levels, after.correction, staging)
+        draw_alignment(staging / result.picture.name, before, after, f"{microscope.name}: {tried}, {finished.reason}")
+        write_json(staging / "result.json", result.to_json())
     return result
 
 
