@@ -47,6 +47,7 @@ fill_center = 0
 ellipticity_deg = 0
 blur_nm = 0
 pixel_error = 0
+z_scale = 0
 """
 
 

@@ -108,7 +108,7 @@ def test_background_and_read_noise_raise_the_bound(found):
 
 
 def test_nuisances_that_are_all_but_known_cost_nothing():
-    well = Nuisances(drift_nm=1e-3, blur_nm=0.1, pixel_error=1e-6, mask_offset=0, taper=0, fill_center=0)
+    well = Nuisances(drift_nm=1e-3, blur_nm=0.1, pixel_error=1e-6, z_scale=1e-6, mask_offset=0, taper=0, fill_center=0)
     sections = sa.bound(
         SETUP.model_copy(update={"nuisances": well.model_copy(update={"ellipticity_deg": 0.0})}),
         WAVEFRONT,

@@ -4,7 +4,9 @@ import torch
 
 from stedalign.config import Setup
 from stedalign.estimation.checks import ImageError, Limits, check_image
+from stedalign.estimation.estimate import ACCEPTED
 from stedalign.estimation.estimator import Estimator
+from stedalign.imaging.detector import Detector
 from stedalign.imaging.images import OrthoSections
 from stedalign.imaging.nuisances import Nuisances
 from stedalign.optics.polarization import Polarization
@@ -15,13 +17,13 @@ from stedalign.simulator.microscope import build
 
 MODES = ModeSet.default()
 KNOWN = Nuisances(
-    drift_nm=0, mask_offset=0, taper=0, fill_center=0, ellipticity_deg=0, blur_nm=0, pixel_error=0
+    drift_nm=0, mask_offset=0, taper=0, fill_center=0, ellipticity_deg=0, blur_nm=0, pixel_error=0, z_scale=0
 )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def estimator(spec):
-    return Estimator(spec, MODES, nuisances=KNOWN, saturation=65535)
+    return Estimator(spec, MODES, nuisances=KNOWN)
 
 
 @pytest.fixture(scope="module")
@@ -126,17 +128,25 @@ def test_an_image_of_another_sampling_gets_a_model_of_its_own(spec, estimator, d
     assert np.linalg.norm(found.wavefront.array - truth[0, :11].numpy()) < 0.01
 
 
-def test_counts_that_were_scaled_down_are_refused(estimator, draw, as_sections):
+@pytest.mark.parametrize(
+    ("gain", "baseline", "noise"), [(0.05, 0.0, 0.0), (3.0, 100.0, 0.0), (1.0, -20.0, 8.0), (20.0, 1000.0, 90.0)]
+)
+def test_any_detector_is_estimated_as_well_as_a_counter_of_photons(estimator, case, gain, baseline, noise):
+    truth, image, counted = case
+    electronics = np.random.default_rng(0).normal(scale=max(noise, 1e-9), size=image.data.shape)
+    found = estimator(OrthoSections(image.data * gain + baseline + electronics, image.pixel_nm))
+    error = np.linalg.norm(found.wavefront.array - truth[:11])
+    assert found.grade == ACCEPTED
+    assert found.reading.gain == pytest.approx(gain, rel=0.3)
+    assert error < 3 * np.linalg.norm(counted.sigma_waves) * max(1.0, noise / gain / 3)
+
+
+def test_a_detector_of_which_all_is_known_refuses_noise_smaller_than_its_own(spec, draw, as_sections):
     _, counts = draw(1, seed=3)
-    found = estimator(as_sections(counts[0] * 0.25))
+    counter = Detector(gain=1.0, baseline=0.0, read_noise=0.0)
+    found = Estimator(spec, MODES, nuisances=KNOWN, detector=counter)(as_sections(counts[0] * 0.25))
     assert not found.accepted
-    assert "photon counts" in found.reason
-
-
-def test_an_image_with_its_background_subtracted_is_refused(draw, as_sections):
-    _, counts = draw(1)
-    with pytest.raises(ImageError, match="raw image"):
-        check_image(as_sections(counts[0] - 10))
+    assert "smaller than this detector's" in found.reason
 
 
 def test_an_instrument_that_differs_from_its_setup_is_still_estimated(spec):

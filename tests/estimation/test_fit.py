@@ -4,6 +4,7 @@ import torch
 
 from stedalign.estimation.bound import covariance, cramer_rao, fisher_information
 from stedalign.estimation.fit import fit, start_parameters
+from stedalign.estimation.observed import Observed
 from stedalign.imaging.forward import ForwardModel
 from stedalign.imaging.nuisances import Nuisances, Prior
 
@@ -13,8 +14,8 @@ MODES = 11
 @pytest.fixture(scope="module")
 def fitted(model, draw):
     truth, counts = draw(24)
-    start = start_parameters(model, counts, torch.zeros(24, MODES).double(), torch.zeros(24, 3).double())
-    return truth, counts, fit(model, counts, start, prior=Prior.of(model))
+    start = start_parameters(model, Observed.of(counts), torch.zeros(24, MODES).double(), torch.zeros(24, 3).double())
+    return truth, counts, fit(model, Observed.of(counts), start, prior=Prior.of(model))
 
 
 def test_a_fit_from_zero_finds_120_milliwaves(fitted):
@@ -53,10 +54,13 @@ def test_the_deviance_at_the_solution_is_no_higher_than_at_the_truth(model, fitt
 
 def test_a_batch_of_fits_equals_its_loop(model, draw):
     _, counts = draw(2, seed=4)
-    start = start_parameters(model, counts, torch.zeros(2, MODES).double(), torch.zeros(2, 3).double())
-    together = fit(model, counts, start, prior=Prior.of(model)).parameters
+    start = start_parameters(model, Observed.of(counts), torch.zeros(2, MODES).double(), torch.zeros(2, 3).double())
+    together = fit(model, Observed.of(counts), start, prior=Prior.of(model)).parameters
     alone = torch.cat(
-        [fit(model, counts[i : i + 1], start[i : i + 1], prior=Prior.of(model)).parameters for i in range(2)]
+        [
+            fit(model, Observed.of(counts[i : i + 1]), start[i : i + 1], prior=Prior.of(model)).parameters
+            for i in range(2)
+        ]
     )
     torch.testing.assert_close(together, alone, rtol=1e-3, atol=1e-3)
 
@@ -99,8 +103,8 @@ def test_fisher_information_is_the_curvature_of_the_expected_likelihood(model, d
 
 def test_a_fit_of_garbage_ends_with_finite_numbers(model):
     counts = torch.from_numpy(np.random.default_rng(0).poisson(3.0, size=(2, 3, 32, 32)).astype(float))
-    start = start_parameters(model, counts, torch.zeros(2, MODES).double(), torch.zeros(2, 3).double())
-    result = fit(model, counts, start, prior=Prior.of(model), iterations=20)
+    start = start_parameters(model, Observed.of(counts), torch.zeros(2, MODES).double(), torch.zeros(2, 3).double())
+    result = fit(model, Observed.of(counts), start, prior=Prior.of(model), iterations=20)
     assert torch.isfinite(result.parameters).all()
     assert torch.isfinite(result.covariance).all()
 
@@ -110,8 +114,9 @@ def test_an_image_without_background_is_fitted_as_well(model, draw, read_noise):
     truth, counts = draw(6, background=0.0, seed=5)
     if read_noise:
         counts = counts + read_noise * torch.randn(counts.shape, generator=torch.Generator().manual_seed(0))
-    start = start_parameters(model, counts, torch.zeros(6, MODES).double(), torch.zeros(6, 3).double())
-    result = fit(model, counts, start, prior=Prior.of(model, read_noise=read_noise), read_noise=read_noise)
+    start = start_parameters(model, Observed.of(counts), torch.zeros(6, MODES).double(), torch.zeros(6, 3).double())
+    observed = Observed.of(counts, read_noise)
+    result = fit(model, observed, start, prior=Prior.of(model, None, observed.least_background()))
     assert result.converged.all()
     assert float((result.parameters - truth)[:, :MODES].norm(dim=1).max()) < 0.008
 
@@ -132,10 +137,10 @@ def test_parameters_that_do_the_same_are_noticed(spec, model, draw):
 
     _, counts = draw(1)
     with_tilt = ForwardModel(spec, ModeSet.from_ansi([2, 3, 5]))
-    start = start_parameters(with_tilt, counts, torch.zeros(1, 3).double(), torch.zeros(1, 3).double())
-    assert not fit(with_tilt, counts, start, prior=Prior.of(with_tilt), iterations=5).determined.any()
-    start = start_parameters(model, counts, torch.zeros(1, MODES).double(), torch.zeros(1, 3).double())
-    assert fit(model, counts, start, prior=Prior.of(model), iterations=5).determined.all()
+    start = start_parameters(with_tilt, Observed.of(counts), torch.zeros(1, 3).double(), torch.zeros(1, 3).double())
+    assert not fit(with_tilt, Observed.of(counts), start, prior=Prior.of(with_tilt), iterations=5).determined.any()
+    start = start_parameters(model, Observed.of(counts), torch.zeros(1, MODES).double(), torch.zeros(1, 3).double())
+    assert fit(model, Observed.of(counts), start, prior=Prior.of(model), iterations=5).determined.all()
 
 
 def test_light_does_not_make_a_drift_undetermined(spec, model):
@@ -144,21 +149,21 @@ def test_light_does_not_make_a_drift_undetermined(spec, model):
     truth = torch.zeros(1, len(drifting.layout), dtype=torch.float64)
     truth[:, drifting.layout.scale], truth[:, drifting.layout.background] = 1e5, 1e3
     counts = drifting(truth.float()).double()
-    found = fit(drifting, counts, truth, prior=Prior.of(drifting, nuisances), iterations=5)
+    found = fit(drifting, Observed.of(counts), truth, prior=Prior.of(drifting, nuisances), iterations=5)
     assert found.determined.all()
-    assert not fit(drifting, counts, truth, prior=Prior.of(drifting), iterations=5).determined.any()
+    assert not fit(drifting, Observed.of(counts), truth, prior=Prior.of(drifting), iterations=5).determined.any()
 
 
 def test_what_is_held_stays_and_has_no_variance(model, draw):
     truth, counts = draw(4, seed=6)
     held = torch.zeros(truth.shape[1], dtype=torch.bool)
     held[model.layout.shift] = True
-    start = start_parameters(model, counts, torch.zeros(4, MODES).double(), truth[:, model.layout.shift])
-    result = fit(model, counts, start, prior=Prior.of(model), held=held)
+    start = start_parameters(model, Observed.of(counts), torch.zeros(4, MODES).double(), truth[:, model.layout.shift])
+    result = fit(model, Observed.of(counts), start, prior=Prior.of(model), held=held)
     assert torch.equal(result.parameters[:, held], truth[:, held])
     assert (result.covariance[:, held] == 0).all()
     assert result.determined.all()
-    free = fit(model, counts, start, prior=Prior.of(model))
+    free = fit(model, Observed.of(counts), start, prior=Prior.of(model))
     known, unknown = (each.covariance.diagonal(dim1=1, dim2=2)[:, :MODES] for each in (result, free))
     assert (known <= unknown * 1.001).all()
     assert (known[:, 0] < unknown[:, 0]).all()
@@ -171,7 +176,7 @@ def test_a_start_knows_the_beam(spec):
     moving = ForwardModel(spec, ModeSet.from_ansi([3]), free={"mask_offset_x": 0.1, "mask_offset_y": 0.1})
     counts, waves, shift = torch.ones(1, 3, 32, 32), torch.zeros(1, 1), torch.zeros(1, 3)
     assert torch.equal(
-        start_parameters(moving, counts, waves, shift)[:, moving.layout.free], torch.zeros(1, 2).double()
+        start_parameters(moving, Observed.of(counts), waves, shift)[:, moving.layout.free], torch.zeros(1, 2).double()
     )
     beam = torch.tensor([[0.05, -0.02]]).double()
-    assert torch.equal(start_parameters(moving, counts, waves, shift, beam)[:, moving.layout.free], beam)
+    assert torch.equal(start_parameters(moving, Observed.of(counts), waves, shift, beam)[:, moving.layout.free], beam)

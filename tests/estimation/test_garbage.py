@@ -17,7 +17,7 @@ from stedalign.optics.wavefront import ModeSet
 NM = (125.0, 125.0, 125.0)
 SAMPLES = 16
 SPEC = ForwardSpec(sampling=Sampling(samples=SAMPLES, pixel_nm=NM))
-NUISANCES = Nuisances(taper=0, fill_center=0, ellipticity_deg=0, pixel_error=0)
+NUISANCES = Nuisances(taper=0, fill_center=0, ellipticity_deg=0, pixel_error=0, z_scale=0)
 COUNTS = st.one_of(
     st.floats(-1e12, 1e12, width=64),
     st.floats(0, 1000).map(round),

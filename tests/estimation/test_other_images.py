@@ -18,7 +18,7 @@ from stedalign.optics.zernike import Mode
 MODES = ModeSet.default()
 SPHERICAL = Mode(4, 0)
 KNOWN = Nuisances(
-    drift_nm=0, mask_offset=0, taper=0, fill_center=0, ellipticity_deg=0, blur_nm=0, pixel_error=0
+    drift_nm=0, mask_offset=0, taper=0, fill_center=0, ellipticity_deg=0, blur_nm=0, pixel_error=0, z_scale=0
 )  # fmt: skip
 
 

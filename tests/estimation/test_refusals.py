@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from stedalign.errors import InputError
-from stedalign.estimation import estimator as module
+from stedalign.estimation import effects, fits
 from stedalign.estimation.checks import ImageError, Limits
 from stedalign.estimation.estimator import Estimator
 from stedalign.estimation.propose import propose
@@ -18,7 +18,7 @@ from stedalign.optics.wavefront import ModeSet
 
 MODES = ModeSet.default()
 KNOWN = Nuisances(
-    drift_nm=0, mask_offset=0, taper=0, fill_center=0, ellipticity_deg=0, blur_nm=0, pixel_error=0
+    drift_nm=0, mask_offset=0, taper=0, fill_center=0, ellipticity_deg=0, blur_nm=0, pixel_error=0, z_scale=0
 )  # fmt: skip
 
 
@@ -58,9 +58,10 @@ def test_an_empty_image_has_no_estimate(spec, empty):
 
 
 def test_a_fit_that_did_not_come_to_its_end_is_refused(spec, image, monkeypatch):
-    monkeypatch.setattr(module, "FIT_STEPS", 2)
-    monkeypatch.setattr(module, "LATE_FIT_STEPS", 1)
-    limits = Limits(max_reduced_chi2=1e6, search_generations=0)
+    monkeypatch.setattr(fits, "FIT_STEPS", 2)
+    monkeypatch.setattr(fits, "LATE_FIT_STEPS", 1)
+    monkeypatch.setattr(effects, "EFFECT_FIT_STEPS", 1)
+    limits = Limits(max_unexplained=1, search_generations=0)
     assert Estimator(spec, MODES, nuisances=KNOWN, limits=limits)(image).reason == "the fit did not converge"
 
 

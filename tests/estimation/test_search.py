@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from stedalign.estimation import search as search_module
+from stedalign.estimation.observed import Observed
 from stedalign.estimation.propose import Proposal
 from stedalign.estimation.search import LIFE_GENERATIONS, likely_starts
 from stedalign.imaging.forward import ForwardModel
@@ -20,7 +21,7 @@ def rough(spec):
 
 
 def search(model, counts, proposal=NOTHING):
-    return likely_starts(model, model.binned(counts), proposal, NOTHING, generations=16)
+    return likely_starts(model, Observed.of(counts).binned(model), proposal, NOTHING, generations=16)
 
 
 def test_a_strong_aberration_is_found_without_a_hint(rough, draw):

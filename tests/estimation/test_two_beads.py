@@ -3,8 +3,11 @@ import pytest
 import torch
 
 from stedalign.estimation.fit import fit, start_parameters
+from stedalign.estimation.hypotheses import BETTER
+from stedalign.estimation.misfit import Misfit
 from stedalign.estimation.models import Models
-from stedalign.estimation.two_beads import TwoBeads, shows_two_beads
+from stedalign.estimation.observed import Observed
+from stedalign.estimation.two_beads import TwoBeads, two_beads_misfit
 from stedalign.imaging.forward import ForwardModel
 from stedalign.imaging.nuisances import Nuisances, Prior
 from stedalign.optics.polarization import Polarization
@@ -55,24 +58,27 @@ def test_the_slopes_of_a_pair_are_differences(model):
 
 @pytest.mark.parametrize("apart", [(300.0, 0.0, 0.0), (100.0, -150.0, 250.0)])
 def test_two_beads_are_told_from_one(model, pair, apart):
-    counts = torch.poisson(pair(parameters_of_a_pair(pair, apart).float()), torch.Generator().manual_seed(0)).double()
+    counts = torch.poisson(pair(parameters_of_a_pair(pair, apart).float()), torch.Generator().manual_seed(0))
+    observed = Observed.of(counts)
     zero, middle = torch.zeros(1, MODES).double(), torch.zeros(1, 3).double()
-    alone = fit(model, counts, start_parameters(model, counts, zero, middle), prior=Prior.of(model), iterations=30)
-    assert float(alone.reduced_chi2) > 1.2
-    assert shows_two_beads(model, counts, middle[0], alone)
+    alone = fit(model, observed, start_parameters(model, observed, zero, middle), prior=Prior.of(model), iterations=30)
+    left = Misfit.of_fit(model, observed, alone.parameters, len(model.layout))
+    assert left.share > 0.003
+    assert two_beads_misfit(model, observed, middle[0]).share < BETTER * left.share
 
 
 def test_one_bead_of_another_handedness_is_not_two(spec, model, draw):
     truth, _ = draw(1, strength=0.05, seed=2)
     beam = spec.beam.model_copy(update={"polarization": Polarization(ellipticity_deg=-45)})
     wrong = ForwardModel(spec.model_copy(update={"beam": beam}), model.modes)
-    counts = torch.poisson(wrong(truth.float()), torch.Generator().manual_seed(0)).double()
+    observed = Observed.of(torch.poisson(wrong(truth.float()), torch.Generator().manual_seed(0)))
     nuisances = Nuisances()
     models = Models(spec, spec.sampling.view, model.modes, nuisances)
     whole, rough = models.ordinary, models.rough
     zero, middle = torch.zeros(1, MODES).double(), torch.zeros(1, 3).double()
-    binned = whole.binned(counts)
+    binned = observed.binned(whole)
     begin = start_parameters(whole, binned, zero, middle)
     alone = fit(whole, binned, begin, prior=Prior.of(whole, nuisances), iterations=40)
-    assert float(alone.reduced_chi2) > 1.2
-    assert not shows_two_beads(rough, rough.binned(counts), middle[0], alone)
+    left = Misfit.of_fit(whole, binned, alone.parameters, len(whole.layout))
+    assert left.share > 0.003
+    assert two_beads_misfit(rough, observed.binned(rough), middle[0]).share > BETTER * left.share

@@ -38,7 +38,7 @@ from .conftest import ELEVEN
 
 Make = Callable[[KnownImages], Network]
 # The mask offset alone is unsure: less to plan.
-UNSURE = Nuisances(drift_nm=0, taper=0, fill_center=0, ellipticity_deg=0, blur_nm=0, pixel_error=0)
+UNSURE = Nuisances(drift_nm=0, taper=0, fill_center=0, ellipticity_deg=0, blur_nm=0, pixel_error=0, z_scale=0)
 SETUP = Setup(bead=FORWARD.bead, sampling=FORWARD.sampling, nuisances=UNSURE)
 BRIGHT = NoiseSpec(photons=2000)
 

@@ -14,7 +14,7 @@ from stedalign.optics.wavefront import ModeSet
 
 MODES = ModeSet.from_ansi([3, 5])
 KNOWN = Nuisances(
-    drift_nm=0, mask_offset=0, taper=0, fill_center=0, ellipticity_deg=0, blur_nm=0, pixel_error=0
+    drift_nm=0, mask_offset=0, taper=0, fill_center=0, ellipticity_deg=0, blur_nm=0, pixel_error=0, z_scale=0
 )  # fmt: skip
 
 

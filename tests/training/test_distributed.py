@@ -41,7 +41,7 @@ for port, job in jobs:
         job()
 """
 STILL = dict.fromkeys(
-    ("drift_nm", "mask_offset", "taper", "fill_center", "ellipticity_deg", "blur_nm", "pixel_error"), 0
+    ("drift_nm", "mask_offset", "taper", "fill_center", "ellipticity_deg", "blur_nm", "pixel_error", "z_scale"), 0
 )
 # One step, too short to change the network; 9 images to validate, in batches of 4 and 5.
 ENDLESS = TrainSpec(

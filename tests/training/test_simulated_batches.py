@@ -24,6 +24,7 @@ QUIET = {
     **dict.fromkeys(("shift_nm", "drift_nm", "mask_offset", "taper", "fill_center", "ellipticity_deg"), 0.0),
     "blur_nm": 0.0,
     "pixel_error": 0.0,
+    "z_scale": 0.0,
 }
 
 

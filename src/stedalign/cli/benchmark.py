@@ -53,9 +53,9 @@ def bound(
         drawn = random_wavefronts(the_setup.modes, 1e-3 * strength, wavefronts, np.random.default_rng(seed))
         found = compute_bound(the_setup, drawn, photons, background, volume=not without_volume, progress=tell)
     if json:
-        print_json(found.to_json() | {"read_noise": the_setup.detector.read_noise, "seed": seed})
+        print_json(found.to_json() | {"read_noise": the_setup.detector.read_photons, "seed": seed})
         return
-    _print(found, the_setup.detector.read_noise)
+    _print(found, the_setup.detector.read_photons)
 
 
 def _print(found: Bounds, read_noise: float) -> None:

@@ -191,7 +191,7 @@ def _information(model: ForwardModel, wavefront: Wavefront, detector: Detector, 
     information = torch.zeros(len(expected), *[len(layout)] * 2, dtype=torch.float64)
     for some, along in zip(expected.split(PIXELS_AT_ONCE, -1), jacobian.split(PIXELS_AT_ONCE, -1), strict=True):
         # A part's counts tell nothing about another one, so each is an item of a batch.
-        information += fisher_information(along.transpose(0, 1), some, detector.read_noise)
+        information += fisher_information(along.transpose(0, 1), some, detector.read_photons)
     return information
 
 

@@ -71,8 +71,15 @@ def fisher_information(
 
     Read noise adds its variance to each pixel's (Snyder et al. 1995, the shifted Poisson approximation).
     """
-    slopes = jacobian.flatten(2).double()
-    weight = 1 / (expected.flatten(1).double() + read_noise**2).clamp_min(LEAST_EXPECTED_COUNT)
+    variance = (expected.flatten(1).double() + read_noise**2).clamp_min(LEAST_EXPECTED_COUNT)
+    return weighted_information(jacobian.flatten(2), 1 / variance)
+
+
+def weighted_information(
+    slopes: Float[Tensor, "images parameters pixels"], weight: Float[Tensor, "images pixels"]
+) -> Float[Tensor, "images parameters parameters"]:
+    """Fisher matrix (B, P, P) from derivatives (B, P, pixels) of pixels of variance 1 / ``weight`` (B, pixels)."""
+    slopes = slopes.double()
     return (slopes * weight[:, None]) @ slopes.mT
 
 

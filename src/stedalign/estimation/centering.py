@@ -19,10 +19,11 @@ def displacement_nm(image: Image) -> tuple[float, float, float]:
     if isinstance(image, OrthoSections):
         offset = center_of_mass_px(torch.from_numpy(np.array(image.data))[None])[0].tolist()
     else:
-        (part,) = image.view.parts
-        along = center_of_exposure_px(torch.from_numpy(np.array(image.data)))
-        displacement = dict(zip(AXES_OF[part], along, strict=True))
-        offset = [displacement.get(axis, 0.0) for axis in "xyz"]
+        along: dict[str, list[float]] = {axis: [] for axis in "xyz"}
+        for part, counts in zip(image.view.parts, image.counts, strict=True):
+            for axis, value in zip(AXES_OF[part], center_of_exposure_px(torch.from_numpy(counts.copy())), strict=True):
+                along[axis].append(value)
+        offset = [float(np.mean(values)) if values else 0.0 for values in along.values()]
     x, y, z = (float(o * pixel) for o, pixel in zip(offset, image.pixel_nm, strict=True))
     return x, y, z
 

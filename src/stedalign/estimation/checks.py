@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import torch
@@ -11,9 +11,12 @@ from pydantic import Field
 
 from stedalign.errors import InputError
 from stedalign.estimation.centering import displacement_nm
-from stedalign.estimation.fit import FitResult
-from stedalign.imaging.images import VOLUME, Image, View
-from stedalign.imaging.parameter_layout import ParameterLayout
+from stedalign.estimation.effects import Explanation
+from stedalign.estimation.fit import explains
+from stedalign.imaging.images import AXES_OF, VOLUME, Image
+from stedalign.imaging.nuisances import Nuisances
+from stedalign.imaging.photon_transfer import Reading
+from stedalign.optics.wavefront import ModeSet
 from stedalign.optics.zernike import Mode
 from stedalign.spec import Spec
 
@@ -22,8 +25,9 @@ FARTHEST_BEAD, FARTHEST_CENTER_OF_MASS = 0.75, 0.46
 """How far from the middle a bead may lie, and the center of mass of its donut, over half of the image's width.
 
 Over 2 um the center of mass lies within 0.41 up to 300 mλ, and beyond 0.52 where the donut's middle is near an edge."""
-LARGEST_EXCESS = 4.0
-"""Standard deviations of chi-squared that chance explains."""
+FARTHEST_DRIFT = 4.0
+"""How far a section may lie beside the others, in standard deviations of the drift."""
+LARGEST_COUNT = 1e15
 BLOCK_PIXELS = 4
 """Pixels along each axis whose mean tells a focus from noise."""
 
@@ -36,31 +40,33 @@ class Limits(Spec):
     """When an estimate is trusted."""
 
     min_reduced_chi2: float = Field(0.7, ge=0, lt=1)
-    """Below this the numbers are no photon counts, and the error bars would be wrong."""
+    """Below this the noise is smaller than that of a detector of which nothing is to be measured."""
     max_reduced_chi2: float = Field(1.15, gt=1)
-    """Above this, and what noise explains, the model does not explain the image."""
+    """Above this, and what noise explains, there is model error."""
+    max_unexplained: float = Field(0.02, gt=0, le=1)
+    """Share of what the image shows, in squares, that may stay unexplained: with more it is another focus."""
     max_rms_waves: float = Field(0.5, gt=0)
     """Above this the wavefront is beyond what the model and the search were measured for, and the estimate refused."""
     max_sigma_waves: float = Field(0.03, gt=0)
     """Above this the image is too dim to tell the wavefront."""
     search_generations: int = Field(48, ge=0)
-    """How long an image is searched that no fit explains yet: of sixteen rough fits each, some tenths of a second."""
+    """How long an image is searched that nothing explains yet: of sixteen rough fits each, some tenths of a second."""
 
 
-def check_image(image: Image, saturation: float | None = None, read_noise: float = 0.0) -> None:
-    """Raise ``ImageError`` where the image is clipped, empty or no raw image.
+def check_image(image: Image, saturation: float | None = None) -> None:
+    """Raise ``ImageError`` where the image is clipped or empty.
 
     Clipped: at the known saturation level, or, whatever the level, 0.3 % of all pixels sharing the maximum. Empty:
     the means of blocks of 4 pixels along each axis scatter no more than the noise of single pixels, read off
     neighboring differences, allows; that needs no gain.
     """
     data, view = image.counts, image.view
+    if np.abs(data).max() > LARGEST_COUNT:
+        raise ImageError(f"values up to {np.abs(data).max():g} are no counts of a detector: give the image as recorded")
     levels = [level for level in (image.saturation, saturation) if level is not None]
     level = min(levels, default=None)
     if data.max() == data.min():
         raise ImageError("the image is empty: every pixel has the same value")
-    if data.min() < -8 * read_noise:
-        raise ImageError(f"counts below zero ({data.min():g}): give the raw image, without background subtracted")
     clipped = int((data >= level).sum()) if level is not None else 0
     if clipped:
         raise ImageError(f"the image is saturated: {clipped} pixels at {level:g} counts; lower the laser power or gain")
@@ -90,49 +96,76 @@ def cut_off(image: Image, place_nm: Sequence[float] | None = None) -> str:
 
 
 def refusal(
-    layout: ParameterLayout,
-    found: FitResult,
+    explanation: Explanation,
+    modes: ModeSet,
     blind: Collection[Mode],
-    view: View,
+    nuisances: Nuisances,
+    reading: Reading,
     limits: Limits,
-    shows_two_beads: Callable[[], bool],
 ) -> str:
-    """Why an estimate is not to be trusted; empty if it is.
-
-    ``shows_two_beads`` is asked only where one bead does not explain the image, since it takes long.
-    """
-    modes, chi2 = layout.mode_set, float(found.reduced_chi2)
-    if chi2 > limits.max_reduced_chi2 and (chi2 - 1) / float(found.chi2_sigma) > LARGEST_EXCESS:
-        if shows_two_beads():
-            return "there are two beads in the image: find a bead that is alone"
+    """Why an estimate of these ``modes`` is not to be trusted; empty if it is."""
+    solution, misfit, view = explanation.solution, explanation.misfit, explanation.model.view
+    chi2 = misfit.reduced_chi2
+    if misfit.share > limits.max_unexplained and not explains(solution):
         return (
-            f"this does not look like this setup's focus (reduced chi2 {chi2:.2f}, at most "
-            f"{limits.max_reduced_chi2:g}): check pixel size, pattern, handedness, and that counts are photons"
+            f"this does not look like this setup's focus: {misfit.share:.1%} of what the image shows is unexplained, "
+            f"at most {limits.max_unexplained:.1%} may be: check pixel size, pattern and handedness"
         )
-    if not found.converged:
+    if not solution.converged:
         return "the fit did not converge"
-    if not found.determined:
+    if not solution.determined:
         return "the image does not tell all modes and shifts apart: leave a mode out"
-    if chi2 < limits.min_reduced_chi2:
+    if not reading.measured and chi2 < limits.min_reduced_chi2:
         return (
-            f"the noise is too small for photon counts (reduced chi2 {chi2:.2f}, at least "
-            f"{limits.min_reduced_chi2:g}): give the image in photons, without averaging or scaling"
+            f"the noise is smaller than this detector's (reduced chi2 {chi2:.2f}, at least "
+            f'{limits.min_reduced_chi2:g}): let gain and read_noise be "measure"'
         )
-    rms = float(found.parameters[0, layout.modes].norm())
+    if beside := _beside_the_bead(explanation, nuisances):
+        return beside
+    rms = float(solution.parameters[0, : len(modes)].norm())
     if rms > limits.max_rms_waves:
         return f"the aberration is beyond range: {rms:.3f} waves rms, {limits.max_rms_waves:g} can be trusted"
     # One plane is blind to some modes at any light; what it does tell is then judged by itself.
-    judged = ["z" in view.axes or mode not in blind for mode in modes]
-    if not any(judged):
+    judged = torch.tensor(["z" in view.axes or mode not in blind for mode in modes])
+    if not judged.any():
         return "one xy section does not tell these modes: image xz and yz, too"
-    variance = found.covariance[0].diagonal()[layout.modes].clamp_min(0)
-    sigma = float(variance[torch.tensor(judged)].sum().sqrt())
+    noise, sigma = (
+        float(part.diagonal()[: len(modes)].clamp_min(0)[judged].sum().sqrt())
+        for part in (explanation.noise_covariance, explanation.total_covariance)
+    )
+    most = 1e3 * limits.max_sigma_waves
+    if noise > limits.max_sigma_waves:
+        return (
+            f"the image is too dim: the wavefront is uncertain by {1e3 * noise:.0f} mλ, at most "
+            f"{most:g} can be trusted; image longer or with more light"
+        )
     if sigma > limits.max_sigma_waves:
         return (
-            f"the image is too dim: the wavefront is uncertain by {1e3 * sigma:.0f} mλ, at most "
-            f"{1e3 * limits.max_sigma_waves:g} can be trusted; image longer or with more light"
+            f"this does not look closely enough like this setup's focus: what is unexplained, {misfit.share:.1%} of "
+            f"what the image shows, makes the wavefront uncertain by {1e3 * sigma:.0f} mλ; at most {most:g} is trusted"
         )
     return ""
+
+
+def _beside_the_bead(explanation: Explanation, nuisances: Nuisances) -> str:
+    """Which section lies farther beside the others than the bead drifts, in words; empty if none does."""
+    layout, view = explanation.model.layout, explanation.model.view
+    if not layout.drifting:
+        return ""
+    drifts = explanation.solution.parameters[0, layout.drift].reshape(-1, 3)
+    apart = drifts - drifts.mean(dim=0)
+    part, axis = divmod(int(apart.abs().argmax()), 3)
+    far = float(apart[part, axis])
+    if abs(far) <= FARTHEST_DRIFT * nuisances.drift_nm:
+        return ""
+    name = view.parts[part]
+    across = "xyz"[axis] not in AXES_OF[name]
+    how = "does not pass through the bead's middle" if across else "does not belong to the others"
+    return (
+        f"the {name} section {how}: the bead lies {abs(far):.0f} nm along {'xyz'[axis]} from where the other sections "
+        f"have it; image all of them through one point (drift_nm = {nuisances.drift_nm:g} in [nuisances] allows "
+        f"{FARTHEST_DRIFT * nuisances.drift_nm:.0f})"
+    )
 
 
 def _blocks(part: Floats) -> Floats:
@@ -145,14 +178,15 @@ def _blocks(part: Floats) -> Floats:
 
 def _at_a_ceiling(data: Floats) -> int:
     """How many pixels share the highest value, where that is more than the values just below let expect; else 0."""
-    highest = data.max()
+    highest, dark = float(data.max()), float(np.median(data))
     shared = int((data == highest).sum())
-    below = int(((data < highest) & (data >= 0.8 * highest)).sum())
+    below = data[(data < highest) & (data >= dark + 0.8 * (highest - dark))]
     if (data == np.rint(data)).all():
-        expected = below / max(1.0, 0.2 * highest)
+        # Counts of one photon each leave gaps where a photon is several counts.
+        expected = len(below) / max(1, len(np.unique(below)))
         most = 5 + 4 * expected + 4 * np.sqrt(expected)
     else:
         # Images without noise share their highest value with a few mirror images of it.
         most = max(24, 0.003 * data.size)
-    crowded = shared > most and highest > 2 * np.median(data)
+    crowded = shared > most and highest - data.min() > 2 * (dark - data.min())
     return shared if crowded else 0

@@ -10,7 +10,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from stedalign.estimation.bound import LEAST_EXPECTED_COUNT, covariance, fisher_information, smallest_eigenvalue
+from stedalign.estimation.bound import LEAST_EXPECTED_COUNT, covariance, smallest_eigenvalue, weighted_information
+from stedalign.estimation.observed import Observed
 from stedalign.focusing.focus import Focus
 from stedalign.imaging.forward import ForwardModel
 from stedalign.imaging.nuisances import Prior
@@ -23,6 +24,10 @@ SMALLEST_GAIN = 5e-2
 """Gain in twice the log-likelihood below which a fit is done: a fifth of a standard deviation, of all parameters."""
 KEPT_PROMISE = 0.6
 """Share of the gain that the quadratic model promises below which derivatives are taken anew."""
+LARGEST_EXCESS = 4.0
+"""Standard deviations of chi-squared that chance explains."""
+NOISY_CHI2 = 1.15
+"""Reduced chi-squared up to which noise may be all, since it is known no better."""
 LEAST_DETERMINED = 1e-5
 """Smallest eigenvalue of the balanced Fisher matrix that still tells parameters apart; 1 if none were correlated."""
 
@@ -84,66 +89,75 @@ class FitResult:
         return cls(*(torch.cat([getattr(part, each.name) for part in parts]) for each in fields(cls)))
 
 
+def explains(solution: FitResult) -> bool:
+    """Whether noise explains all that one fit leaves."""
+    excess = float((solution.reduced_chi2 - 1) / solution.chi2_sigma)
+    return bool(solution.converged) and (excess < LARGEST_EXCESS or float(solution.reduced_chi2) < NOISY_CHI2)
+
+
 def start_parameters(
     model: ForwardModel,
-    counts: Float[Tensor, "images parts *pixels"],
+    observed: Observed,
     waves: Float[Tensor, "images modes"],
     shift_nm: Float[Tensor, "images 3"],
     free: Float[Tensor, "images free"] | None = None,
 ) -> Float[Tensor, "images parameters"]:
     """Parameters (B, P) for a wavefront (B, modes), shifts (B, 3) and free parameters (B, free), nominal without them.
 
-    Scale and background of each part follow by linear least squares against the image ``counts`` (B, parts, ...).
+    Scale and background of each part follow by linear least squares against what is ``observed``.
     """
-    return with_light(model, counts, model.layout.pack_focus(waves.double(), shift_nm, free=free))
+    return with_light(model, observed, model.layout.pack_focus(waves.double(), shift_nm, free=free))
 
 
 def with_light(
     model: Model,
-    counts: Float[Tensor, "images parts *pixels"],
+    observed: Observed,
     focus_parameters: Float[Tensor, "images focus"],
 ) -> Float[Tensor, "images parameters"]:
     """Parameters (B, P) from those before scale and background, which follow by linear least squares."""
     with torch.no_grad():
         shape = model.intensity(focus_parameters.to(model.focus.scale.dtype)).flatten(2).double()
-    data = counts.flatten(2).double() / model.pooled
-    centered = shape - shape.mean(-1, keepdim=True)
-    slope = (centered * data).sum(-1) / centered.square().sum(-1)
+    data, weight = observed.counts.flatten(2).double() / model.pooled, observed.weight.flatten(2)
+    believed = weight.sum(-1).clamp_min(1)
+    shape_mean, data_mean = ((weight * part).sum(-1) / believed for part in (shape, data))
+    centered = weight * (shape - shape_mean[..., None])
+    slope = (centered * data).sum(-1) / centered.square().sum(-1).clamp_min(1e-30)
+    least = observed.least_background(model.pooled)
     # A start that points the wrong way still needs a positive donut to improve.
-    scale = slope.clamp_min(0.05 * data.amax(dim=(1, 2))[:, None].clamp_min(1.0))
-    background = (data.mean(-1) - scale * shape.mean(-1)).clamp_min(LEAST_EXPECTED_COUNT)
+    brightest = (weight * (data - data_mean[..., None])).amax(dim=(1, 2))[:, None]
+    scale = slope.clamp_min(0.05 * brightest.clamp_min(1.0))
+    background = torch.maximum(data_mean - scale * shape_mean, least + LEAST_EXPECTED_COUNT)
     return torch.cat([focus_parameters.double(), scale, background], dim=1)
 
 
 def fit(
     model: Model,
-    counts: Float[Tensor, "images parts *pixels"],
+    observed: Observed,
     start: Float[Tensor, "images parameters"],
     *,
     prior: Prior,
-    read_noise: float = 0.0,
     iterations: int = 100,
-    held: Bool[Tensor, " parameters"] | None = None,
+    held: Bool[Tensor, "*images parameters"] | None = None,
 ) -> FitResult:
-    """Fit ``counts`` (B, parts, ...) from ``start`` (B, P); what is ``held`` (P,), bool, is known and stays there.
+    """Fit what is ``observed`` from ``start`` (B, P); what is ``held`` (P,) or (B, P), bool, is known and stays there.
 
     The maximum a posteriori for Poisson counts and a ``prior`` (``Prior.of(model)`` knows nothing but bounds).
     Levenberg-Marquardt with the Fisher matrix as Hessian (Fisher scoring) and Marquardt's scaling (1963), each item
     with its own damping; a step is kept only where it is more probable. Derivatives cost several times what the model
     does: they are kept while steps keep their promise, and taken anew before a solution is believed. Parameters have
     bounds, at which they rest while the likelihood pulls them outwards (an active set). An item has converged when a
-    full step in what is free would gain less than ``SMALLEST_GAIN``. Read noise counts as further Poisson counts of its
-    variance (Snyder et al. 1995).
+    full step in what is free would gain less than ``SMALLEST_GAIN``.
     """
     dtype, device = model.focus.scale.dtype, model.focus.scale.device
-    extra = read_noise**2 * model.pooled
-    believed, precision, lowest, highest = (
-        part.to(device) for part in (prior.mean, prior.precision, prior.lowest, prior.highest)
-    )
-    data = (counts.flatten(1).double().to(device) + extra).clamp_min(0)
-    best = start.double().to(device).clamp(lowest, highest)
+    extra, weight = (part.flatten(1).double().to(device) for part in (observed.extra, observed.weight))
+    data = (observed.counts.flatten(1).double().to(device) + extra).clamp_min(0)
+    best = start.double().to(device)
     size, count = best.shape
-    known = torch.zeros(count, dtype=torch.bool, device=device) if held is None else held.to(device)
+    believed, precision, lowest, highest = (
+        part.to(device).expand(size, count) for part in (prior.mean, prior.precision, prior.lowest, prior.highest)
+    )
+    best = best.clamp(lowest, highest)
+    known = (torch.zeros(count, dtype=torch.bool) if held is None else held).to(device).expand(size, count)
     damping = torch.full((size,), FIRST_DAMPING, dtype=torch.float64, device=device)
     running = torch.ones(size, dtype=torch.bool, device=device)
     # Derivatives are old once an item has moved, and have to be derived again where they mislead.
@@ -152,17 +166,19 @@ def fit(
     fisher, information = torch.zeros(2, size, count, count, dtype=torch.float64, device=device)
     gradient = torch.zeros_like(best)
 
-    def expected(parameters: Tensor) -> Tensor:
-        return (model(parameters.to(dtype)).flatten(1).double() + extra).clamp_min(LEAST_EXPECTED_COUNT)
+    def expected(rows: Tensor, parameters: Tensor) -> Tensor:
+        return (model(parameters.to(dtype)).flatten(1).double() + extra[rows]).clamp_min(LEAST_EXPECTED_COUNT)
 
     def loss(rows: Tensor, parameters: Tensor, light: Tensor) -> Tensor:
-        return deviance(data[rows], light) + (precision * (parameters - believed) ** 2).sum(-1)
+        away = (precision[rows] * (parameters - believed[rows]) ** 2).sum(-1)
+        return deviance(data[rows], light, weight[rows]) + away
 
     def take_derivatives(rows: Tensor) -> Tensor:
         """Expected counts (rows, pixels), which come with the derivatives."""
         values, derivatives = model.linearize(best[rows].to(dtype))
-        seen = (values.flatten(1).double() + extra).clamp_min(LEAST_EXPECTED_COUNT)
-        slopes[rows], fisher[rows] = derivatives.flatten(2), fisher_information(derivatives, seen)
+        seen = (values.flatten(1).double() + extra[rows]).clamp_min(LEAST_EXPECTED_COUNT)
+        slopes[rows] = derivatives.flatten(2)
+        fisher[rows] = weighted_information(slopes[rows], weight[rows] / seen)
         derive[rows], old[rows], moved[rows] = False, False, True
         return seen
 
@@ -176,11 +192,13 @@ def fit(
                 take_derivatives(rows)
             rows = (moved & running).nonzero()[:, 0]
             if len(rows):
-                missing = ((data[rows] - light[rows]) / light[rows]).to(dtype)
+                missing = (weight[rows] * (data[rows] - light[rows]) / light[rows]).to(dtype)
                 pull = torch.bmm(slopes[rows], missing[:, :, None])[..., 0].double()
-                pull = pull - precision * (best[rows] - believed)
-                resting = (best[rows] <= lowest) & (pull < 0) | (best[rows] >= highest) & (pull > 0) | known
-                information[rows], gradient[rows] = _freeze(fisher[rows] + torch.diag(precision), pull, resting)
+                pull = pull - precision[rows] * (best[rows] - believed[rows])
+                low, high = best[rows] <= lowest[rows], best[rows] >= highest[rows]
+                resting = low & (pull < 0) | high & (pull > 0) | known[rows]
+                certain = torch.diag_embed(precision[rows])
+                information[rows], gradient[rows] = _freeze(fisher[rows] + certain, pull, resting)
                 moved[rows] = False
                 full_step = _damped_step(information[rows], gradient[rows], torch.full_like(damping[rows], 1e-9))
                 done = (gradient[rows] * full_step).sum(-1) < SMALLEST_GAIN
@@ -193,8 +211,8 @@ def fit(
             if len(rows) == 0:
                 continue
             step = _damped_step(information[rows], gradient[rows], damping[rows])
-            trial = (best[rows] + step).clamp(lowest, highest)
-            seen = expected(trial)
+            trial = (best[rows] + step).clamp(lowest[rows], highest[rows])
+            seen = expected(rows, trial)
             value = loss(rows, trial, seen)
             gain, promise = lost[rows] - value, (gradient[rows] * step).sum(-1)
             better = gain > 0
@@ -212,20 +230,28 @@ def fit(
 
         if old.any():
             take_derivatives(old.nonzero()[:, 0])
-        final, _ = _freeze(fisher + torch.diag(precision), best, known.expand_as(best))
-        # The prior tells the others apart, however much light there is.
-        unheard = (precision == 0) & ~known
-        degrees = data.shape[1] - int((~known).sum())
+        final, _ = _freeze(fisher + torch.diag_embed(precision), best, known)
+        degrees = (weight.sum(-1) - (~known).sum(-1)).clamp_min(1)
         return FitResult(
             parameters=best.cpu(),
-            covariance=(covariance(final) * ~known[:, None] * ~known).cpu(),
-            deviance=deviance(data, light).cpu(),
+            covariance=(covariance(final) * (~known)[:, :, None] * (~known)[:, None]).cpu(),
+            deviance=deviance(data, light, weight).cpu(),
             loss=lost.cpu(),
-            reduced_chi2=((data - light).square() / light).sum(-1).div(degrees).cpu(),
-            chi2_sigma=(2 + 1 / light).sum(-1).sqrt().div(degrees).cpu(),
+            reduced_chi2=(weight * (data - light).square() / light).sum(-1).div(degrees).cpu(),
+            chi2_sigma=(weight * (2 + 1 / light)).sum(-1).sqrt().div(degrees).cpu(),
             converged=converged.cpu(),
-            determined=(smallest_eigenvalue(final[:, unheard][:, :, unheard]) > LEAST_DETERMINED).cpu(),
+            determined=(_least_determined(final, (precision == 0) & ~known) > LEAST_DETERMINED).cpu(),
         )
+
+
+def _least_determined(information: Tensor, unheard: Tensor) -> Tensor:
+    """Smallest eigenvalue (B,) of what the images alone tell of the parameters ``unheard`` (B, P) before.
+
+    The prior tells the others apart, however much light there is.
+    """
+    unknown = unheard.any(dim=0)
+    both = unheard[:, :, None] & unheard[:, None, :] | torch.diag_embed(~unheard)
+    return smallest_eigenvalue(torch.where(both, information, torch.zeros_like(information))[:, unknown][:, :, unknown])
 
 
 def _freeze(information: Tensor, gradient: Tensor, resting: Tensor) -> tuple[Tensor, Tensor]:
@@ -235,13 +261,15 @@ def _freeze(information: Tensor, gradient: Tensor, resting: Tensor) -> tuple[Ten
     return information * free[:, :, None] * free[:, None, :] + frozen, gradient * free
 
 
-def deviance(data: Float[Tensor, "images pixels"], mean: Float[Tensor, "images pixels"]) -> Float[Tensor, " images"]:
-    """Poisson deviance (B,) of counts (B, pixels): twice the log-likelihood lost against a perfect model.
+def deviance(
+    data: Float[Tensor, "images pixels"], mean: Float[Tensor, "images pixels"], weight: Float[Tensor, "images pixels"]
+) -> Float[Tensor, " images"]:
+    """Poisson deviance (B,) of weighted counts (B, pixels): twice the log-likelihood lost against a perfect model.
 
     Infinite where the model left the numbers.
     """
     terms = mean - data + torch.xlogy(data, data / mean)
-    return 2 * terms.sum(-1).nan_to_num(torch.inf)
+    return 2 * (weight * terms).sum(-1).nan_to_num(torch.inf)
 
 
 def _damped_step(information: Tensor, gradient: Tensor, damping: Tensor) -> Tensor:

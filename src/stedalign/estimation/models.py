@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property, lru_cache
 
 import numpy as np
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
 
+from stedalign.estimation.effects import EFFECTS, higher_modes
+from stedalign.estimation.fit import FitResult
 from stedalign.imaging.forward import ForwardModel
 from stedalign.imaging.forward_spec import ForwardSpec
 from stedalign.imaging.images import View
-from stedalign.imaging.nuisances import Nuisances
-from stedalign.imaging.parameter_layout import ParameterLayout
+from stedalign.imaging.nuisances import SIGMAS, Nuisances
+from stedalign.imaging.parameter_layout import ParameterLayout, ParameterValues
+from stedalign.optics.beam import Beam
+from stedalign.optics.parameters import PARAMETERS
 from stedalign.optics.resolution import bandwidth
 from stedalign.optics.targets import AXES
 from stedalign.optics.wavefront import ModeSet
@@ -28,6 +36,7 @@ class Models:
 
     def __init__(self, spec: ForwardSpec, view: View, modes: ModeSet, nuisances: Nuisances) -> None:
         self.spec, self.view, self.modes, self.nuisances = spec, view, modes, nuisances
+        self._rough: dict[tuple[str, tuple[tuple[str, float], ...]], ForwardModel] = {}
 
     @staticmethod
     def is_strong(rms_waves: float) -> bool:
@@ -72,16 +81,76 @@ class Models:
         )
 
     @cached_property
-    def rough(self) -> ForwardModel:
-        """Of wavefront and shift alone, on as few pixels as show them."""
+    def whole(self) -> ForwardModel:
+        """With all effects that an image may need, and higher modes."""
+        free = dict(self.free)
+        for effect in EFFECTS:
+            for name, sigma in effect.sigmas.items():
+                row = PARAMETERS[name]
+                most = min(SIGMAS * sigma, row.plausible, row.largest(self.spec.beam))
+                if most > 0 and (not row.axis or row.axis in self.view.axes):
+                    free[name] = max(most, free.get(name, 0.0))
         return ForwardModel(
             self.spec,
-            self.modes,
+            ModeSet((*self.modes, *higher_modes(self.modes))),
             view=self.view,
-            binning=self._binning(1.0),
+            free={name: free[name] for name in PARAMETERS if name in free},
+            drifting=self.drifting,
+            binning=self.binning,
             tolerance=ROUGH_TOLERANCE,
-            strength_waves=STRONG_WAVES,
+            strength_waves=ORDINARY_WAVES,
         )
+
+    @property
+    def rough(self) -> ForwardModel:
+        """Of wavefront and shift alone, on as few pixels as show them."""
+        return self.rough_of(self.spec.beam)
+
+    def rough_of(self, beam: Beam, free: Mapping[str, float] | None = None) -> ForwardModel:
+        """The same of another beam, with these parameters ``free``."""
+        key = beam.model_dump_json(), tuple((free or {}).items())
+        if key not in self._rough:
+            self._rough[key] = ForwardModel(
+                self.spec.model_copy(update={"beam": beam}),
+                self.modes,
+                view=self.view,
+                free=free,
+                binning=self._binning(1.0),
+                tolerance=ROUGH_TOLERANCE,
+                strength_waves=STRONG_WAVES,
+            )
+        return self._rough[key]
+
+    def for_fit(self, solution: FitResult) -> ForwardModel:
+        """The model that one fit ended with."""
+        strong = self.is_strong(float(solution.parameters[0, self.layout.modes].norm()))
+        return self.strong if strong else self.ordinary
+
+    def in_whole(self, parameters: Float[Tensor, "images parameters"]) -> Float[Tensor, "images whole"]:
+        """Parameters (B, P) of ``ordinary`` in the order of ``whole``, whose further ones are nominal."""
+        values, layout = self.layout.unpack(parameters), self.whole.layout
+        whole = ParameterValues(
+            waves=functional.pad(values.waves, (0, len(layout.mode_set) - len(self.modes))),
+            shift_nm=values.shift_nm,
+            drift_nm=values.drift_nm,
+            free=values.free.new_tensor(layout.nominal).repeat(len(parameters), 1),
+            scale=values.scale,
+            background=values.background,
+        )
+        vectors = layout.pack(whole)
+        vectors[:, layout.columns(self.layout.free_names)] = values.free
+        return vectors
+
+    def from_whole(self, covariance: Float[Tensor, "whole whole"]) -> Float[Tensor, "parameters parameters"]:
+        """The part of a covariance of ``whole`` that belongs to the parameters of ``ordinary``."""
+        ours, layout = self.layout, self.whole.layout
+        columns = [
+            *range(len(self.modes)),
+            *range(layout.shift.start, layout.drift.stop),
+            *layout.columns(ours.free_names),
+            *range(layout.scale.start, layout.background.stop),
+        ]
+        return covariance[columns][:, columns]
 
     @property
     def binning(self) -> int:

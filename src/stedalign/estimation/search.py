@@ -7,11 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from numpy.typing import NDArray
-from torch import Tensor
 
 from stedalign.estimation.fit import FitResult, deviance, fit, start_parameters
+from stedalign.estimation.observed import Observed
 from stedalign.estimation.propose import Proposal
 from stedalign.imaging.forward import ForwardModel
 from stedalign.imaging.nuisances import Prior
@@ -50,14 +49,13 @@ that the rough model explains no image to its noise."""
 
 def likely_starts(
     model: ForwardModel,
-    counts: Float[Tensor, "1 parts *pixels"],
+    observed: Observed,
     proposal: Proposal,
     zero: Proposal,
     *,
     generations: int,
-    read_noise: float = 0.0,
 ) -> Iterator[Proposal]:
-    """Ends of rough fits to ``counts`` (1, parts, ...) that are worth finishing, while more are asked for.
+    """Ends of rough fits to the one image ``observed`` that are worth finishing, while more are asked for.
 
     An evolution strategy: fits from starts around the ``proposal`` and from ``zero``, then around the likeliest ends
     that are no neighbors; no longer than independent starts disagree or leave much unexplained. ``model`` is one of
@@ -76,8 +74,8 @@ def likely_starts(
     def near_zero(count: int, deviation: float) -> list[Proposal]:
         return around(np.zeros(modes), np.full(modes, deviation), count)
 
-    noise = counts.numel()
-    shown = max(1.0, _deviance_from_even(counts, read_noise**2 * model.pooled) - noise)
+    noise = float(observed.weight.sum())
+    shown = max(1.0, _deviance_from_even(observed) - noise)
     half = GENERATION_STARTS // 2
     newcomers = [zero, proposal, *near_proposal(half), *near_zero(half, FIRST_GUESS_WAVES)]
     offspring: list[Proposal] = []
@@ -85,7 +83,7 @@ def likely_starts(
     independent: list[End] = []
     yielded: list[End] = []
     for generation in range(1, generations + 1):
-        new_ends = _ends(model, _fits(model, counts, [*newcomers, *offspring], read_noise))
+        new_ends = _ends(model, _fits(model, observed, [*newcomers, *offspring]))
         ends = _apart([*ends, *new_ends])[:PARENTS]
         independent += new_ends[: len(newcomers)]
         agreed = sum(end.near(ends[0], SAME_WAVES) for end in independent) >= AGREEING_STARTS
@@ -118,11 +116,12 @@ def _offspring(parents: Sequence[End], count: int, generator: np.random.Generato
     return starts
 
 
-def _deviance_from_even(counts: Tensor, extra: float) -> float:
-    """What even parts would leave of ``counts`` (1, parts, ...), with ``extra`` counts in each pixel."""
-    pixels = (counts.flatten(2).double() + extra).clamp_min(0)
-    even = pixels.mean(-1, keepdim=True).expand_as(pixels)
-    return float(deviance(pixels.flatten(1), even.flatten(1)))
+def _deviance_from_even(observed: Observed) -> float:
+    """What even parts would leave of one image."""
+    weight = observed.weight.flatten(2)
+    pixels = (observed.counts + observed.extra).flatten(2).double().clamp_min(0)
+    even = ((weight * pixels).sum(-1) / weight.sum(-1).clamp_min(1))[..., None].expand_as(pixels)
+    return float(deviance(pixels.flatten(1), even.flatten(1), weight.flatten(1)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,15 +140,15 @@ class End:
         return float(np.linalg.norm(self.place.waves - other.place.waves)) < waves
 
 
-def _fits(model: ForwardModel, counts: Tensor, starts: Sequence[Proposal], read_noise: float) -> FitResult:
-    several = counts.expand(len(starts), *counts.shape[1:])
+def _fits(model: ForwardModel, observed: Observed, starts: Sequence[Proposal]) -> FitResult:
+    several = observed.repeated(len(starts))
     waves, shifts = (
         torch.from_numpy(np.stack([getattr(start, name) for start in starts])) for name in ("waves", "shift_nm")
     )
     begin = start_parameters(model, several, waves, shifts)
-    prior, modes = Prior.of(model, None, read_noise), model.layout.modes
-    prior.lowest[modes], prior.highest[modes] = -LARGEST_WAVES, LARGEST_WAVES
-    return fit(model, several, begin, prior=prior, read_noise=read_noise, iterations=ROUGH_FIT_STEPS)
+    prior, modes = Prior.of(model, None, several.least_background(model.pooled)), model.layout.modes
+    prior.lowest[:, modes], prior.highest[modes] = -LARGEST_WAVES, LARGEST_WAVES
+    return fit(model, several, begin, prior=prior, iterations=ROUGH_FIT_STEPS)
 
 
 def _ends(model: ForwardModel, found: FitResult) -> list[End]:

@@ -1,4 +1,4 @@
-"""Whether an image that one bead does not explain shows two."""
+"""Two beads in one image: how well they explain it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from stedalign.estimation.fit import FitResult, fit, with_light
+from stedalign.estimation.fit import fit, with_light
+from stedalign.estimation.misfit import Misfit
+from stedalign.estimation.observed import Observed
 from stedalign.imaging.forward import ForwardModel
 from stedalign.imaging.nuisances import LEAST_COUNTS, Prior
 
@@ -19,8 +21,6 @@ BRIGHTNESS_PRIOR = 1.0, 0.3
 """Mean and standard deviation of what the second bead has of the first one's light."""
 FIRST_STEPS, LAST_STEPS, FINISHED_STARTS = 8, 25, 4
 """Steps from every start, further ones, and how many get these."""
-SHARE_EXPLAINED = 0.5
-"""Share of the excess of chi-squared that a second bead has to explain."""
 
 
 class TwoBeads(torch.nn.Module):
@@ -79,12 +79,16 @@ class TwoBeads(torch.nn.Module):
             jacobian[:, self.background.start + part, part] = self.pooled
         return light * scale + parameters[:, self.background, None] * self.pooled, jacobian
 
-    def prior(self) -> Prior:
+    def prior(self, observed: Observed) -> Prior:
+        """Of fits to what is ``observed``."""
         mean, precision = torch.zeros(2, len(self.names), dtype=torch.float64)
         lowest, known = torch.full_like(mean, -torch.inf), Prior.of(self.one)
         mean[self.first], precision[self.first] = known.mean[self.first], known.precision[self.first]
         mean[self.brightness], precision[self.brightness] = BRIGHTNESS_PRIOR[0], BRIGHTNESS_PRIOR[1] ** -2
-        lowest[self.brightness], lowest[self.scale], lowest[self.background] = 0.0, LEAST_COUNTS, 0.0
+        lowest[self.brightness], lowest[self.scale] = 0.0, LEAST_COUNTS
+        least = observed.least_background(self.pooled)
+        lowest = lowest.repeat(len(least), 1)
+        lowest[:, self.background] = least
         return Prior(mean, precision, lowest, torch.full_like(mean, torch.inf))
 
     def _both(self, parameters: Tensor) -> Tensor:
@@ -95,18 +99,10 @@ class TwoBeads(torch.nn.Module):
         return torch.cat([first, second])
 
 
-def shows_two_beads(
-    rough: ForwardModel,
-    counts: Float[Tensor, "1 parts *pixels"],
-    middle_nm: Float[Tensor, " 3"],
-    alone: FitResult,
-    read_noise: float = 0.0,
-) -> bool:
-    """Whether two beads explain ``counts`` (1, parts, ...) that one does not, as the fit ``alone`` found.
+def two_beads_misfit(rough: ForwardModel, observed: Observed, middle_nm: Float[Tensor, " 3"]) -> Misfit:
+    """What the likeliest two beads leave of the one image ``observed``.
 
-    The search begins around the center of mass ``middle_nm`` (3,). ``rough`` is a model of wavefront and shift. Where
-    ``alone`` had the nuisances, too, and smaller pixels, in which a misfit counts less, two beads have it harder: a
-    focus of another beam is no pair.
+    The search begins around the center of mass ``middle_nm`` (3,). ``rough`` is a model of wavefront and shift.
     """
     model = TwoBeads(rough)
     directions = [np.array(way, dtype=float) for way in product((-1, 0, 1), repeat=3) if way > (0, 0, 0)]
@@ -115,14 +111,13 @@ def shows_two_beads(
     beads = torch.zeros(len(apart), model.scale.start, dtype=torch.float64)
     beads[:, model.apart], beads[:, model.brightness] = apart, 1.0
     beads[:, model.shift] = middle_nm - apart / 2
-    several = counts.expand(len(beads), *counts.shape[1:])
-    start = with_light(model, several, beads)
-    first = fit(model, several, start, prior=model.prior(), read_noise=read_noise, iterations=FIRST_STEPS)
+    several = observed.repeated(len(beads))
+    first = fit(model, several, with_light(model, several, beads), prior=model.prior(several), iterations=FIRST_STEPS)
     likeliest = first.parameters[first.loss.argsort()[:FINISHED_STARTS]]
-    several = counts.expand(len(likeliest), *counts.shape[1:])
-    found = fit(model, several, likeliest, prior=model.prior(), read_noise=read_noise, iterations=LAST_STEPS)
-    excess, left = float(alone.reduced_chi2) - 1, float(found.reduced_chi2[found.loss.argmin()]) - 1
-    return left < (1 - SHARE_EXPLAINED) * excess
+    several = observed.repeated(len(likeliest))
+    pairs = fit(model, several, likeliest, prior=model.prior(several), iterations=LAST_STEPS)
+    best = pairs.item(int(pairs.loss.nan_to_num(torch.inf).argmin()))
+    return Misfit.of_fit(model, observed, best.parameters, len(model.names))
 
 
 def _like(values: Tensor, images: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from stedalign.estimation.fit import fit, with_light
+from stedalign.estimation.observed import Observed
 from stedalign.evaluation.test_set import IMAGES_AT_ONCE, KnownImages
 from stedalign.imaging.center_of_mass import center_of_mass_px
 from stedalign.imaging.nuisances import Prior
@@ -43,10 +44,9 @@ def fit_estimator(known: KnownImages, start_from: Estimator | None = None, *, re
             if prediction.shift_nm is not None:
                 begin[:, layout.shift] = prediction.shift_nm.to(begin)
         begin = torch.where(known.held[layout.focus], model.focus.rest, begin)
-        start = with_light(model, counts, begin)
-        result = fit(
-            model, counts, start, prior=Prior.of(model, read_noise=read_noise), read_noise=read_noise, held=known.held
-        )
+        observed = Observed.of(counts, read_noise)
+        prior = Prior.of(model, None, observed.least_background())
+        result = fit(model, observed, with_light(model, observed, begin), prior=prior, held=known.held)
         sigma = result.covariance.diagonal(dim1=1, dim2=2).clamp_min(0).sqrt()
         return as_prediction(result.parameters, as_prediction(sigma))
 

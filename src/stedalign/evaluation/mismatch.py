@@ -248,10 +248,8 @@ def _acquire(setup: MismatchedSetup, hidden: HiddenWorld, noise: NoiseSpec, seed
 def _estimators(
     setup: MismatchedSetup, network: Network, known: KnownImages, noise: NoiseSpec
 ) -> dict[str, Estimation]:
-    read_noise, modes = noise.uneven_counts, known.model.modes
-    whole = WholeEstimator(
-        setup.forward, modes, nuisances=setup.nuisances, network=network, read_noise=read_noise, limits=setup.limits
-    )
+    modes = known.model.modes
+    whole = WholeEstimator(setup.forward, modes, nuisances=setup.nuisances, network=network, limits=setup.limits)
 
     def of_counts(estimator: Estimator) -> Estimation:
         def estimate(sections: Sequence[OrthoSections]) -> Floats:
@@ -267,5 +265,5 @@ def _estimators(
         zero = np.zeros(len(modes))
         return np.stack([zero if isinstance(one, ImageError) else one.wavefront.array for one in whole.all(sections)])
 
-    fit = fit_estimator(known, read_noise=read_noise)
+    fit = fit_estimator(known, read_noise=noise.uneven_counts)
     return {NETWORK: of_counts(network.predict_all), FIT: of_counts(fit), ESTIMATE: of_whole}

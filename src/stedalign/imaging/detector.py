@@ -2,19 +2,44 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Any, Literal
+
 import numpy as np
 import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from torch import Generator, Tensor
 
 from stedalign.spec import Spec
 
 Floats = NDArray[np.float64]
 
+MEASURE = "measure"
+LARGEST_COUNT = 1e6
+
 UNEVEN_UNIT = 0.001
 """Of the crest: the unit in which the origin counts its uneven background."""
+
+
+def _above(lowest: float) -> BeforeValidator:
+    """Takes "measure", or a number from ``lowest`` to ``LARGEST_COUNT``."""
+
+    def check(value: Any) -> Any:
+        numeric = isinstance(value, int | float) and not isinstance(value, bool)
+        if value != MEASURE and not (numeric and lowest <= value <= LARGEST_COUNT):
+            raise ValueError(f'"{MEASURE}" or a number from {lowest:g} to {LARGEST_COUNT:g} is expected, got {value!r}')
+        return value
+
+    return BeforeValidator(check)
+
+
+Measurable = float | Literal["measure"]
+
+
+def number(value: Measurable, otherwise: float) -> float:
+    """A number as it is, ``otherwise`` for what is to be measured."""
+    return otherwise if value == MEASURE else float(value)
 
 
 class Bead(Spec):
@@ -31,21 +56,33 @@ class Detector(Spec):
     """Counts that the crest of the unaberrated focus gives, background not counted."""
     background: float = Field(0.02, ge=0, le=10)
     """Background counts as a fraction of ``photons``."""
-    read_noise: float = Field(0.0, ge=0, le=1000)
-    """Standard deviation of the electronics' noise, in counts."""
+    baseline: Annotated[Measurable, _above(-LARGEST_COUNT)] = "measure"
+    """Counts of a pixel that no photon reached. A number, or "measure": from the image itself."""
+    gain: Annotated[Measurable, _above(1e-6)] = "measure"
+    """Counts for each photon, or "measure"."""
+    read_noise: Annotated[Measurable, _above(0.0)] = "measure"
+    """Standard deviation of the electronics' noise, in counts, or "measure"."""
     saturation: float = Field(65535.0, gt=0)
     """Count at which the converter clips."""
 
     def expected(self, intensity: Float[Floats, "*shape"]) -> Float[Floats, "*shape"]:
-        """Expected counts for an intensity relative to the unaberrated crest; any shape."""
+        """Expected photons for an intensity relative to the unaberrated crest; any shape."""
         return self.photons * (intensity + self.background)
 
     def expose(self, expected: Float[Floats, "*shape"], generator: np.random.Generator) -> Float[Floats, "*shape"]:
-        """One noisy exposure of ``expected`` counts: whole counts between 0 and ``saturation``."""
-        counts = generator.poisson(expected).astype(float)
-        if self.read_noise:
-            counts += generator.normal(scale=self.read_noise, size=counts.shape)
-        return np.clip(np.rint(counts), 0, self.saturation)
+        """One noisy exposure of ``expected`` photons: whole counts up to ``saturation``, from 0 or a lower baseline.
+
+        What is to be measured is as in a counter of photons: no baseline, no noise of its own, a gain of 1.
+        """
+        counts = number(self.gain, 1.0) * generator.poisson(expected).astype(float) + number(self.baseline, 0.0)
+        if noise := number(self.read_noise, 0.0):
+            counts += generator.normal(scale=noise, size=counts.shape)
+        return np.clip(np.rint(counts), min(0.0, number(self.baseline, 0.0)), self.saturation)
+
+    @property
+    def read_photons(self) -> float:
+        """The electronics' noise in photons, 0 where it is to be measured."""
+        return number(self.read_noise, 0.0) / number(self.gain, 1.0)
 
 
 class NoiseSpec(Spec):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -24,8 +25,19 @@ AXES_OF = {"xy": "yx", "xz": "zx", "yz": "zy", VOLUME: "zyx"}
 """The axes of each part of an image, the slowest first."""
 LEAST_PIXELS = 8
 """Pixels along each axis of an image."""
+SAME_PIXEL = 0.01
+"""How far the size of pixels may differ between sections, as a fraction."""
 Floats = NDArray[np.float64]
 PixelSize = tuple[float, float, float]
+
+
+class Plane(NamedTuple):
+    """One section as it is imaged."""
+
+    data: Floats
+    """Counts (rows, columns)."""
+    pixel_nm: tuple[float, float]
+    """Pixel size along the rows' axis and the columns' axis: z, x of an xz section."""
 
 
 class View(Spec):
@@ -187,6 +199,60 @@ class OrthoSections(Image):
             raise InputError(f"three square sections (3, N, N) are expected, got the shape {shape}")
         if shape[1] < LEAST_PIXELS:
             raise InputError(f"sections of {shape[1]} pixels are too small: {LEAST_PIXELS} at least")
+
+
+@dataclass(frozen=True, eq=False)
+class Sections(Image):
+    """Any of the three sections, of any shape: ``data`` (parts, rows, columns) in counts, as of ``OrthoSections``."""
+
+    parts: tuple[str, ...] = PLANES
+    margins: tuple[tuple[int, int], ...] = ()
+    """Rows and columns at either side of each section that were not imaged; none = all were."""
+
+    @classmethod
+    def of(cls, sections: Mapping[str, Plane], **facts: Any) -> Sections:
+        """Sections by name, "xy", "xz" or "yz", each of its own size, on one lattice of pixels.
+
+        The middle of each is taken for that of the others; a row or a column is cut off where that needs one. Raises
+        ``InputError`` for other names, for no section, and for pixels that differ along an axis.
+        """
+        if not sections or any(name not in PLANES for name in sections):
+            raise InputError(f"sections xy, xz or yz are expected, got {', '.join(sections) or 'none'}")
+        sizes: dict[str, float] = {}
+        for name, plane in sections.items():
+            if plane.data.ndim != 2 or min(plane.data.shape) < LEAST_PIXELS:
+                raise InputError(f"{name}: a section of at least {LEAST_PIXELS} pixels along each side is expected")
+            for axis, pixel in zip(AXES_OF[name], plane.pixel_nm, strict=True):
+                if abs(sizes.setdefault(axis, pixel) / pixel - 1) > SAME_PIXEL:
+                    raise InputError(
+                        f"{name}: pixels of {pixel:g} nm along {axis}, where another section has {sizes[axis]:g} nm: "
+                        "image all sections with the same pixels"
+                    )
+        parts = tuple(name for name in PLANES if name in sections)
+        planes = [sections[name].data for name in parts]
+        rows, columns = (max(plane.shape[side] for plane in planes) for side in (0, 1))
+        margins = tuple(((rows - plane.shape[0] + 1) // 2, (columns - plane.shape[1] + 1) // 2) for plane in planes)
+        padded = [_padded(plane, (rows, columns), margin) for plane, margin in zip(planes, margins, strict=True)]
+        # Along an axis that no section shows any size will do.
+        x, y, z = (sizes.get(axis, next(iter(sizes.values()))) for axis in "xyz")
+        return cls(np.stack(padded), (x, y, z), parts=parts, margins=margins, **facts)
+
+    @property
+    def view(self) -> View:
+        return View(parts=self.parts, shape=self.data.shape[1:], pixel_nm=self.pixel_nm)
+
+    def _check_shape(self, shape: tuple[int, ...]) -> None:
+        if len(shape) != 3 or shape[0] != len(self.parts) or min(shape[1:]) < LEAST_PIXELS:
+            raise InputError(
+                f"{len(self.parts)} sections of at least {LEAST_PIXELS} pixels each are expected, got the shape {shape}"
+            )
+
+
+def _padded(plane: Floats, shape: tuple[int, int], margin: tuple[int, int]) -> Floats:
+    """A section in the middle of a larger ``shape``, less a row or a column where it has no middle there."""
+    rows, columns = (size - 2 * beside for size, beside in zip(shape, margin, strict=True))
+    (above, beside) = margin
+    return np.pad(plane[:rows, :columns].astype(np.float64), ((above, above), (beside, beside)), mode="edge")
 
 
 def cut_sections(

@@ -41,7 +41,10 @@ class Nuisances(Spec):
     blur_nm: float = Field(30.0, ge=0)
     """Of a Gaussian blur, as from vibration: its own standard deviation along each axis."""
     pixel_error: float = Field(0.015, ge=0)
-    """Of the pixel size along each axis, as a fraction."""
+    """Of the pixel size along x and y, as a fraction."""
+    z_scale: float = Field(0.3, ge=0)
+    """Of the pixel size along z, as a fraction: steps of z are rarely what they are said to be, for piezos creep and
+    the refraction at a mismatched sample shortens them (Hell et al. 1993)."""
 
     def sigmas(self, beam: Beam, axes: str = "xyz") -> dict[str, float]:
         """The standard deviation of each free parameter of ``Focus`` that is not known.
@@ -62,18 +65,25 @@ class Nuisances(Spec):
 class Prior:
     """What is known of a model's parameters before the image is seen: independent normal distributions, with bounds.
 
-    All have the shape (P,), in the order of a ``ParameterLayout``.
+    In the order of a ``ParameterLayout``, (P,) each; the lowest values may be each image's own, (B, P).
     """
 
     mean: Float[Tensor, " parameters"]
     precision: Float[Tensor, " parameters"]
     """Inverse variances; 0 where nothing is known."""
-    lowest: Float[Tensor, " parameters"]
+    lowest: Float[Tensor, "*images parameters"]
     highest: Float[Tensor, " parameters"]
 
     @classmethod
-    def of(cls, model: ForwardModel, nuisances: Nuisances | None = None, read_noise: float = 0.0) -> Prior:
+    def of(
+        cls,
+        model: ForwardModel,
+        nuisances: Nuisances | None = None,
+        least_background: Float[Tensor, "images parts"] | None = None,
+    ) -> Prior:
         """For a ``model`` with ``nuisances.free`` free, or with nothing known but the bounds.
+
+        The background is at least ``least_background`` (B, parts), of each image its own; 0 without it.
 
         One plane hardly tells how far it lies from the focus, nor modes that act alike: what the image resolves no z
         for, modes and place have priors of ``FLAT_WAVES`` and ``FLAT_NM``.
@@ -93,5 +103,8 @@ class Prior:
             precision[layout.modes] = FLAT_WAVES**-2
             precision[layout.shift.stop - 1] = FLAT_NM**-2
         lowest[layout.scale] = LEAST_COUNTS
-        lowest[layout.background] = -0.5 * read_noise**2
+        lowest[layout.background] = 0.0
+        if least_background is not None:
+            lowest = lowest.repeat(len(least_background), 1)
+            lowest[:, layout.background] = least_background
         return cls(mean, precision, lowest, highest)

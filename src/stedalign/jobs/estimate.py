@@ -42,8 +42,7 @@ def make_estimator(setup: Setup, network: Network | None) -> Estimator:
         setup.modes,
         nuisances=setup.nuisances,
         network=network,
-        read_noise=setup.detector.read_noise,
-        saturation=setup.detector.saturation,
+        detector=setup.detector,
         limits=setup.limits,
     )
 

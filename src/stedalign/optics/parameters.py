@@ -20,6 +20,10 @@ FARTHEST_CORE = 0.8
 """Pupil radii: nearer to the edge the rays around the mask's core become too uneven for a rule of sensible size."""
 
 
+LARGEST_PIXEL_ERROR = 0.4
+"""Of the pixel size along any axis, as a fraction."""
+
+
 def _zero(beam: Beam) -> float:
     return 0.0
 
@@ -154,11 +158,17 @@ _ROWS = (
             f"fraction by which the pixels along {axis} are larger than the setup says",
             "image",
             axis=axis,
-            limit=0.3,
-            plausible=0.06,
-            setting="pixel_error",
+            limit=LARGEST_PIXEL_ERROR,
+            plausible=most,
+            setting=setting,
         )
-        for name, axis in zip(PIXEL_ERRORS, "xyz", strict=True)
+        for name, axis, most, setting in zip(
+            PIXEL_ERRORS,
+            "xyz",
+            (0.06, 0.06, LARGEST_PIXEL_ERROR),
+            ("pixel_error", "pixel_error", "z_scale"),
+            strict=True,
+        )
     ),
     # With a taper below 0 a beam would be brightest at its edge.
     Parameter(

@@ -52,7 +52,9 @@ class SimulationSpec(Spec):
     blur_nm: float = Field(default=40.0, ge=0, le=100)
     """Standard deviation along each axis of the strongest blur."""
     pixel_error: float = Field(default=0.05, ge=0, le=0.2)
-    """Half-range of the error of the pixel size along each axis, as a fraction."""
+    """Half-range of the error of the pixel size along x and y, as a fraction."""
+    z_scale: float = Field(default=0.05, ge=0, le=0.4)
+    """Half-range of the error of the pixel size along z, as a fraction."""
 
     @property
     def mode_set(self) -> ModeSet:

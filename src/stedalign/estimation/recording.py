@@ -1,0 +1,49 @@
+"""An image as it was recorded, and as a fit wants it: photons, noise, and pixels that say nothing left out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from stedalign.estimation.observed import Observed
+from stedalign.imaging.detector import Detector
+from stedalign.imaging.flaws import Flaws, find_flaws
+from stedalign.imaging.forward_spec import ForwardSpec
+from stedalign.imaging.images import AXES_OF, Image
+from stedalign.imaging.photon_transfer import Band, Reading, read_detector
+from stedalign.optics.resolution import bandwidth
+from stedalign.optics.targets import AXES
+
+BAND_MARGIN = {"x": 1.05, "y": 1.05, "z": 1.35}
+"""How much finer detail than the lens forms counts as light along each axis, for its scale may be off."""
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """What the counts of one image mean."""
+
+    image: Image
+    """As it was recorded, but for its flaws, which are filled from around them."""
+    observed: Observed
+    """The photons of the one image."""
+    reading: Reading
+    """How its counts became photons."""
+    flaws: Flaws
+
+
+def record(image: Image, spec: ForwardSpec, detector: Detector) -> Recording:
+    """Read an image of an instrument: find its flaws, then what its noise says of the detector."""
+    flaws, view = find_flaws(image), image.view
+    image = replace(image, data=flaws.filled.reshape(image.data.shape))
+    pixels = dict(zip("xyz", image.pixel_nm, strict=True))
+    limits = {
+        axis: BAND_MARGIN[axis] * pixels[axis] * bandwidth(spec.objective, AXES[axis], spec.beam.wavelength_nm)
+        for axis in view.axes
+    }
+    bands = [Band(view.shape, [limits[axis] for axis in AXES_OF[part]]) for part in view.parts]
+    reading = read_detector(list(flaws.filled), list(flaws.weight), bands, detector)
+    photons = torch.from_numpy(np.ascontiguousarray(reading.photons(flaws.filled)))[None]
+    observed = Observed(photons, torch.full_like(photons, reading.extra), torch.from_numpy(flaws.weight.copy())[None])
+    return Recording(image, observed, reading, flaws)
