@@ -245,8 +245,6 @@ def test_what_the_panel_shows_cannot_be_changed_from_outside():
     [
         (Objective(mapping="tangent"), Beam(), "the mapping 'tangent'"),
         (Objective(sample_index=1.33, sample_depth_nm=500.0), Beam(), "a sample of another index"),
-        (Objective(), Beam(stop_radius=0.2), "a central stop"),
-        (Objective(), Beam(fill=1.0, fill_center=(0.1, 0.0)), "a beam off center"),
         (Objective(), Beam(polarization=Polarization(kind="radial")), "radial polarization"),
     ],
 )

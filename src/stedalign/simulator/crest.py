@@ -5,10 +5,17 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stedalign.optics.beam import Beam
 from stedalign.optics.objective import Objective
+from stedalign.simulator.hidden import gaussian_beam
 from stedalign.simulator.lens import CartesianLens
+
+
+def nominal_amplitude(lens: CartesianLens, beam: Beam) -> NDArray[np.float64]:
+    """The amplitude (N, N) of the beam in the pupil as the setup says."""
+    return gaussian_beam(lens.x, lens.y, beam.fill, beam.fill_center) * lens.open_part(beam.stop_radius)
 
 
 @lru_cache(maxsize=2)
@@ -18,8 +25,7 @@ def ideal_crest(objective: Objective, beam: Beam, cells_per_radius: float) -> tu
     Looked for on the three sections, then around the highest point with a pitch 40 times finer.
     """
     lens = CartesianLens(objective, beam.wavelength_nm, cells_per_radius)
-    amplitude = np.exp(-(lens.x**2 + lens.y**2) / beam.fill**2)
-    waves = lens.waves(beam.polarization.jones, amplitude, beam.pattern.phase(lens.x, lens.y))
+    waves = lens.waves(beam.polarization.jones, nominal_amplitude(lens, beam), beam.pattern.phase(lens.x, lens.y))
     pitch = beam.wavelength_nm / objective.immersion_index / 20
     steps = np.arange(-40, 41.0)
     peak, crest = np.zeros(3), 0.0

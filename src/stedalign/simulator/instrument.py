@@ -58,8 +58,6 @@ class Instrument(Spec):
         unknown = {
             f"the mapping '{objective.mapping}'": objective.mapping != "sine",
             "a sample of another index": objective.sample_index is not None and objective.sample_depth_nm > 0,
-            "a central stop": beam.stop_radius > 0,
-            "a beam off center": beam.fill_center != (0.0, 0.0),
             "a map of the polarization": beam.polarization.kind == "file",
             f"{beam.polarization.kind} polarization": beam.polarization.kind in ("radial", "azimuthal"),
             "an overlay of two patterns": beam.overlay is not None,
