@@ -71,7 +71,7 @@ def seen_from(microscope, places):
 @pytest.mark.parametrize(
     "nothing",
     [
-        {"shear": (0.0, 0.0), "axial_weight": 1.0, "fill_center": (0.2, 0.1), "bead_diameter_nm": 80.0},
+        {"shear": (0.0, 0.0), "ez_weight": 1.0, "fill_center": (0.2, 0.1), "bead_diameter_nm": 80.0},
         {"halves_offset": (0.0, 0.0), "halves_tilt": (0.0, 0.0), "layer": None, "pinhole_airy": None},
     ],
 )
@@ -198,13 +198,13 @@ def test_a_layer_of_the_immersion_s_index_is_none_and_one_of_air_takes_light():
 
 
 def test_the_axial_field_counts_by_its_weight():
-    none, half, one = (make(axial_weight=weight).truth.intensity() for weight in (0.0, 0.5, 1.0))
+    none, half, one = (make(ez_weight=weight).truth.intensity() for weight in (0.0, 0.5, 1.0))
     assert np.allclose(half, (none + one) / 2, rtol=0, atol=1e-12)
     # What fills the zero of the wrong handedness is axial.
     wrong = Beam(polarization=Polarization(ellipticity_deg=-45.0))
     ideal = {"beam": wrong, "aberration": Wavefront.zero(MODES), "bead_nm": (0.0, 0.0, 0.0)}
-    assert make(axial_weight=0.0, **ideal).truth.intensity()[0, 4, 4] < 1e-6
-    assert make(axial_weight=1.0, **ideal).truth.intensity()[0, 4, 4] > 0.3
+    assert make(ez_weight=0.0, **ideal).truth.intensity()[0, 4, 4] < 1e-6
+    assert make(ez_weight=1.0, **ideal).truth.intensity()[0, 4, 4] > 0.3
 
 
 @pytest.mark.parametrize(("azimuth_deg", "side"), [(0.0, 1), (90.0, -1)])
@@ -234,7 +234,7 @@ def test_the_volume_holds_the_sections_of_all_that_is_hidden_together():
         "pixel_error": (0.1, -0.1, -0.27),
         "shear": (0.05, -0.08),
         "pinhole_airy": 1.0,
-        "axial_weight": 0.7,
+        "ez_weight": 0.7,
         "bead_diameter_nm": 60.0,
         "blur_nm": 15.0,
         "layer": IndexLayer(thickness_nm=200.0, index=1.4),

@@ -61,7 +61,7 @@ class HiddenWorld(Spec):
     """How far along x and y the image is displaced per length along z: the scan's z axis leans against the optical."""
     pinhole_airy: float | None = Field(default=None, gt=0, le=20)
     """Diameter of a pinhole in front of the detector, in Airy units of 1.22 wavelengths / NA; none = open."""
-    axial_weight: float = Field(default=1.0, ge=0, le=10)
+    ez_weight: float = Field(default=1.0, ge=0, le=10)
     """How well the axial part of the field is detected against the lateral ones."""
     bead_diameter_nm: float | None = Field(default=None, ge=0, le=500)
     """The bead's true diameter; none = as the setup says."""

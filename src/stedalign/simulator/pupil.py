@@ -43,7 +43,7 @@ class TruePupil:
         for jones, side in hidden.polarization_parts(beam.polarization):
             tilt = 2 * np.pi * side * (hidden.halves_tilt[0] * lens.x + hidden.halves_tilt[1] * lens.y)
             unmasked = lens.waves(jones, amplitude, phase + tilt)
-            unmasked[2] *= np.sqrt(hidden.axial_weight)
+            unmasked[2] *= np.sqrt(hidden.ez_weight)
             x, y = (
                 shift + side * offset for shift, offset in zip(hidden.mask_shift, hidden.halves_offset, strict=True)
             )
