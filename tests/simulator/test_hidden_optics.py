@@ -247,6 +247,28 @@ def test_the_volume_holds_the_sections_of_all_that_is_hidden_together():
     assert np.allclose(world.intensity(), [volume[4], volume[:, 4], volume[:, :, 4]], rtol=0, atol=1e-4)
 
 
+def test_each_plane_of_a_volume_wobbles_by_itself_and_sections_do_not():
+    fine = Sampling(samples=16, pixel_nm=(60.0, 60.0, 90.0))
+    still, wobbling = (make(sampling=fine, wobble_nm=wobble).truth for wobble in (0.0, 4.0))
+    plain, moved = still.volume(), wobbling.volume()
+    inner = np.s_[:, 2:-2, 2:-2]
+    slopes = np.stack([np.gradient(plain, 60.0, axis=axis)[inner].reshape(16, -1) for axis in (2, 1)], axis=-1)
+    change = (moved - plain)[inner].reshape(16, -1)
+    shifts = -np.stack([np.linalg.lstsq(*of_plane, rcond=None)[0] for of_plane in zip(slopes, change, strict=True)])
+    assert np.linalg.norm(change + np.einsum("zpa,za->zp", slopes, shifts)) < 0.3 * np.linalg.norm(change)
+    assert (shifts.std(axis=0) > 1).all()
+    assert (shifts.std(axis=0) < 8).all()
+    assert np.array_equal(wobbling.intensity(), still.intensity())
+
+
+def test_each_plane_of_a_volume_has_its_own_light():
+    still, flickering = (make(flicker=flicker).truth for flicker in (0.0, 0.1))
+    ratio = flickering.volume() / still.volume()
+    assert np.allclose(ratio, ratio[:, :1, :1], rtol=1e-9, atol=0)
+    assert 0.03 < ratio[:, 0, 0].std() < 0.3
+    assert np.array_equal(flickering.intensity(), still.intensity())
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

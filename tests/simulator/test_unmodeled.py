@@ -16,7 +16,7 @@ from stedalign.simulator.instrument import Instrument
 from stedalign.simulator.lens import CartesianLens
 from stedalign.simulator.microscope import build
 from stedalign.simulator.panel_phase import PanelPhase
-from stedalign.simulator.unmodeled import EFFECTS, JitteringLines, Unmodeled, draw_flatness, draw_unmodeled
+from stedalign.simulator.unmodeled import EFFECTS, Unmodeled, draw_flatness, draw_unmodeled
 
 MODES = ModeSet.default()
 HIDDEN = draw_hidden(MODES, np.random.default_rng(4))
@@ -42,20 +42,6 @@ def test_no_effect_changes_no_bit():
     told = make(unmodeled=Unmodeled())
     assert np.array_equal(told.source.acquire().data, make().source.acquire().data)
     assert np.array_equal(spoiled(), FLAT)
-
-
-def test_jittering_lines_are_displaced_and_keep_their_shape():
-    q, samples = 0.02, np.linspace(-700, 650, 40)
-    lines = JitteringLines(samples, 3.0, 0.0227)
-    wave = np.broadcast_to(np.cos(q * lines.points_nm + 0.4), (20, 30, len(lines.points_nm)))
-    seen = lines.displaced(wave, np.random.default_rng(1)).reshape(600, 40)
-    parts = np.stack([np.cos(q * samples), np.sin(q * samples)], axis=1)
-    fitted, *_ = np.linalg.lstsq(parts, seen.T, rcond=None)
-    assert np.allclose(parts @ fitted, seen.T, rtol=0, atol=1e-5)
-    assert np.allclose(np.hypot(*fitted), 1, rtol=0, atol=1e-5)
-    displacement = (np.arctan2(-fitted[1], fitted[0]) - 0.4) / q
-    assert np.std(displacement) == pytest.approx(3.0, rel=0.1)
-    assert np.mean(displacement) == pytest.approx(0.0, abs=0.5)
 
 
 @pytest.mark.parametrize("blur_nm", [0.0, 20.0])

@@ -73,6 +73,10 @@ class HiddenWorld(Spec):
     halves_tilt: tuple[float, float] = (0.0, 0.0)
     """Slope (x, y) of the phase of the light polarized along x, its opposite for that along y, in waves per pupil
     radius."""
+    wobble_nm: float = Field(default=0.0, ge=0, le=200)
+    """Standard deviation of the displacement of each plane of a volume along x and y."""
+    flicker: float = Field(default=0.0, ge=0, le=0.5)
+    """Standard deviation of the light of each plane of a volume, as a fraction."""
     second_bead_nm: Position | None = None
     """Where a second, equally bright bead lies relative to the first, which it follows; none = there is none."""
     unmodeled: Unmodeled = Unmodeled()

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy.interpolate import make_interp_spline
 
 from stedalign.errors import InputError
 from stedalign.optics.wavefront import ModeSet, Wavefront
@@ -71,31 +70,6 @@ class Unmodeled(Spec):
         return section
 
 
-class JitteringLines:
-    """Lines that are displaced along themselves by ``jitter_nm`` (standard deviation) each.
-
-    They are looked at from ``points_nm``, close enough to each other to see the band, and interpolated from there.
-    """
-
-    def __init__(self, samples_nm: Floats, jitter_nm: float, highest_frequency: float) -> None:
-        self._samples_nm, self._jitter_nm = samples_nm, jitter_nm
-        pitch = np.pi / highest_frequency / 6
-        # The splines' ends are not as good as their middle.
-        first, last = samples_nm.min() - 6 * (jitter_nm + pitch), samples_nm.max() + 6 * (jitter_nm + pitch)
-        self.points_nm: Floats = np.linspace(first, last, int(np.ceil((last - first) / pitch)) + 1)
-        """Shape (points,)."""
-
-    def displaced(self, lines: Floats, generator: np.random.Generator) -> Floats:
-        """The samples (..., samples) of lines that are known at the points (..., points)."""
-        shifts = np.clip(generator.normal(size=lines.shape[:-1]), -6, 6) * self._jitter_nm
-        spline = make_interp_spline(self.points_nm, lines, k=5, axis=-1)
-        samples = np.empty((*lines.shape[:-1], len(self._samples_nm)))
-        for line in np.ndindex(lines.shape[:-1]):
-            one = type(spline).construct_fast(spline.t, spline.c[(slice(None), *line)], spline.k)
-            samples[line] = one(self._samples_nm - shifts[line])
-        return samples
-
-
 def _fringes(down_nm: Floats, right_nm: Floats, generator: np.random.Generator) -> Floats:
     """Straight fringes between 0 and 2, their mean 1."""
     angle, phase = generator.uniform(0, 2 * np.pi, size=2)
@@ -123,7 +97,7 @@ EFFECTS: dict[str, Callable[[np.random.Generator], dict[str, Any]]] = {
     "line jitter": lambda _: {"line_jitter_nm": 3.0},
     "fringes": lambda _: {"fringes": 0.02},
     "baseline": lambda _: {"baseline": 0.03},
-    "crosstalk": lambda _: {"crosstalk_px": 0.5},
+    "crosstalk": lambda _: {"crosstalk_px": 1.0},
     "flatness": lambda generator: {"flatness": draw_flatness(generator, 0.03)},
     "pixels": lambda _: {"hot_pixels": 0.002, "dead_pixels": 0.002},
     "lines": lambda _: {"bad_lines": 1, "junk_lines": 2},

@@ -23,13 +23,15 @@ from stedalign.simulator.lens import Detection, everywhere_alike
 from stedalign.simulator.parts import SimulatedShutter, SimulatedSlm, SimulatedStage
 from stedalign.simulator.pinhole import AIRY_DIAMETER, Pinhole
 from stedalign.simulator.pupil import CELLS_PER_PIXEL, TruePupil
-from stedalign.simulator.unmodeled import JitteringLines
-from stedalign.simulator.vibration import AxisRule, blurred_axis, blurred_point
+from stedalign.simulator.scan import ScanAxis
+from stedalign.simulator.vibration import blurred_point
 
 Floats = NDArray[np.float64]
 
 SECTION_AXES = (1, 0, 2), (2, 0, 1), (2, 1, 0)
 """Of xy, xz and yz: the axis of its rows, that along its lines, and the one across the section."""
+REACH = 6.0
+"""Standard deviations of a displacement that are followed."""
 
 
 class SimulatedWorld:
@@ -69,21 +71,13 @@ class SimulatedWorld:
             lateral, axial = 2 * lateral, 2 * axial
         diameter_nm = instrument.bead.diameter_nm if hidden.bead_diameter_nm is None else hidden.bead_diameter_nm
         self._ball = ball_rule(diameter_nm, lateral)
-        self._samples_nm = [pixel * self.sampling.axis_px for pixel in hidden.pixel_nm(self.sampling.pixel_nm)]
-        band = (lateral, lateral, axial)
-        self._along = [
-            blurred_axis(samples, hidden.blur_nm, highest)
-            for samples, highest in zip(self._samples_nm, band, strict=True)
-        ]
-        self._across = [blurred_point(hidden.blur_nm, highest) for highest in band]
-        self._lines: dict[int, JitteringLines] = {}
-        self._fast = self._along[:2]
-        if hidden.unmodeled.line_jitter_nm:
-            self._lines = {
-                axis: JitteringLines(self._samples_nm[axis], hidden.unmodeled.line_jitter_nm, lateral)
-                for axis in (0, 1)
-            }
-            self._fast = [blurred_axis(lines.points_nm, hidden.blur_nm, lateral) for lines in self._lines.values()]
+        self._band = lateral, lateral, axial
+        self._pixel_nm = hidden.pixel_nm(self.sampling.pixel_nm)
+        self._still = [self._axis(axis) for axis in range(3)]
+        self._lines, jitter_nm = self._still[:2], hidden.unmodeled.line_jitter_nm
+        if jitter_nm:
+            self._lines = [self._axis(axis, REACH * jitter_nm) for axis in range(2)]
+        self._across = [blurred_point(hidden.blur_nm, highest) for highest in self._band]
 
     @property
     def bead_nm(self) -> Position:
@@ -120,24 +114,33 @@ class SimulatedWorld:
         if not self._shutter.is_open:
             return np.zeros((self.sampling.samples,) * 3)
         waves, disorder = self._waves(), np.random.default_rng(self._disorder_seed)
-        rules = [self._fast[0], *self._along[1:]]
-        sharp = sum(self._lens.volume(waves, *axes, self._ball, self._detection) for axes in self._axes_nm(rules))
-        x, y, z = (rule.weights for rule in rules)
-        volume = self._scanned(np.einsum("Zz,Yy,Xx,zyx->ZYX", z, y, x, sharp, optimize=True), 0, disorder)
-        axes_nm = self._samples_nm[1], self._samples_nm[0]
-        return np.stack([self.hidden.unmodeled.spoil(plane, axes_nm, disorder) for plane in volume])
+        hidden, planes = self.hidden, self.sampling.samples
+        wobble_x, wobble_y = hidden.wobble_nm * disorder.normal(size=(2, planes, 1))
+        light = np.maximum(1 + hidden.flicker * disorder.normal(size=(planes, 1, 1)), 0)
+        x = self._axis(0, REACH * (hidden.wobble_nm + hidden.unmodeled.line_jitter_nm))
+        y, z = self._axis(1, REACH * hidden.wobble_nm), self._still[2]
+        sharp = sum(self._lens.volume(waves, *at, self._ball, self._detection) for at in self._places_nm([x, y, z]))
+        seen = np.einsum("Zz,Yy,Xx,zyx->ZYX", z.weights, y.weights, x.weights, sharp, optimize=True)
+        seen = y.displaced(seen.swapaxes(1, 2), wobble_y).swapaxes(1, 2)
+        volume = light * self._scanned(x, seen, wobble_x, disorder)
+        return np.stack([hidden.unmodeled.spoil(plane, (y.samples_nm, x.samples_nm), disorder) for plane in volume])
+
+    def _axis(self, axis: int, reach_nm: float = 0.0) -> ScanAxis:
+        """One of the scan's axes x, y, z in true nm, whose lines may be displaced by up to ``reach_nm``."""
+        samples_nm = self._pixel_nm[axis] * self.sampling.axis_px
+        return ScanAxis(samples_nm, reach_nm, self.hidden.blur_nm, self._band[axis])
 
     def _waves(self) -> NDArray[np.complex128]:
         """The plane waves (3, cells, cells) that leave the lens, with the mask now on the panel."""
         return self._pupil.waves(self._slm.shown())
 
-    def _axes_nm(self, rules: Sequence[AxisRule]) -> list[tuple[Floats, Floats, Floats]]:
+    def _places_nm(self, axes: Sequence[ScanAxis]) -> list[tuple[Floats, Floats, Floats]]:
         """Where to look along x, y, z seen from each bead: a bead at +d makes an image shifted by +d."""
         displacement = self._bead_nm - np.array(self._stage.position_nm())
         beads = [displacement]
         if self.hidden.second_bead_nm is not None:
             beads.append(displacement + self.hidden.second_bead_nm)
-        x, y, z = (rule.points_nm for rule in rules)
+        x, y, z = (axis.points_nm for axis in axes)
         shear_x, shear_y = self.hidden.shear
         # The scan turns about the stage's position, not about the bead.
         return [(x - bead[0] - shear_x * bead[2], y - bead[1] - shear_y * bead[2], z - bead[2]) for bead in beads]
@@ -147,11 +150,11 @@ class SimulatedWorld:
         if not self._shutter.is_open:
             return np.zeros((self.sampling.samples,) * 2)
         down, right, across = SECTION_AXES[plane]
-        rules = list(self._along)
-        rules[right] = self._fast[right]
+        axes = list(self._still)
+        axes[right] = self._lines[right]
         rule = self._across[across]
-        sharp = np.zeros((len(rules[down].points_nm), len(rules[right].points_nm)))
-        for x, y, z in self._axes_nm(rules):
+        sharp = np.zeros((len(axes[down].points_nm), len(axes[right].points_nm)))
+        for x, y, z in self._places_nm(axes):
             places = float((x, y, z)[across].mean()) + rule.points_nm
             for place, weight in zip(places.tolist(), rule.weights[0], strict=True):
                 if plane == 0:
@@ -160,14 +163,17 @@ class SimulatedWorld:
                     sharp += weight * self._lens.xz(waves, x, place, z, self._ball, self._detection)
                 else:
                     sharp += weight * self._lens.yz(waves, place, y, z, self._ball, self._detection)
-        section = self._scanned(rules[down].weights @ sharp @ rules[right].weights.T, right, disorder)
-        return self.hidden.unmodeled.spoil(section, (self._samples_nm[down], self._samples_nm[right]), disorder)
+        section = self._scanned(axes[right], axes[down].weights @ sharp @ axes[right].weights.T, 0.0, disorder)
+        return self.hidden.unmodeled.spoil(section, (axes[down].samples_nm, axes[right].samples_nm), disorder)
 
-    def _scanned(self, lines: Floats, axis: int, disorder: np.random.Generator) -> Floats:
-        """The samples (..., N) of lines along ``axis``, displaced as the scanner does, and none below zero.
+    def _scanned(
+        self, axis: ScanAxis, seen: Floats, displacement_nm: Floats | float, disorder: np.random.Generator
+    ) -> Floats:
+        """The samples (..., N) of lines along ``axis``, displaced and jittering, and none below zero.
 
         What the fitted weights of the blur leave there cannot be counted.
         """
-        if self._lines:
-            lines = self._lines[axis].displaced(lines, disorder)
-        return np.maximum(lines, 0)
+        jitter_nm = self.hidden.unmodeled.line_jitter_nm
+        if jitter_nm:
+            displacement_nm = displacement_nm + jitter_nm * disorder.normal(size=seen.shape[:-1])
+        return np.maximum(axis.displaced(seen, displacement_nm), 0)
