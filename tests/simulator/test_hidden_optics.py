@@ -14,7 +14,7 @@ from stedalign.imaging.forward import ForwardModel
 from stedalign.imaging.forward_spec import ForwardSpec
 from stedalign.imaging.images import Sampling
 from stedalign.instrument.slm_mask import SlmGeometry, mask_levels
-from stedalign.optics.beam import Beam
+from stedalign.optics.beam import Beam, Overlay
 from stedalign.optics.objective import Objective
 from stedalign.optics.patterns import Flat
 from stedalign.optics.polarization import Polarization
@@ -159,18 +159,31 @@ def reference(beam):
     return model.intensity(parameters)[0].numpy()
 
 
+OFF_CENTER = {"fill": 0.8, "fill_center": (0.2, -0.1)}
+
+
 @pytest.mark.parametrize(
-    ("nominal", "true", "hidden"),
+    ("told", "true", "hidden"),
     [
-        (Beam(), Beam(fill=0.8, fill_center=(0.2, -0.1)), {"fill": 0.8, "fill_center": (0.2, -0.1)}),
-        (Beam(fill=0.8, fill_center=(0.2, -0.1)),) * 2 + ({},),
-        (Beam(stop_radius=0.4),) * 2 + ({},),
+        (Beam(), Beam(**OFF_CENTER), OFF_CENTER),
+        (Beam(**OFF_CENTER), Beam(**OFF_CENTER), {}),
+        (Beam(stop_radius=0.4), Beam(stop_radius=0.4), {}),
+        (Beam(overlay=Overlay(pattern=Flat())), Beam(overlay=Overlay(pattern=Flat())), {}),
     ],
 )
-def test_a_beam_off_center_and_an_annular_one_agree_with_the_polar_engine(nominal, true, hidden):
-    found, expected = make(beam=nominal, **hidden).truth.intensity(), reference(true)
+def test_uneven_annular_and_overlaid_beams_agree_with_the_polar_engine(told, true, hidden):
+    found, expected = make(beam=told, **hidden).truth.intensity(), reference(true)
     found = found * (found * expected).sum() / (found**2).sum()
     assert np.linalg.norm(found - expected) < 2e-3 * np.linalg.norm(expected)
+
+
+def test_the_crest_of_an_ideal_overlay_is_one_and_a_correction_reaches_both_patterns():
+    fine = Sampling(samples=65, pixel_nm=(16.0, 16.0, 16.0))
+    overlaid = {"beam": Beam(overlay=Overlay(share=0.3)), "sampling": fine, "bead_nm": (0.0, 0.0, 0.0)}
+    ideal = make(aberration=Wavefront.zero(MODES), **overlaid).truth.intensity()
+    corrected = make(correction=-HIDDEN.aberration, **overlaid).truth.intensity()
+    assert ideal.max() == pytest.approx(1, abs=1e-2)
+    assert np.linalg.norm(corrected - ideal) < 2e-2 * np.linalg.norm(ideal)
 
 
 def test_a_thin_layer_is_the_defocus_and_spherical_aberration_of_its_phase():

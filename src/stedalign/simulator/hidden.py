@@ -120,6 +120,11 @@ class HiddenWorld(Spec):
             return [(jones, 0.0)]
         return [(jones * [1, 0], 1.0), (jones * [0, 1], -1.0)]
 
+    def mask_shift_of(self, side: float) -> tuple[float, float]:
+        """The shift (x, y) of the mask on light that has ``side`` of the halves' offset."""
+        (x, y), (further_x, further_y) = self.mask_shift, self.halves_offset
+        return x + side * further_x, y + side * further_y
+
     def illumination(self, x: Floats, y: Floats, nominal: Beam) -> Floats:
         """The true amplitude at pupil points (pupil radii), up to a factor and without a stop; shape of x."""
         fill = nominal.fill if self.fill is None else self.fill

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from stedalign.instrument.protocols import Levels
 from stedalign.optics.objective import Objective
-from stedalign.simulator.crest import nominal_amplitude
+from stedalign.simulator.crest import nominal_amplitude, shares
 from stedalign.simulator.hidden import HiddenWorld, IndexLayer
 from stedalign.simulator.instrument import Instrument
 from stedalign.simulator.lens import CartesianLens
@@ -39,24 +39,31 @@ class TruePupil:
         if hidden.layer is not None:
             decay, layer_phase = _through_layer(lens, instrument.objective, beam.wavelength_nm, hidden.layer)
             amplitude, phase = amplitude * decay, phase + layer_phase
-        self._parts = []
-        for jones, side in hidden.polarization_parts(beam.polarization):
-            tilt = 2 * np.pi * side * (hidden.halves_tilt[0] * lens.x + hidden.halves_tilt[1] * lens.y)
-            unmasked = lens.waves(jones, amplitude, phase + tilt)
-            unmasked[2] *= np.sqrt(hidden.ez_weight)
-            x, y = (
-                shift + side * offset for shift, offset in zip(hidden.mask_shift, hidden.halves_offset, strict=True)
-            )
-            panel = PanelPhase(lens, instrument.slm, CELLS_PER_PIXEL, (x, y), hidden.unmodeled.crosstalk_px)
-            self._parts.append((unmasked, panel))
+        self._components = []
+        for share, component in shares(beam):
+            parts = []
+            for jones, side in hidden.polarization_parts(component.polarization):
+                tilt = 2 * np.pi * side * (hidden.halves_tilt[0] * lens.x + hidden.halves_tilt[1] * lens.y)
+                shift = hidden.mask_shift_of(side)
+                unmasked = lens.waves(jones, np.sqrt(share) * amplitude, phase + tilt)
+                unmasked[2] *= np.sqrt(hidden.ez_weight)
+                if component.pattern != beam.pattern:
+                    # The panel shows the mask of the first; that of the second differs by the pattern.
+                    x, y = lens.x - shift[0], lens.y - shift[1]
+                    unmasked *= np.exp(1j * (component.pattern.phase(x, y) - beam.pattern.phase(x, y)))
+                panel = PanelPhase(lens, instrument.slm, CELLS_PER_PIXEL, shift, hidden.unmodeled.crosstalk_px)
+                parts.append((unmasked, panel))
+            self._components.append(parts)
 
-    def waves(self, levels: Levels) -> Complexes:
-        """The plane waves (3, N, N) with these gray levels on the panel."""
-        (unmasked, panel), *others = self._parts
-        waves = unmasked * panel.factor(levels)
-        for unmasked, panel in others:
-            waves = waves + unmasked * panel.factor(levels)
-        return np.asarray(waves)
+    def waves(self, levels: Levels) -> list[Complexes]:
+        """The plane waves (3, N, N) of each component of the beam with these gray levels on the panel."""
+        found = []
+        for (unmasked, panel), *others in self._components:
+            waves = unmasked * panel.factor(levels)
+            for unmasked, panel in others:
+                waves = waves + unmasked * panel.factor(levels)
+            found.append(waves)
+        return found
 
 
 def _through_layer(

@@ -8,6 +8,7 @@ It sees what a real instrument sees, the 8-bit image on its panel, and shares no
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,7 @@ from stedalign.simulator.scan import ScanAxis
 from stedalign.simulator.vibration import blurred_point
 
 Floats = NDArray[np.float64]
+Complexes = NDArray[np.complex128]
 
 SECTION_AXES = (1, 0, 2), (2, 0, 1), (2, 1, 0)
 """Of xy, xz and yz: the axis of its rows, that along its lines, and the one across the section."""
@@ -119,7 +121,8 @@ class SimulatedWorld:
         light = np.maximum(1 + hidden.flicker * disorder.normal(size=(planes, 1, 1)), 0)
         x = self._axis(0, REACH * (hidden.wobble_nm + hidden.unmodeled.line_jitter_nm))
         y, z = self._axis(1, REACH * hidden.wobble_nm), self._still[2]
-        sharp = sum(self._lens.volume(waves, *at, self._ball, self._detection) for at in self._places_nm([x, y, z]))
+        seen_from = product(waves, self._places_nm([x, y, z]))
+        sharp = sum(self._lens.volume(component, *at, self._ball, self._detection) for component, at in seen_from)
         seen = np.einsum("Zz,Yy,Xx,zyx->ZYX", z.weights, y.weights, x.weights, sharp, optimize=True)
         seen = y.displaced(seen.swapaxes(1, 2), wobble_y).swapaxes(1, 2)
         volume = light * self._scanned(x, seen, wobble_x, disorder)
@@ -130,8 +133,8 @@ class SimulatedWorld:
         samples_nm = self._pixel_nm[axis] * self.sampling.axis_px
         return ScanAxis(samples_nm, reach_nm, self.hidden.blur_nm, self._band[axis])
 
-    def _waves(self) -> NDArray[np.complex128]:
-        """The plane waves (3, cells, cells) that leave the lens, with the mask now on the panel."""
+    def _waves(self) -> list[Complexes]:
+        """The plane waves (3, cells, cells) of each component that leave the lens, with the mask now on the panel."""
         return self._pupil.waves(self._slm.shown())
 
     def _places_nm(self, axes: Sequence[ScanAxis]) -> list[tuple[Floats, Floats, Floats]]:
@@ -145,7 +148,7 @@ class SimulatedWorld:
         # The scan turns about the stage's position, not about the bead.
         return [(x - bead[0] - shear_x * bead[2], y - bead[1] - shear_y * bead[2], z - bead[2]) for bead in beads]
 
-    def _section(self, plane: int, waves: NDArray[np.complex128], disorder: np.random.Generator) -> Floats:
+    def _section(self, plane: int, waves: Sequence[Complexes], disorder: np.random.Generator) -> Floats:
         """Intensity of one section (0, 1, 2 = xy, xz, yz), through the stage's position."""
         if not self._shutter.is_open:
             return np.zeros((self.sampling.samples,) * 2)
@@ -154,15 +157,15 @@ class SimulatedWorld:
         axes[right] = self._lines[right]
         rule = self._across[across]
         sharp = np.zeros((len(axes[down].points_nm), len(axes[right].points_nm)))
-        for x, y, z in self._places_nm(axes):
+        for component, (x, y, z) in product(waves, self._places_nm(axes)):
             places = float((x, y, z)[across].mean()) + rule.points_nm
             for place, weight in zip(places.tolist(), rule.weights[0], strict=True):
                 if plane == 0:
-                    sharp += weight * self._lens.xy(waves, x, y, place, self._ball, self._detection)
+                    sharp += weight * self._lens.xy(component, x, y, place, self._ball, self._detection)
                 elif plane == 1:
-                    sharp += weight * self._lens.xz(waves, x, place, z, self._ball, self._detection)
+                    sharp += weight * self._lens.xz(component, x, place, z, self._ball, self._detection)
                 else:
-                    sharp += weight * self._lens.yz(waves, place, y, z, self._ball, self._detection)
+                    sharp += weight * self._lens.yz(component, place, y, z, self._ball, self._detection)
         section = self._scanned(axes[right], axes[down].weights @ sharp @ axes[right].weights.T, 0.0, disorder)
         return self.hidden.unmodeled.spoil(section, (axes[down].samples_nm, axes[right].samples_nm), disorder)
 
