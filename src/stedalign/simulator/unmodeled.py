@@ -97,7 +97,7 @@ EFFECTS: dict[str, Callable[[np.random.Generator], dict[str, Any]]] = {
     "line jitter": lambda _: {"line_jitter_nm": 3.0},
     "fringes": lambda _: {"fringes": 0.02},
     "baseline": lambda _: {"baseline": 0.03},
-    "crosstalk": lambda _: {"crosstalk_px": 1.0},
+    "crosstalk": lambda _: {"crosstalk_px": 0.7},
     "flatness": lambda generator: {"flatness": draw_flatness(generator, 0.03)},
     "pixels": lambda _: {"hot_pixels": 0.002, "dead_pixels": 0.002},
     "lines": lambda _: {"bad_lines": 1, "junk_lines": 2},
