@@ -61,18 +61,13 @@ def pair(draw: Draw, sigma: float) -> tuple[float, float]:
     return x, y
 
 
-def within(draw: Draw, radius: float) -> tuple[float, float]:
-    distance, angle = radius * np.sqrt(draw.uniform()), draw.uniform(0, 2 * np.pi)
-    return float(distance * np.cos(angle)), float(distance * np.sin(angle))
-
-
 KNOWN: dict[str, Callable[[Draw], dict[str, Any]]] = {
     "scale of z": lambda draw: {"pixel_error": (0.0, 0.0, draw.uniform(-0.3, 0.3))},
-    "lateral scale": lambda draw: {"pixel_error": (*draw.uniform(-0.1, 0.1, size=2).tolist(), 0.0)},
+    "lateral scale": lambda draw: {"pixel_error": (*draw.uniform(-0.05, 0.05, size=2).tolist(), 0.0)},
     "shear": lambda draw: {"shear": pair(draw, 0.05)},
     "pinhole": lambda draw: {"pinhole_airy": float(0.7 * (5 / 0.7) ** draw.uniform())},
     "bead size": lambda draw: {"bead_diameter_nm": draw.uniform(60, 110)},
-    "fill and its center": lambda draw: {"fill": draw.uniform(0.8, 1.5), "fill_center": within(draw, 0.2)},
+    "fill and its center": lambda draw: {"fill": draw.uniform(0.9, 1.5), "fill_center": pair(draw, 0.03)},
     "index layer": lambda draw: {"layer": IndexLayer(thickness_nm=draw.uniform(0, 300), index=1.33)},
     "weight of Ez": lambda draw: {"ez_weight": draw.uniform(0.5, 1.5)},
     "polarization halves": lambda draw: {"halves_offset": pair(draw, 0.05), "halves_tilt": pair(draw, 0.03)},
