@@ -14,7 +14,7 @@ from stedalign.imaging.forward import ForwardModel
 from stedalign.imaging.forward_spec import ForwardSpec
 from stedalign.imaging.images import Sampling
 from stedalign.instrument.slm_mask import SlmGeometry, mask_levels
-from stedalign.optics.beam import Beam
+from stedalign.optics.beam import Beam, Overlay
 from stedalign.optics.objective import Objective
 from stedalign.optics.patterns import Flat, Vortex
 from stedalign.optics.polarization import Polarization
@@ -245,9 +245,8 @@ def test_what_the_panel_shows_cannot_be_changed_from_outside():
     [
         (Objective(mapping="tangent"), Beam(), "the mapping 'tangent'"),
         (Objective(sample_index=1.33, sample_depth_nm=500.0), Beam(), "a sample of another index"),
-        (Objective(), Beam(stop_radius=0.2), "a central stop"),
-        (Objective(), Beam(fill=1.0, fill_center=(0.1, 0.0)), "a beam off center"),
         (Objective(), Beam(polarization=Polarization(kind="radial")), "radial polarization"),
+        (Objective(), Beam(overlay=Overlay(polarization=Polarization(kind="azimuthal"))), "azimuthal polarization"),
     ],
 )
 def test_optics_that_it_would_leave_out_are_refused(objective, beam, words):

@@ -29,6 +29,16 @@ class BallRule:
     weight: Floats
     """Weights, shape (order, order, order), sum 1."""
 
+    def mapped(self, lower: Floats) -> BallRule:
+        """The rule for the ellipsoid that a lower triangular map (3, 3) of (slice, row, point) makes of the ball."""
+        slices, rows = self.first[:, None, None], self.second[:, :, None]
+        return BallRule(
+            first=lower[0, 0] * self.first,
+            second=lower[1, 0] * self.first[:, None] + lower[1, 1] * self.second,
+            third=lower[2, 0] * slices + lower[2, 1] * rows + lower[2, 2] * self.third,
+            weight=self.weight,
+        )
+
 
 def gauss_ball(radius_nm: float, order: int) -> BallRule:
     """The product of three Gauss rules that averages polynomials of degree 2 order - 1 over a ball exactly.

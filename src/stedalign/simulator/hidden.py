@@ -10,14 +10,26 @@ from pydantic import Field, model_validator
 
 from stedalign.errors import InputError
 from stedalign.instrument.protocols import Position
+from stedalign.optics.beam import Beam
 from stedalign.optics.polarization import Polarization
 from stedalign.optics.wavefront import ModeSet, Wavefront
+from stedalign.simulator.unmodeled import Unmodeled
 from stedalign.spec import Spec
 
 Floats = NDArray[np.float64]
+Complexes = NDArray[np.complex128]
 
 BEAD_SIGMA_NM = (60.0, 60.0, 100.0)
 """How far from the stage's origin a drawn bead lies along x, y, z (standard deviation)."""
+
+
+class IndexLayer(Spec):
+    """A layer of another refractive index between lens and bead."""
+
+    thickness_nm: float = Field(ge=-10_000, le=10_000)
+    """Its thickness; below 0 where it is missing, a thinner cover glass, say."""
+    index: float = Field(ge=1, lt=3)
+    """Its refractive index."""
 
 
 class HiddenWorld(Spec):
@@ -29,6 +41,8 @@ class HiddenWorld(Spec):
     """Where the bead lies at the start, in stage coordinates x, y, z."""
     fill: float | None = Field(default=None, gt=0)
     """The beam's true 1/e amplitude radius in pupil radii; none = as the setup says."""
+    fill_center: tuple[float, float] | None = None
+    """The beam's true center (x, y) in the pupil, in pupil radii; none = as the setup says."""
     ellipticity_error_deg: float = Field(default=0.0, ge=0, le=45)
     """How far the ellipticity angle falls short of the setup's, towards linear polarization and past it."""
     ellipse_azimuth_deg: float = Field(default=0.0, ge=-90, le=90)
@@ -43,15 +57,43 @@ class HiddenWorld(Spec):
     """Standard deviation per axis of a Gaussian blur of the intensity, from vibration, say."""
     pixel_error: tuple[float, float, float] = (0.0, 0.0, 0.0)
     """By which fraction the true pixels along x, y, z are larger than the setup says (the scanner's calibration)."""
+    shear: tuple[float, float] = (0.0, 0.0)
+    """How far along x and y the image is displaced per length along z: the scan's z axis leans against the optical."""
+    pinhole_airy: float | None = Field(default=None, gt=0, le=20)
+    """Diameter of a pinhole in front of the detector, in Airy units of 1.22 wavelengths / NA; none = open."""
+    ez_weight: float = Field(default=1.0, ge=0, le=10)
+    """How well the axial part of the field is detected against the lateral ones."""
+    bead_diameter_nm: float | None = Field(default=None, ge=0, le=500)
+    """The bead's true diameter; none = as the setup says."""
+    layer: IndexLayer | None = None
+    """A layer that the setup does not tell of; none = there is none."""
+    halves_offset: tuple[float, float] = (0.0, 0.0)
+    """Further shift (x, y) of the mask for the light polarized along x, its opposite for that along y, in pupil radii:
+    they come from two halves of the panel."""
+    halves_tilt: tuple[float, float] = (0.0, 0.0)
+    """Slope (x, y) of the phase of the light polarized along x, its opposite for that along y, in waves per pupil
+    radius."""
+    wobble_nm: float = Field(default=0.0, ge=0, le=200)
+    """Standard deviation of the displacement of each plane of a volume along x and y."""
+    flicker: float = Field(default=0.0, ge=0, le=0.5)
+    """Standard deviation of the light of each plane of a volume, as a fraction."""
     second_bead_nm: Position | None = None
     """Where a second, equally bright bead lies relative to the first, which it follows; none = there is none."""
+    unmodeled: Unmodeled = Unmodeled()
+    """What no model of an image knows of."""
 
     @model_validator(mode="after")
     def _is_possible(self) -> HiddenWorld:
         if not np.isfinite(self.bead_nm).all():
             raise InputError(f"bead_nm {self.bead_nm} must be finite")
-        if not math.hypot(*self.mask_shift) <= 0.5:
-            raise InputError(f"mask_shift {self.mask_shift} is longer than 0.5 pupil radii")
+        for name, longest in {"mask_shift": 0.5, "halves_offset": 0.5, "fill_center": 1.0}.items():
+            shift = getattr(self, name)
+            if shift is not None and not math.hypot(*shift) <= longest:
+                raise InputError(f"{name} {shift} is longer than {longest:g} pupil radii")
+        for name, longest in {"shear": 0.5, "halves_tilt": 2.0}.items():
+            pair = getattr(self, name)
+            if not all(abs(part) <= longest for part in pair):
+                raise InputError(f"{name} {pair} must lie between {-longest:g} and {longest:g}")
         if self.amplitude:
             ModeSet.of((n, m) for n, m, _ in self.amplitude)
         if not all(abs(error) <= 0.5 for error in self.pixel_error):
@@ -71,15 +113,33 @@ class HiddenWorld(Spec):
         azimuth = math.remainder(nominal.azimuth_deg + self.ellipse_azimuth_deg, 360)
         return Polarization(ellipticity_deg=ellipticity, azimuth_deg=azimuth)
 
-    def illumination(self, x: Floats, y: Floats, nominal_fill: float) -> Floats:
-        """The true amplitude at pupil points (pupil radii), up to a factor; shape of x."""
-        fill = nominal_fill if self.fill is None else self.fill
-        amplitude = np.exp(-(x**2 + y**2) / fill**2)
+    def polarization_parts(self, nominal: Polarization) -> list[tuple[Complexes, float]]:
+        """Jones vectors (2,) that add up to the true one, and how much of the halves' offset and tilt each has."""
+        jones = self.polarization(nominal).jones
+        if self.halves_offset == self.halves_tilt == (0.0, 0.0):
+            return [(jones, 0.0)]
+        return [(jones * [1, 0], 1.0), (jones * [0, 1], -1.0)]
+
+    def mask_shift_of(self, side: float) -> tuple[float, float]:
+        """The shift (x, y) of the mask on light that has ``side`` of the halves' offset."""
+        (x, y), (further_x, further_y) = self.mask_shift, self.halves_offset
+        return x + side * further_x, y + side * further_y
+
+    def illumination(self, x: Floats, y: Floats, nominal: Beam) -> Floats:
+        """The true amplitude at pupil points (pupil radii), up to a factor and without a stop; shape of x."""
+        fill = nominal.fill if self.fill is None else self.fill
+        center = nominal.fill_center if self.fill_center is None else self.fill_center
+        amplitude = gaussian_beam(x, y, fill, center)
         if self.amplitude:
             modes = ModeSet.of((n, m) for n, m, _ in self.amplitude)
             uneven = modes.polynomials(x, y) @ np.array([a for _, _, a in self.amplitude])
             amplitude = amplitude * np.clip(1 + uneven, 0, None)
         return np.asarray(amplitude)
+
+
+def gaussian_beam(x: Floats, y: Floats, fill: float, center: tuple[float, float]) -> Floats:
+    """Amplitude of a beam at pupil points (pupil radii), 1 at its center; shape of x."""
+    return np.asarray(np.exp(-((x - center[0]) ** 2 + (y - center[1]) ** 2) / fill**2))
 
 
 def draw_hidden(modes: ModeSet, generator: np.random.Generator, *, peak_waves_sigma: float = 0.1) -> HiddenWorld:

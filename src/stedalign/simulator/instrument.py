@@ -55,14 +55,13 @@ class Instrument(Spec):
     def require_known_optics(self) -> None:
         """Raise ``InputError`` for optics that the simulation would silently leave out."""
         objective, beam = self.objective, self.depletion
+        kinds = [part.polarization.kind for part in (beam, beam.overlay) if part is not None]
         unknown = {
             f"the mapping '{objective.mapping}'": objective.mapping != "sine",
             "a sample of another index": objective.sample_index is not None and objective.sample_depth_nm > 0,
-            "a central stop": beam.stop_radius > 0,
-            "a beam off center": beam.fill_center != (0.0, 0.0),
-            "a map of the polarization": beam.polarization.kind == "file",
-            f"{beam.polarization.kind} polarization": beam.polarization.kind in ("radial", "azimuthal"),
-            "an overlay of two patterns": beam.overlay is not None,
+            "a map of the polarization": "file" in kinds,
+            "radial polarization": "radial" in kinds,
+            "azimuthal polarization": "azimuthal" in kinds,
             "pixels that integrate": self.sampling.integrate,
         }
         found = [name for name, present in unknown.items() if present]
