@@ -28,7 +28,7 @@ from stedalign.focusing.target_samples import TargetSamples
 from stedalign.focusing.wave_grid import WaveGrid
 from stedalign.optics.beam import Beam
 from stedalign.optics.objective import Objective
-from stedalign.optics.parameters import BEAM_PARAMETERS, BLUR, PIXEL_ERRORS, SHIFTS, check_free, nominal
+from stedalign.optics.parameters import BEAM_PARAMETERS, BLUR, EZ_WEIGHT, PIXEL_ERRORS, SHIFTS, check_free, nominal
 from stedalign.optics.targets import Target
 from stedalign.optics.wavefront import ModeSet
 
@@ -48,6 +48,7 @@ class Focus(torch.nn.Module):
 
     basis: Tensor
     amplitude: Tensor
+    along_z: Tensor
     beads: Tensor
     columns: Tensor
     beam_columns: Tensor
@@ -122,6 +123,7 @@ class Focus(torch.nn.Module):
         self.register_buffer("amplitude", torch.from_numpy(np.stack([amplitude.real, amplitude.imag])))
         self.family: BeamFamily | None = None
         if reach := self._beam_reach:
+        self.register_buffer("along_z", torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64).repeat(len(amplitude) // 3))
             plan = self.plan
             self.family = BeamFamily(self.objective, self.beam, self.grid, plan.family_rule, reach, plan.degree)
         return Pupil(x=x, y=y, k=k, amplitude=amplitude, power=power)
@@ -140,7 +142,7 @@ class Focus(torch.nn.Module):
     def _name_the_columns(self) -> None:
         """Where which parameters stand; of beams and pixel errors counted from the first free one."""
         beam = list(self._beam_reach)
-        changing = [self.steering + self.free.index(name) for name in (*beam, BLUR) if name in self.free]
+        changing = [self.steering + self.free.index(name) for name in (*beam, EZ_WEIGHT, BLUR) if name in self.free]
         self.register_buffer("columns", torch.tensor([*changing, *self._groups[0][1].order]))
         """The parameters that change the waves, in the order of ``FieldKernels.slopes``."""
         self.error_axes = [axis for axis, name in enumerate(PIXEL_ERRORS) if name in self.free]
@@ -250,6 +252,8 @@ class Focus(torch.nn.Module):
         if self.family is not None:
             amplitude = self.family(free.index_select(1, self.beam_columns))
         if self.blur is not None:
+        if EZ_WEIGHT in self.reach:
+            amplitude = self._weighed(amplitude, self._ez_amplitude(free))
             factors = self.blur(free[:, self.free.index(BLUR)]).to(self.basis)
         turned, errors = _turned(amplitude[:, None], self._phases(steering)), self._errors(free)
         return [
@@ -265,6 +269,10 @@ class Focus(torch.nn.Module):
         if self.family is not None:
             amplitudes = self.family.with_slopes(free.index_select(1, self.beam_columns))
         if self.blur is not None:
+        if EZ_WEIGHT in self.reach:
+            weight = self._ez_amplitude(free)[:, None]
+            along = amplitudes[:, :1] * (self.along_z[:, None] / (2 * weight))
+            amplitudes = torch.cat([self._weighed(amplitudes, weight), along], dim=1)
             variance = free[:, self.free.index(BLUR)]
             factors, change = (part(variance).to(self.basis)[:, None] for part in (self.blur, self.blur.slope))
             factors = torch.cat([factors.expand(-1, amplitudes.shape[1], -1, -1), change], dim=1)
@@ -287,6 +295,15 @@ class Focus(torch.nn.Module):
                     place[:, column] = samples.pixels(along[:, 0] / 2, changed)
 
     def _at_samples(
+    def _ez_amplitude(self, free: Tensor) -> Tensor:
+        """What the detection leaves of the amplitude of Ez, (B, 1, 1, 1)."""
+        # The tiny floor keeps the slope finite where nothing is left.
+        return free[:, self.free.index(EZ_WEIGHT), None, None, None].clamp_min(1e-6).sqrt()
+
+    def _weighed(self, amplitude: Tensor, weight: Tensor) -> Tensor:
+        """Amplitudes (..., 2, rows, J) with those of Ez times ``weight``."""
+        return amplitude * (1 + self.along_z[:, None] * (weight - 1))
+
         self, turned: Tensor, factors: Tensor, *, slope: bool = False
     ) -> Iterator[tuple[TargetSamples, Tensor]]:
         """Each target with its intensity, or its ``slopes``, as from ``FieldKernels``.

@@ -42,6 +42,9 @@ class Nuisances(Spec):
     """Of a Gaussian blur, as from vibration: its own standard deviation along each axis."""
     pixel_error: float = Field(0.015, ge=0)
     """Of the pixel size along each axis, as a fraction."""
+    ez_weight: float = Field(0.0, ge=0)
+    """Of how strongly the detection weighs abs(Ez)^2, 1 in the setup: an objective sees little of a bead's dipole
+    along its axis."""
 
     def sigmas(self, beam: Beam, axes: str = "xyz") -> dict[str, float]:
         """The standard deviation of each free parameter of ``Focus`` that is not known.

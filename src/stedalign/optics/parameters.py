@@ -24,6 +24,10 @@ def _zero(beam: Beam) -> float:
     return 0.0
 
 
+def _one(beam: Beam) -> float:
+    return 1.0
+
+
 def _nothing(beam: Beam) -> str:
     return ""
 
@@ -124,7 +128,7 @@ def _leak(ellipticity_deg: float) -> float:
 MASK_OFFSETS = "mask_offset_x", "mask_offset_y"
 FILL_CENTERS = "fill_center_x", "fill_center_y"
 LEAKS = "leak_real", "leak_imaginary"
-TAPER, BLUR = "taper", "blur_nm2"
+TAPER, BLUR, EZ_WEIGHT = "taper", "blur_nm2", "ez_weight"
 PIXEL_ERRORS = "pixel_error_x", "pixel_error_y", "pixel_error_z"
 SHIFTS = "shift_x", "shift_y", "shift_z"
 DRIFTS = "drift_x", "drift_y", "drift_z"
@@ -165,6 +169,19 @@ _ROWS = (
         TAPER,
         "1",
         "1 / fill²: how fast the amplitude falls towards the pupil's edge",
+    # A small bead answers to Ez as a dipole along the axis, which shines to the sides and less into an objective
+    # (Jackson 1999, section 9.2).
+    Parameter(
+        EZ_WEIGHT,
+        "1",
+        "how strongly the detection weighs |Ez|² against |Ex|² + |Ey|²",
+        "image",
+        nominal=_one,
+        limit=1.0,
+        plausible=0.6,
+        lowest=0.0,
+        setting="ez_weight",
+    ),
         "beam",
         nominal=_taper,
         lacking=_overlaid,

@@ -53,6 +53,8 @@ class SimulationSpec(Spec):
     """Standard deviation along each axis of the strongest blur."""
     pixel_error: float = Field(default=0.05, ge=0, le=0.2)
     """Half-range of the error of the pixel size along each axis, as a fraction."""
+    ez_weight: float = Field(default=0.0, ge=0, le=1)
+    """Half-range of how strongly the detection weighs abs(Ez)^2, around 1."""
 
     @property
     def mode_set(self) -> ModeSet:
