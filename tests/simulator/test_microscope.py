@@ -248,6 +248,8 @@ def test_what_the_panel_shows_cannot_be_changed_from_outside():
         (Objective(), Beam(stop_radius=0.2), "a central stop"),
         (Objective(), Beam(fill=1.0, fill_center=(0.1, 0.0)), "a beam off center"),
         (Objective(), Beam(polarization=Polarization(kind="radial")), "radial polarization"),
+        (Objective(), Beam(polarization=Polarization(kind="unpolarized")), "unpolarized light"),
+        (Objective(apodization="uniform"), Beam(), "the apodization 'uniform'"),
     ],
 )
 def test_optics_that_it_would_leave_out_are_refused(objective, beam, words):

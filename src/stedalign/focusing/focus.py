@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stedalign.errors import InputError
-from stedalign.focusing.beam_family import BeamFamily
+from stedalign.focusing.beam_family import BeamFamily, project_components
 from stedalign.focusing.chebyshev import polynomials, slopes
 from stedalign.focusing.coherent_modes import Blur, coherent_factors
 from stedalign.focusing.field_kernels import FieldKernels
 from stedalign.focusing.node_plan import SHARE, plan_waves
-from stedalign.focusing.pupil_quadrature import Pupil, beam_power, plane_waves
+from stedalign.focusing.pupil_quadrature import Pupil, beam_power
 from stedalign.focusing.target_samples import TargetSamples
 from stedalign.focusing.wave_grid import WaveGrid
 from stedalign.optics.beam import Beam
@@ -94,7 +94,7 @@ class Focus(torch.nn.Module):
         self.plan = plan_waves(objective, beam, modes, points, self._beam_reach, strength_waves, tolerance)
         self.grid = WaveGrid(objective, *self.plan.grid)
         self.pupil = self._lit_pupil()
-        """The beam on the grid of plane waves, the components of an overlay one after the other."""
+        """The beam on the grid of plane waves, its components one after the other."""
         self._factor_the_kernel()
         self._name_the_columns()
         k, area = self.pupil.k, self.grid.area
@@ -119,12 +119,13 @@ class Focus(torch.nn.Module):
         """The beam as it is, and where it may differ the family of its like, on the grid of plane waves."""
         x, y = self.grid.pupil_points
         k = self.objective.wavenumber(self.beam.wavelength_nm) * self.grid.direction
-        amplitude, power = self._beam_on_the_grid()
+        plan, first = self.plan, self.beam.components[0]
+        amplitude = project_components(self.objective, self.beam, self.grid, plan.rule)[0].numpy()
+        power = beam_power(self.objective, first, *plan.rule) * self.beam.power_w / first.power_w
         self.register_buffer("amplitude", torch.from_numpy(np.stack([amplitude.real, amplitude.imag])))
+        self.register_buffer("along_z", torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64).repeat(len(amplitude) // 3))
         self.family: BeamFamily | None = None
         if reach := self._beam_reach:
-        self.register_buffer("along_z", torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64).repeat(len(amplitude) // 3))
-            plan = self.plan
             self.family = BeamFamily(self.objective, self.beam, self.grid, plan.family_rule, reach, plan.degree)
         return Pupil(x=x, y=y, k=k, amplitude=amplitude, power=power)
 
@@ -251,9 +252,9 @@ class Focus(torch.nn.Module):
         amplitude, factors = self.amplitude[None], self.beads[None]
         if self.family is not None:
             amplitude = self.family(free.index_select(1, self.beam_columns))
-        if self.blur is not None:
         if EZ_WEIGHT in self.reach:
             amplitude = self._weighed(amplitude, self._ez_amplitude(free))
+        if self.blur is not None:
             factors = self.blur(free[:, self.free.index(BLUR)]).to(self.basis)
         turned, errors = _turned(amplitude[:, None], self._phases(steering)), self._errors(free)
         return [
@@ -268,11 +269,11 @@ class Focus(torch.nn.Module):
         amplitudes, factors = self.amplitude[None, None], self.beads[None, None]
         if self.family is not None:
             amplitudes = self.family.with_slopes(free.index_select(1, self.beam_columns))
-        if self.blur is not None:
         if EZ_WEIGHT in self.reach:
             weight = self._ez_amplitude(free)[:, None]
             along = amplitudes[:, :1] * (self.along_z[:, None] / (2 * weight))
             amplitudes = torch.cat([self._weighed(amplitudes, weight), along], dim=1)
+        if self.blur is not None:
             variance = free[:, self.free.index(BLUR)]
             factors, change = (part(variance).to(self.basis)[:, None] for part in (self.blur, self.blur.slope))
             factors = torch.cat([factors.expand(-1, amplitudes.shape[1], -1, -1), change], dim=1)
@@ -294,7 +295,6 @@ class Focus(torch.nn.Module):
                     column = self.steering + self.free.index(PIXEL_ERRORS[axis])
                     place[:, column] = samples.pixels(along[:, 0] / 2, changed)
 
-    def _at_samples(
     def _ez_amplitude(self, free: Tensor) -> Tensor:
         """What the detection leaves of the amplitude of Ez, (B, 1, 1, 1)."""
         # The tiny floor keeps the slope finite where nothing is left.
@@ -304,6 +304,7 @@ class Focus(torch.nn.Module):
         """Amplitudes (..., 2, rows, J) with those of Ez times ``weight``."""
         return amplitude * (1 + self.along_z[:, None] * (weight - 1))
 
+    def _at_samples(
         self, turned: Tensor, factors: Tensor, *, slope: bool = False
     ) -> Iterator[tuple[TargetSamples, Tensor]]:
         """Each target with its intensity, or its ``slopes``, as from ``FieldKernels``.
@@ -346,15 +347,6 @@ class Focus(torch.nn.Module):
     @property
     def _terms(self) -> int:
         return max(samples.terms for samples in self._samples)
-
-    def _beam_on_the_grid(self) -> tuple[NDArray[np.complex128], float]:
-        """Amplitudes (3 x components, J) of the beam as it is, and its power as of ``Pupil``."""
-        amplitudes, powers = [], []
-        for part in self.beam.components:
-            powers.append(beam_power(self.objective, part, *self.plan.rule) * self.beam.power_w / part.power_w)
-            amplitude = self.grid.project(plane_waves(self.objective, part, *self.plan.rule))[0].numpy()
-            amplitudes.append(amplitude * np.sqrt(powers[0] / powers[-1]))
-        return np.concatenate(amplitudes), powers[0]
 
 
 def _each(amplitude: Tensor, factors: Tensor) -> Tensor:

@@ -89,10 +89,10 @@ class Pupil:
 def sample_pupil(objective: Objective, beam: Beam, radial: int, azimuthal: int) -> Pupil:
     """The nodes of ``plane_waves`` for a beam of one pattern, in float64.
 
-    Raises ``InputError`` for a beam with an overlay, whose parts (``beam.components``) have nodes of their own.
+    Raises ``InputError`` for a beam of several, whose parts (``beam.components``) have nodes of their own.
     """
-    if beam.overlay is not None:
-        raise InputError("a beam with an overlay has no single pupil: take its components one by one")
+    if len(beam.components) > 1:
+        raise InputError("a beam of several components has no single pupil: take its components one by one")
     waves = plane_waves(objective, beam, radial, azimuthal)
     # Panels that the pupil's edge cuts off have no width; their nodes would only cost time.
     lit = waves.weight[0] > 0
@@ -114,6 +114,15 @@ def beam_power(objective: Objective, beam: Beam, radial: int, azimuthal: int) ->
     waves = plane_waves(matched, beam, radial, azimuthal)
     lit = waves.weight > 0
     return float((waves.amplitude.abs().square().sum(1)[lit] / waves.weight[lit]).sum())
+
+
+def component_strengths(objective: Objective, beam: Beam, radial: int, azimuthal: int) -> list[float]:
+    """Factors for the waves of a beam's components with which each has its part of the power; the first one's is 1."""
+    parts = beam.components
+    if len(parts) == 1:
+        return [1.0]
+    powers = [beam_power(objective, part, radial, azimuthal) / part.power_w for part in parts]
+    return [float(np.sqrt(powers[0] / power)) for power in powers]
 
 
 def plane_waves(

@@ -62,6 +62,8 @@ class Instrument(Spec):
             "a beam off center": beam.fill_center != (0.0, 0.0),
             "a map of the polarization": beam.polarization.kind == "file",
             f"{beam.polarization.kind} polarization": beam.polarization.kind in ("radial", "azimuthal"),
+            "unpolarized light": beam.polarization.kind == "unpolarized",
+            f"the apodization '{objective.apodization}'": objective.apodization != "energy",
             "an overlay of two patterns": beam.overlay is not None,
             "pixels that integrate": self.sampling.integrate,
         }
