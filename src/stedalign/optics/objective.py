@@ -14,7 +14,7 @@ from stedalign.spec import Spec
 
 Mapping = Literal["sine", "herschel", "uniform", "tangent"]
 Apodization = Literal["energy", "sqrt_cosine", "uniform"]
-NOMINAL = 0.05
+APERTURE_ERROR = 0.05
 """Fraction by which a back aperture may differ from what the other numbers make it."""
 
 
@@ -62,10 +62,11 @@ class Objective(Spec):
         if self.mapping != "sine":
             own = 2 * self.focal_length_mm * self.immersion_index * self.pupil_height
             expected[f"the pupil's radius by the mapping '{self.mapping}'"] = own
-        if all(abs(self.back_aperture_mm / diameter - 1) > NOMINAL for diameter in expected.values()):
+        if all(abs(self.back_aperture_mm / diameter - 1) > APERTURE_ERROR for diameter in expected.values()):
             both = " and ".join(f"2 x {name} = {diameter:.3g}" for name, diameter in expected.items())
             raise InputError(
-                f"back_aperture_mm = {self.back_aperture_mm} disagrees with {both} by more than {100 * NOMINAL:.0f} %"
+                f"back_aperture_mm = {self.back_aperture_mm} disagrees with {both} by more than "
+                f"{100 * APERTURE_ERROR:.0f} %"
             )
 
     @property
