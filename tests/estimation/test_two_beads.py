@@ -64,7 +64,9 @@ def test_two_beads_are_told_from_one(model, pair, apart):
     alone = fit(model, observed, start_parameters(model, observed, zero, middle), prior=Prior.of(model), iterations=30)
     left = Misfit.of_fit(model, observed, alone.parameters, len(model.layout))
     assert left.share > 0.003
-    assert two_beads_misfit(model, observed, middle[0]).share < BETTER * left.share
+    two, brightness = two_beads_misfit(model, observed, middle[0])
+    assert two.share < BETTER * left.share
+    assert brightness == pytest.approx(0.8, abs=0.1)
 
 
 def test_one_bead_of_another_handedness_is_not_two(spec, model, draw):
@@ -81,4 +83,4 @@ def test_one_bead_of_another_handedness_is_not_two(spec, model, draw):
     alone = fit(whole, binned, begin, prior=Prior.of(whole, nuisances), iterations=40)
     left = Misfit.of_fit(whole, binned, alone.parameters, len(whole.layout))
     assert left.share > 0.003
-    assert two_beads_misfit(rough, observed.binned(rough), middle[0]).share > BETTER * left.share
+    assert two_beads_misfit(rough, observed.binned(rough), middle[0])[0].share > BETTER * left.share

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from stedalign.focusing.focus import Focus
-from stedalign.optics.beam import Beam, Overlay
+from stedalign.optics.beam import Beam
 from stedalign.optics.objective import Objective
 from stedalign.optics.patterns import Bivortex, Flat, HalfMoon, TopHat, Vortex
 from stedalign.optics.polarization import Polarization
@@ -177,12 +177,6 @@ def test_a_ring_at_the_edge_of_the_pupil_has_finite_slopes():
     focus = Focus(Objective(), beam, MODES, FEW, free=free, tolerance=1e-2)
     _, (slopes,) = focus.jacobian(focus.rest[None])
     assert torch.isfinite(slopes).all()
-
-
-def test_a_beam_with_an_overlay_has_no_free_parameters():
-    beam = Beam(overlay=Overlay())
-    with pytest.raises(ValueError, match="not supported for a beam with an overlay"):
-        Focus(Objective(), beam, MODES, SECTIONS, free={"taper": 0.5})
 
 
 def test_an_unknown_free_parameter_is_refused():

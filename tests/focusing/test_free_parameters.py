@@ -11,6 +11,7 @@ from stedalign.optics.beam import Beam, Overlay
 from stedalign.optics.objective import Objective
 from stedalign.optics.parameters import BEAM_PARAMETERS, IMAGE_PARAMETERS, PARAMETERS, check_free, free_deviations
 from stedalign.optics.patterns import Flat, TopHat, Vortex
+from stedalign.optics.polarization import Polarization
 from stedalign.optics.targets import section
 from stedalign.optics.wavefront import ModeSet
 from stedalign.training.spec import SimulationSpec
@@ -22,6 +23,7 @@ BEAMS = {
     "stop": Beam(stop_radius=0.3),
     "mask at the edge of the stop": Beam(stop_radius=0.3, pattern=Vortex(mask_offset=(0.298, 0.0))),
     "overlay": Beam(overlay=Overlay()),
+    "unpolarized": Beam(polarization=Polarization(kind="unpolarized")),
 }
 FREE = (*BEAM_PARAMETERS, *IMAGE_PARAMETERS)
 TARGETS = [section("yx", (8, 8), (90.0, 90.0))]

@@ -3,12 +3,15 @@
 import numpy as np
 import pytest
 import torch
+from optics_reference import dense_waves
 
 from stedalign.focusing.focus import Focus
 from stedalign.imaging.images import Sampling
 from stedalign.optics.beam import Beam
 from stedalign.optics.objective import Objective
-from stedalign.optics.parameters import BLUR, PIXEL_ERRORS
+from stedalign.optics.parameters import BLUR, EZ_WEIGHT, PIXEL_ERRORS
+from stedalign.optics.patterns import Flat
+from stedalign.optics.polarization import Polarization
 from stedalign.optics.targets import Points, plane, section
 from stedalign.optics.wavefront import ModeSet
 
@@ -109,6 +112,31 @@ def test_the_jacobian_holds_on_targets_of_all_kinds(drifting: bool) -> None:
         for row in range(len(rows)):
             expected = automatic[row, :, row].T
             assert torch.allclose(slope[row], expected, atol=1e-9 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize("bead_nm", [0.0, 120.0])
+def test_the_intensity_is_linear_in_the_weight_of_ez_from_0_on_and_so_are_its_slopes(bead_nm: float) -> None:
+    free = {BLUR: 900.0, EZ_WEIGHT: 1.0}
+    focus = Focus(*OPTICS, sampling().targets(), bead_diameter_nm=bead_nm, free=free, tolerance=1e-3)
+    rows = torch.tensor([[*WAVES, 5.0, -9.0, 20.0, 200.0, weight] for weight in (0.0, 0.5, 1.0)], dtype=torch.float64)
+    dark, half, full = torch.cat(focus(rows), dim=1)
+    assert torch.allclose(half, (dark + full) / 2, rtol=0, atol=1e-5)
+    slopes = torch.cat(focus.jacobian(rows)[1], dim=2)
+    assert torch.allclose(slopes[:, -1], full - dark, rtol=0, atol=1e-5)
+    along_blur = torch.func.jacrev(lambda row: torch.cat(focus(row[None]), dim=1)[0])(rows[1])[:, -2]
+    assert torch.allclose(slopes[1, -2], along_blur, rtol=1e-6, atol=1e-9)
+
+
+def test_a_weight_of_ez_weighs_the_field_along_z_alone() -> None:
+    target = section("zx", (12, 12), (90.0, 60.0))
+    radial = Beam(pattern=Flat(), polarization=Polarization(kind="radial"))
+    focus = Focus(Objective(), radial, MODES, [target], free={EZ_WEIGHT: 0.6}, **ACCURACY)
+    (found,) = focus(torch.tensor([[*WAVES, 0.0, 0.0, 0.0, 0.4]], dtype=torch.float64))[0].numpy()
+    x, y, k, amplitude = dense_waves(Objective(), radial, 60, 120)
+    waves = amplitude * np.exp(2j * np.pi * MODES.polynomials(x, y) @ WAVES)
+    e_x, e_y, e_z = np.abs(waves @ np.exp(1j * (k @ target.points_nm.T))) ** 2
+    expected = e_x + e_y + 0.4 * e_z
+    assert np.linalg.norm(found / float(focus.scale) - expected) < 1e-5 * np.linalg.norm(expected)
 
 
 def test_the_jacobian_does_not_depend_on_how_many_images_are_computed_together(monkeypatch) -> None:

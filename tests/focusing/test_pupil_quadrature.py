@@ -1,11 +1,13 @@
 import numpy as np
 import pytest
+from optics_reference import dense_intensity
 
 from stedalign.focusing.pupil_quadrature import sample_pupil
 from stedalign.optics.beam import Beam
 from stedalign.optics.objective import Objective
 from stedalign.optics.patterns import Bivortex, Flat, HalfMoon, TopHat, Vortex
 from stedalign.optics.polarization import Polarization
+from stedalign.optics.wavefront import ModeSet, Wavefront
 from stedalign.optics.zernike import Mode
 
 POINTS = np.random.default_rng(0).uniform(-500, 500, size=(40, 3))
@@ -92,6 +94,31 @@ def test_a_mapping_conserves_the_energy_of_a_uniform_pupil(mapping):
 
 
 @pytest.mark.parametrize("mapping", MAPPINGS)
+@pytest.mark.parametrize(
+    ("apodization", "power"),
+    # 2 pi times the integrals of cos sin and of sin from 0 to alpha.
+    [
+        ("sqrt_cosine", lambda alpha: np.pi * np.sin(alpha) ** 2),
+        ("uniform", lambda alpha: 2 * np.pi * (1 - np.cos(alpha))),
+    ],
+)
+def test_an_apodization_of_its_own_has_the_same_power_whatever_the_mapping(mapping, apodization, power):
+    objective = Objective(mapping=mapping, apodization=apodization)
+    pupil = sample_pupil(objective, Beam(pattern=Flat()), 40, 16)
+    assert pupil.power == pytest.approx(power(np.arcsin(objective.sine)), rel=1e-6)
+
+
+@pytest.mark.parametrize("mapping", MAPPINGS)
+@pytest.mark.parametrize("apodization", ["energy", "sqrt_cosine", "uniform"])
+def test_every_lens_meets_the_dense_quadrature(mapping, apodization):
+    objective = Objective(mapping=mapping, apodization=apodization)
+    beam = Beam(fill=1.2, pattern=Vortex(mask_offset=(0.2, -0.1)))
+    wavefront = Wavefront(ModeSet.of([(3, 1), (2, -2)]), (0.05, 0.05))
+    (reference,) = dense_intensity(objective, beam, [wavefront], POINTS, 60, 120)
+    assert np.linalg.norm(intensity(objective, beam) - reference) < 1e-6 * np.linalg.norm(reference)
+
+
+@pytest.mark.parametrize("mapping", MAPPINGS)
 def test_pupil_radius_and_ray_angle_invert_each_other(mapping):
     objective, radius = Objective(mapping=mapping), np.linspace(0, 1, 11)
     np.testing.assert_allclose(objective.pupil_radius(objective.ray_sine(radius)), radius, atol=1e-12)
@@ -143,6 +170,12 @@ def test_a_watery_sample_adds_the_path_difference_and_damps_waves_beyond_the_cri
     assert abs(factor[2]) < 0.1
 
 
+@pytest.mark.parametrize(("back_aperture_mm", "mapping"), [(5.04, "sine"), (5.04, "tangent"), (13.0, "tangent")])
+def test_a_back_aperture_is_the_nominal_one_or_that_of_the_mapping(back_aperture_mm, mapping):
+    numbers = {"na": 1.4, "immersion_index": 1.518, "focal_length_mm": 1.8}
+    assert Objective(back_aperture_mm=back_aperture_mm, mapping=mapping, **numbers).mapping == mapping
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -150,7 +183,11 @@ def test_a_watery_sample_adds_the_path_difference_and_damps_waves_beyond_the_cri
         (lambda: TopHat(step_waves=0), "needs a phase step"),
         (lambda: Vortex(mask_offset=(0.4, 0.4)), "longer than 0.5"),
         (lambda: Objective(na=1.6), "smaller than immersion_index"),
-        (lambda: Objective(back_aperture_mm=8), "disagrees with"),
+        (lambda: Objective(back_aperture_mm=8), "disagrees with 2 x focal_length_mm x na = 5.04 by more than 5 %"),
+        (
+            lambda: Objective(back_aperture_mm=8, mapping="tangent"),
+            r"na = 5\.04 and 2 x the pupil's radius by the mapping 'tangent' = 13 by more than 5 %",
+        ),
         (lambda: Beam(stop_radius=0.1, pattern=Vortex(mask_offset=(0.2, 0))), "outside the central stop"),
         (lambda: Beam(power_w=0), "greater than 0"),
         (lambda: Beam(wavelength_nm=-775), "greater than"),

@@ -58,7 +58,7 @@ def test_what_is_not_given_is_as_the_setup_says(layout: ParameterLayout) -> None
     assert (row[layout.modes] == 1).all()
     assert not row[layout.shift].any()
     assert not row[layout.drift].any()
-    nominal = {"mask_offset_x": 0.1, "mask_offset_y": -0.05, "taper": 0.64}
+    nominal = {"mask_offset_x": 0.1, "mask_offset_y": -0.05, "taper": 0.64, "ez_weight": 1.0}
     assert torch.allclose(
         row[layout.free], torch.tensor([nominal.get(name, 0.0) for name in layout.free_names]).double()
     )

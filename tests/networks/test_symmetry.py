@@ -85,6 +85,22 @@ def test_the_network_changes_its_answer_with_the_image(
     assert torch.allclose(OUTPUTS.log_variances(other), OUTPUTS.log_variances(one) @ matrix.abs().T, atol=1e-3)
 
 
+def test_unpolarized_light_looks_the_same_turned_and_mirrored() -> None:
+    beam = Beam(polarization=Polarization(kind="unpolarized"))
+    forward = FORWARD.model_copy(update={"beam": beam})
+    assert looks_the_same_turned(forward, OUTPUTS.modes)
+    assert looks_the_same_mirrored(forward)
+    assert OUTPUTS.modes is not None
+    free = {"mask_offset_x": 0.1, "mask_offset_y": 0.1}
+    model = ForwardModel(forward, OUTPUTS.modes, free=free, tolerance=1e-5, strength_waves=0.1)
+    before, after = seen(model, TURN)
+    xy, xz, yz = before.unbind(1)
+    assert torch.allclose(after, torch.stack([xy.flip(1).mT, yz.flip(2), xz], dim=1), atol=1e-4)
+    before, after = seen(model, MIRROR)
+    xy, xz, yz = before.unbind(1)
+    assert torch.allclose(after, torch.stack([xy.flip(1), xz.flip(1), yz.flip(1, 2)], dim=1), atol=1e-4)
+
+
 def test_four_turns_are_none() -> None:
     assert torch.equal(torch.linalg.matrix_power(turned_outputs(OUTPUTS), 4), torch.eye(OUTPUTS.labels))
 

@@ -247,6 +247,7 @@ def test_what_the_panel_shows_cannot_be_changed_from_outside():
         (Objective(sample_index=1.33, sample_depth_nm=500.0), Beam(), "a sample of another index"),
         (Objective(), Beam(polarization=Polarization(kind="radial")), "radial polarization"),
         (Objective(), Beam(overlay=Overlay(polarization=Polarization(kind="azimuthal"))), "azimuthal polarization"),
+        (Objective(apodization="uniform"), Beam(), "the apodization 'uniform'"),
     ],
 )
 def test_optics_that_it_would_leave_out_are_refused(objective, beam, words):

@@ -31,6 +31,8 @@ MOST_UNEXPLAINED = 0.03
 """Share that a rough model of the right setup leaves unexplained at most."""
 LEAST_MISFIT = 0.003
 """Share left unexplained below which nothing else is asked: other hypotheses do not come as near."""
+LEAST_SECOND = 0.1
+"""Light of a second bead over the first one's below which there is none."""
 ROUGH_STEPS = 25
 ROUGH_GUESSES, GUESS_WAVES = 8, 0.05
 """Random starts of each rough fit, and how far they lie from zero."""
@@ -73,8 +75,8 @@ def shows_two_beads(models: Models, observed: Observed, image: Image, misfit: Mi
         return False
     rough = models.rough
     middle = torch.tensor(displacement_nm(image))
-    share = two_beads_misfit(rough, observed.binned(rough), middle).share
-    return share < min(MOST_UNEXPLAINED, BETTER * misfit.share)
+    left, brightness = two_beads_misfit(rough, observed.binned(rough), middle)
+    return brightness > LEAST_SECOND and left.share < min(MOST_UNEXPLAINED, BETTER * misfit.share)
 
 
 def _other_setups(

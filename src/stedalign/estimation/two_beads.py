@@ -99,8 +99,8 @@ class TwoBeads(torch.nn.Module):
         return torch.cat([first, second])
 
 
-def two_beads_misfit(rough: ForwardModel, observed: Observed, middle_nm: Float[Tensor, " 3"]) -> Misfit:
-    """What the likeliest two beads leave of the one image ``observed``.
+def two_beads_misfit(rough: ForwardModel, observed: Observed, middle_nm: Float[Tensor, " 3"]) -> tuple[Misfit, float]:
+    """What the likeliest two beads leave of the one image ``observed``, and the second one's light over the first's.
 
     The search begins around the center of mass ``middle_nm`` (3,). ``rough`` is a model of wavefront and shift.
     """
@@ -117,7 +117,8 @@ def two_beads_misfit(rough: ForwardModel, observed: Observed, middle_nm: Float[T
     several = observed.repeated(len(likeliest))
     pairs = fit(model, several, likeliest, prior=model.prior(several), iterations=LAST_STEPS)
     best = pairs.item(int(pairs.loss.nan_to_num(torch.inf).argmin()))
-    return Misfit.of_fit(model, observed, best.parameters, len(model.names))
+    misfit = Misfit.of_fit(model, observed, best.parameters, len(model.names))
+    return misfit, float(best.parameters[0, model.brightness])
 
 
 def _like(values: Tensor, images: Tensor) -> Tensor:

@@ -1,4 +1,5 @@
-"""Beams that differ from image to image in mask, light and polarization, on one grid of plane waves (``BeamFamily``).
+"""Beams on one grid of plane waves: one (``project_components``), or some that differ from image to image in mask,
+light and polarization (``BeamFamily``).
 
 What a displaced mask is on the grid has to be integrated from its core outwards, but it changes smoothly with the
 displacement: a short series in it says the same a hundred times faster, with its slopes. The light's envelope is smooth
@@ -11,12 +12,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Complex, Float
 from torch import Tensor
 
 from stedalign.focusing.chebyshev import polynomials, slopes
 from stedalign.focusing.field_kernels import times_i
-from stedalign.focusing.pupil_quadrature import plane_waves
+from stedalign.focusing.pupil_quadrature import component_strengths, plane_waves
 from stedalign.focusing.wave_grid import WaveGrid
 from stedalign.optics.beam import Beam
 from stedalign.optics.objective import Objective
@@ -52,7 +53,7 @@ class BeamFamily(torch.nn.Module):
         super().__init__()
         self.names, self.beam = tuple(ranges), beam
         sizes = [ranges.get(name, 0.0) for name in MASK_OFFSETS]
-        self.middle, self.reach = [nominal(beam, name) for name in MASK_OFFSETS], [size or 1.0 for size in sizes]
+        self.reach = [size or 1.0 for size in sizes]
         degrees = [degree if size else 0 for size in sizes]
         orders = _lattice([np.arange(count + 1) for count in degrees])
         orders = orders[orders.sum(axis=1) <= degree]
@@ -60,15 +61,12 @@ class BeamFamily(torch.nn.Module):
         self.terms = 1 + int(orders.max())
 
         places = _lattice([chebyshev.chebpts1(count + 1) for count in degrees])
-        offsets = {
-            name: torch.from_numpy(center + size * place)
-            for name, center, size, place in zip(MASK_OFFSETS, self.middle, sizes, places.T, strict=True)
-        }
-        parts = [grid.project(plane_waves(objective, beam, *rule, offsets))]
+        moves = dict(zip(MASK_OFFSETS, torch.from_numpy((places * sizes).T), strict=True))
+        parts = [project_components(objective, beam, grid, rule, moves)]
         if any(name in ranges for name in LEAKS):
             # A leak of 1 has both polarizations, equally strong.
             one = {LEAKS[0]: torch.ones(len(places), dtype=torch.float64)}
-            parts.append(2**0.5 * grid.project(plane_waves(objective, beam, *rule, offsets | one)) - parts[0])
+            parts.append(2**0.5 * project_components(objective, beam, grid, rule, moves | one) - parts[0])
         values = torch.view_as_real(torch.stack(parts, dim=1)).movedim(-1, 2)
         basis = np.stack([_chebyshev(places[:, 0], i) * _chebyshev(places[:, 1], j) for i, j in orders], axis=1)
         # At these nodes the polynomials are orthogonal.
@@ -81,13 +79,16 @@ class BeamFamily(torch.nn.Module):
         center_x, center_y = beam.fill_center
         self.register_buffer("fall", torch.from_numpy(beam.taper * ((x - center_x) ** 2 + (y - center_y) ** 2)))
 
-    def forward(self, values: Float[Tensor, "beams {len(self.names)}"]) -> Float[Tensor, "beams 2 3 waves"]:
-        """Real and imaginary parts (B, 2, 3, J) of the amplitudes for parameters (B, names)."""
+    def forward(self, values: Float[Tensor, "beams {len(self.names)}"]) -> Float[Tensor, "beams 2 rows waves"]:
+        """Real and imaginary parts (B, 2, rows, J) of the amplitudes for parameters (B, names).
+
+        The rows are those of ``project_components``.
+        """
         given = self._given(values)
         return self._lit(self._masked(given), given, self._light(given, *self._seen(given)))[:, 0]
 
-    def with_slopes(self, values: Float[Tensor, "beams names"]) -> Float[Tensor, "beams names+1 2 3 waves"]:
-        """The same, and after them their derivatives: (B, 1 + names, 2, 3, J)."""
+    def with_slopes(self, values: Float[Tensor, "beams names"]) -> Float[Tensor, "beams names+1 2 rows waves"]:
+        """The same, and after them their derivatives: (B, 1 + names, 2, rows, J)."""
         given = self._given(values)
         x, y = self._seen(given)
         light = self._light(given, x, y)
@@ -115,9 +116,12 @@ class BeamFamily(torch.nn.Module):
     def _masked(self, given: Mapping[str, Tensor], along: Sequence[str] = ()) -> Tensor:
         """Amplitudes behind the mask, and after them their slopes ``along`` its offsets.
 
-        (B, 1 + along, polarizations, 2, 3, J)
+        (B, 1 + along, polarizations, 2, rows, J)
         """
-        places = [(given[name] - self.middle[axis]) / self.reach[axis] for axis, name in enumerate(MASK_OFFSETS)]
+        places = [
+            (given[name] - nominal(self.beam, name)) / reach
+            for name, reach in zip(MASK_OFFSETS, self.reach, strict=True)
+        ]
         series = polynomials(torch.stack(places, dim=1), self.terms)
         x, y = (series[:, axis, self.orders[:, axis]] for axis in (0, 1))
         terms = [x * y]
@@ -131,7 +135,7 @@ class BeamFamily(torch.nn.Module):
         return (torch.stack(terms, dim=1) @ self.series.flatten(1)).unflatten(2, self.series.shape[1:])
 
     def _lit(self, masked: Tensor, given: Mapping[str, Tensor], light: Tensor) -> Tensor:
-        """The sum (B, ..., 2, 3, J) of the polarizations (B, ..., polarizations, 2, 3, J), in the light (B, J)."""
+        """The sum (B, ..., 2, rows, J) of polarizations (B, ..., polarizations, 2, rows, J), in the light (B, J)."""
         if masked.shape[2] == 1:
             return masked[:, :, 0] * light[:, None, None, None]
         real, imaginary = (given[name][:, None, None, None, None] for name in LEAKS)
@@ -150,6 +154,25 @@ class BeamFamily(torch.nn.Module):
     def _light(self, given: Mapping[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
         """How much stronger (B, J) the light is than that of the beam as it is."""
         return torch.exp(self.fall - (x**2 + y**2) * given[TAPER][:, None])
+
+
+def project_components(
+    objective: Objective,
+    beam: Beam,
+    grid: WaveGrid,
+    rule: Nodes,
+    deviations: Mapping[str, Float[Tensor, " beams"]] | None = None,
+) -> Complex[Tensor, "beams rows waves"]:
+    """Amplitudes (B, 3 x components, J) on a grid of a beam's components, each with its part of the power.
+
+    ``deviations`` holds (B,) deviations of some of ``parameters.BEAM_PARAMETERS`` from each component's own values,
+    since masks of one panel move together; without it B is 1. Beams are integrated with ``rule``.
+    """
+    rows = []
+    for part, strength in zip(beam.components, component_strengths(objective, beam, *rule), strict=True):
+        changes = {name: nominal(part, name) + deviation for name, deviation in (deviations or {}).items()}
+        rows.append(strength * grid.project(plane_waves(objective, part, *rule, changes)))
+    return torch.cat(rows, dim=1)
 
 
 def _lattice(axes: Sequence[np.ndarray]) -> np.ndarray:

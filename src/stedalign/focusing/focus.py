@@ -18,17 +18,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stedalign.errors import InputError
-from stedalign.focusing.beam_family import BeamFamily
+from stedalign.focusing.beam_family import BeamFamily, project_components
 from stedalign.focusing.chebyshev import polynomials, slopes
 from stedalign.focusing.coherent_modes import Blur, coherent_factors
 from stedalign.focusing.field_kernels import FieldKernels
 from stedalign.focusing.node_plan import SHARE, plan_waves
-from stedalign.focusing.pupil_quadrature import Pupil, beam_power, plane_waves
+from stedalign.focusing.pupil_quadrature import Pupil, beam_power
 from stedalign.focusing.target_samples import TargetSamples
 from stedalign.focusing.wave_grid import WaveGrid
 from stedalign.optics.beam import Beam
 from stedalign.optics.objective import Objective
-from stedalign.optics.parameters import BEAM_PARAMETERS, BLUR, PIXEL_ERRORS, SHIFTS, check_free, nominal
+from stedalign.optics.parameters import BEAM_PARAMETERS, BLUR, EZ_WEIGHT, PIXEL_ERRORS, SHIFTS, check_free, nominal
 from stedalign.optics.targets import Target
 from stedalign.optics.wavefront import ModeSet
 
@@ -48,6 +48,7 @@ class Focus(torch.nn.Module):
 
     basis: Tensor
     amplitude: Tensor
+    along_z: Tensor
     beads: Tensor
     columns: Tensor
     beam_columns: Tensor
@@ -93,7 +94,7 @@ class Focus(torch.nn.Module):
         self.plan = plan_waves(objective, beam, modes, points, self._beam_reach, strength_waves, tolerance)
         self.grid = WaveGrid(objective, *self.plan.grid)
         self.pupil = self._lit_pupil()
-        """The beam on the grid of plane waves, the components of an overlay one after the other."""
+        """The beam on the grid of plane waves, its components one after the other."""
         self._factor_the_kernel()
         self._name_the_columns()
         k, area = self.pupil.k, self.grid.area
@@ -118,11 +119,13 @@ class Focus(torch.nn.Module):
         """The beam as it is, and where it may differ the family of its like, on the grid of plane waves."""
         x, y = self.grid.pupil_points
         k = self.objective.wavenumber(self.beam.wavelength_nm) * self.grid.direction
-        amplitude, power = self._beam_on_the_grid()
+        plan, first = self.plan, self.beam.components[0]
+        amplitude = project_components(self.objective, self.beam, self.grid, plan.rule)[0].numpy()
+        power = beam_power(self.objective, first, *plan.rule) * self.beam.power_w / first.power_w
         self.register_buffer("amplitude", torch.from_numpy(np.stack([amplitude.real, amplitude.imag])))
+        self.register_buffer("along_z", torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64).repeat(len(amplitude) // 3))
         self.family: BeamFamily | None = None
         if reach := self._beam_reach:
-            plan = self.plan
             self.family = BeamFamily(self.objective, self.beam, self.grid, plan.family_rule, reach, plan.degree)
         return Pupil(x=x, y=y, k=k, amplitude=amplitude, power=power)
 
@@ -140,7 +143,7 @@ class Focus(torch.nn.Module):
     def _name_the_columns(self) -> None:
         """Where which parameters stand; of beams and pixel errors counted from the first free one."""
         beam = list(self._beam_reach)
-        changing = [self.steering + self.free.index(name) for name in (*beam, BLUR) if name in self.free]
+        changing = [self.steering + self.free.index(name) for name in (*beam, EZ_WEIGHT, BLUR) if name in self.free]
         self.register_buffer("columns", torch.tensor([*changing, *self._groups[0][1].order]))
         """The parameters that change the waves, in the order of ``FieldKernels.slopes``."""
         self.error_axes = [axis for axis, name in enumerate(PIXEL_ERRORS) if name in self.free]
@@ -249,6 +252,8 @@ class Focus(torch.nn.Module):
         amplitude, factors = self.amplitude[None], self.beads[None]
         if self.family is not None:
             amplitude = self.family(free.index_select(1, self.beam_columns))
+        if EZ_WEIGHT in self.reach:
+            amplitude = self._weighed(amplitude, self._ez_amplitude(free))
         if self.blur is not None:
             factors = self.blur(free[:, self.free.index(BLUR)]).to(self.basis)
         turned, errors = _turned(amplitude[:, None], self._phases(steering)), self._errors(free)
@@ -264,6 +269,10 @@ class Focus(torch.nn.Module):
         amplitudes, factors = self.amplitude[None, None], self.beads[None, None]
         if self.family is not None:
             amplitudes = self.family.with_slopes(free.index_select(1, self.beam_columns))
+        if EZ_WEIGHT in self.reach:
+            weight = self._ez_amplitude(free)[:, None]
+            along = amplitudes[:, :1] * (self.along_z[:, None] / (2 * weight))
+            amplitudes = torch.cat([self._weighed(amplitudes, weight), along], dim=1)
         if self.blur is not None:
             variance = free[:, self.free.index(BLUR)]
             factors, change = (part(variance).to(self.basis)[:, None] for part in (self.blur, self.blur.slope))
@@ -285,6 +294,15 @@ class Focus(torch.nn.Module):
                     changed = [*matrices[:number], both[number][len(free) :], *matrices[number + 1 :]]
                     column = self.steering + self.free.index(PIXEL_ERRORS[axis])
                     place[:, column] = samples.pixels(along[:, 0] / 2, changed)
+
+    def _ez_amplitude(self, free: Tensor) -> Tensor:
+        """What the detection leaves of the amplitude of Ez, (B, 1, 1, 1)."""
+        # The tiny floor keeps the slope finite where nothing is left.
+        return free[:, self.free.index(EZ_WEIGHT), None, None, None].clamp_min(1e-6).sqrt()
+
+    def _weighed(self, amplitude: Tensor, weight: Tensor) -> Tensor:
+        """Amplitudes (..., 2, rows, J) with those of Ez times ``weight``."""
+        return amplitude * (1 + self.along_z[:, None] * (weight - 1))
 
     def _at_samples(
         self, turned: Tensor, factors: Tensor, *, slope: bool = False
@@ -329,15 +347,6 @@ class Focus(torch.nn.Module):
     @property
     def _terms(self) -> int:
         return max(samples.terms for samples in self._samples)
-
-    def _beam_on_the_grid(self) -> tuple[NDArray[np.complex128], float]:
-        """Amplitudes (3 x components, J) of the beam as it is, and its power as of ``Pupil``."""
-        amplitudes, powers = [], []
-        for part in self.beam.components:
-            powers.append(beam_power(self.objective, part, *self.plan.rule) * self.beam.power_w / part.power_w)
-            amplitude = self.grid.project(plane_waves(self.objective, part, *self.plan.rule))[0].numpy()
-            amplitudes.append(amplitude * np.sqrt(powers[0] / powers[-1]))
-        return np.concatenate(amplitudes), powers[0]
 
 
 def _each(amplitude: Tensor, factors: Tensor) -> Tensor:

@@ -142,10 +142,12 @@ class _Trials:
     def by_family(self, rule: Nodes, grid: Nodes, degree: int) -> list[Floats]:
         """The same from a series in what is free, of the beams at their limits."""
         waves = WaveGrid(self.objective, *grid)
-        family = BeamFamily(self.objective, self.beam, waves, rule, self.free, degree)
         images = []
-        for _, changes in self.beams:
-            if changes is not None:
+        for part, changes in self.beams:
+            if changes is None:
+                # Its like come after it.
+                family = BeamFamily(self.objective, part, waves, rule, self.free, degree)
+            else:
                 real, imaginary = family(torch.stack(list(changes.values()), dim=1))[0].unbind(0)
                 images.append(self._on_waves(waves, torch.complex(real, imaginary)))
         return images

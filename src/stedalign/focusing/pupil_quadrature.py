@@ -89,10 +89,10 @@ class Pupil:
 def sample_pupil(objective: Objective, beam: Beam, radial: int, azimuthal: int) -> Pupil:
     """The nodes of ``plane_waves`` for a beam of one pattern, in float64.
 
-    Raises ``InputError`` for a beam with an overlay, whose parts (``beam.components``) have nodes of their own.
+    Raises ``InputError`` for a beam of several, whose parts (``beam.components``) have nodes of their own.
     """
-    if beam.overlay is not None:
-        raise InputError("a beam with an overlay has no single pupil: take its components one by one")
+    if len(beam.components) > 1:
+        raise InputError("a beam of several components has no single pupil: take its components one by one")
     waves = plane_waves(objective, beam, radial, azimuthal)
     # Panels that the pupil's edge cuts off have no width; their nodes would only cost time.
     lit = waves.weight[0] > 0
@@ -116,14 +116,23 @@ def beam_power(objective: Objective, beam: Beam, radial: int, azimuthal: int) ->
     return float((waves.amplitude.abs().square().sum(1)[lit] / waves.weight[lit]).sum())
 
 
+def component_strengths(objective: Objective, beam: Beam, radial: int, azimuthal: int) -> list[float]:
+    """Factors for the waves of a beam's components with which each has its part of the power; the first one's is 1."""
+    parts = beam.components
+    if len(parts) == 1:
+        return [1.0]
+    powers = [beam_power(objective, part, radial, azimuthal) / part.power_w for part in parts]
+    return [float(np.sqrt(powers[0] / power)) for power in powers]
+
+
 def plane_waves(
     objective: Objective, beam: Beam, radial: int, azimuthal: int, changes: Changes | None = None
 ) -> PlaneWaves:
     """Nodes on ``azimuthal`` rays from the core of the beam's mask, ``radial`` of them in each panel.
 
     Rays are straight in the pupil. Panels end where the mask's phase steps and at the edges of stop and pupil. A ray
-    element t dt dphi, t from the core, is the solid angle (H / apodization)^2 t dt dphi with H the pupil's radius over
-    the focal length, since the apodization conserves energy. With the sine condition this grows without bound at
+    element t dt dphi, t from the core, is the solid angle (H / squeeze)^2 t dt dphi with H the pupil's radius over the
+    focal length (``Objective.squeeze``), whatever the apodization. With the sine condition this grows without bound at
     grazing angles, so there the rays are followed in psi: along one that passes the pupil's center at the distance h,
     cos(theta) = A cos(psi) with A^2 = 1 - (h sin(alpha))^2 and A sin(psi) = sin(alpha) u, u counted from the foot of
     h, and dOmega = sin(alpha) t dpsi dphi; with a centered mask this is sin(theta) dtheta dphi.
@@ -155,7 +164,7 @@ def plane_waves(
     x, y, q_x, q_y, cosine, weight = _nodes(objective, rays, breaks, radial)
     damping, path = objective.mismatch(sine * torch.sqrt(q_x**2 + q_y**2), beam.wavelength_nm)
     envelope = beam.envelope(x, y, value(TAPER), (value(FILL_CENTERS[0]), value(FILL_CENTERS[1])))
-    size = weight * objective.apodization(cosine) * envelope * damping
+    size = weight * objective.amplitude(cosine) * envelope * damping
     phase = pattern.phase(x, y, offset) + path
     jones_x, jones_y = (torch.complex(*part) for part in beam.polarization.field(x, y))
     if any(name in given for name in LEAKS):
@@ -232,7 +241,7 @@ def _nodes(objective: Objective, rays: _Rays, breaks: list[Tensor], radial: int)
     ray_sine = objective.ray_sine(radius)
     q_x, q_y = x * ray_sine / (sine * radius), y * ray_sine / (sine * radius)
     cosine = torch.sqrt(1 - ray_sine**2)
-    return x, y, q_x, q_y, cosine, (objective.pupil_height / objective.apodization(cosine)) ** 2 * distance * weight
+    return x, y, q_x, q_y, cosine, (objective.pupil_height / objective.squeeze(cosine)) ** 2 * distance * weight
 
 
 def _refracted(

@@ -45,6 +45,9 @@ class Nuisances(Spec):
     z_scale: float = Field(0.3, ge=0)
     """Of the pixel size along z, as a fraction: steps of z are rarely what they are said to be, for piezos creep and
     the refraction at a mismatched sample shortens them (Hell et al. 1993)."""
+    ez_weight: float = Field(0.0, ge=0)
+    """Of how strongly the detection weighs abs(Ez)^2, 1 in the setup: an objective sees little of a bead's dipole
+    along its axis."""
 
     def sigmas(self, beam: Beam, axes: str = "xyz") -> dict[str, float]:
         """The standard deviation of each free parameter of ``Focus`` that is not known.

@@ -28,7 +28,7 @@ def looks_the_same_turned(forward: ForwardSpec, modes: ModeSet | None) -> bool:
     """Whether a quarter turn of the instrument is the same instrument with other coefficients of the same modes.
 
     It is for a centered mask of whole symmetry in circularly polarized light, since a turn of vortex or polarization is
-    no more than a phase.
+    no more than a phase, and in unpolarized light.
     """
     x, y, _ = forward.sampling.pixel_nm
     paired = modes is None or all(Mode(mode.n, -mode.m) in modes for mode in modes)
@@ -48,8 +48,9 @@ def looks_the_same_mirrored(forward: ForwardSpec) -> bool:
 
 def _is_round(beam: Beam) -> bool:
     round_mask = isinstance(beam.pattern, Vortex | TopHat | Flat) and not any(beam.pattern.core)
-    circular = beam.polarization.kind == "uniform" and abs(beam.polarization.ellipticity_deg) == 45
-    return round_mask and circular and beam.overlay is None and not any(beam.fill_center)
+    light = beam.polarization
+    round_light = light.kind == "unpolarized" or (light.kind == "uniform" and abs(light.ellipticity_deg) == 45)
+    return round_mask and round_light and beam.overlay is None and not any(beam.fill_center)
 
 
 def turned_sections(xy: Tensor, xz: Tensor, yz: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -69,15 +69,25 @@ class Beam(Spec):
 
     @property
     def components(self) -> list[Beam]:
-        """The beams of one pattern each, with their parts of the power, that add as intensities."""
-        if self.overlay is None:
-            return [self]
-        share = self.overlay.share
-        first = {"overlay": None, "power_w": self.power_w * (1 - share)}
-        second = {"pattern": self.overlay.pattern, "polarization": self.overlay.polarization}
+        """The beams of one pattern and one pure polarization each, with their parts of the power.
+
+        They add as intensities; a beam that is one of these is its only component.
+        """
+        first = 1.0 if self.overlay is None else 1 - self.overlay.share
+        parts = [(first, self.pattern, self.polarization)]
+        if self.overlay is not None:
+            parts.append((self.overlay.share, self.overlay.pattern, self.overlay.polarization))
         return [
-            self.model_copy(update=first),
-            self.model_copy(update=second | {"overlay": None, "power_w": self.power_w * share}),
+            self.model_copy(
+                update={
+                    "overlay": None,
+                    "pattern": pattern,
+                    "polarization": pure,
+                    "power_w": self.power_w * share / len(polarization.components),
+                }
+            )
+            for share, pattern, polarization in parts
+            for pure in polarization.components
         ]
 
     def envelope(self, x: Array, y: Array, taper: Any = None, center: tuple[Any, Any] | None = None) -> Array:

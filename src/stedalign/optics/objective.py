@@ -13,6 +13,9 @@ from stedalign.optics.arrays import Array, namespace
 from stedalign.spec import Spec
 
 Mapping = Literal["sine", "herschel", "uniform", "tangent"]
+Apodization = Literal["energy", "sqrt_cosine", "uniform"]
+APERTURE_ERROR = 0.05
+"""Fraction by which a back aperture may differ from what the other numbers make it."""
 
 
 class Objective(Spec):
@@ -28,7 +31,10 @@ class Objective(Spec):
     """Diameter of the back aperture."""
     mapping: Mapping = "sine"
     """From angle to height in the pupil: sine r = f sin(theta) (aplanatic), herschel r = 2 f sin(theta/2),
-    uniform r = f theta, tangent r = f tan(theta). The apodization follows from the conservation of energy."""
+    uniform r = f theta, tangent r = f tan(theta)."""
+    apodization: Apodization = "energy"
+    """Amplitude of a plane wave over that in the pupil: energy = as the mapping conserves it, sqrt_cosine =
+    sqrt(cos(theta)) whatever the mapping, uniform = 1."""
     sample_index: float | None = Field(None, ge=1, lt=3)
     """Refractive index of the sample, where it is not the immersion's; none = the same."""
     sample_depth_nm: float = Field(0.0, ge=0, le=1e6)
@@ -43,13 +49,25 @@ class Objective(Spec):
             )
         if self.sample_depth_nm > 0 and self.sample_index is None:
             raise InputError("sample_depth_nm has no effect without sample_index, the refractive index of the sample")
-        expected = 2 * self.focal_length_mm * self.na
-        if abs(self.back_aperture_mm / expected - 1) > 0.05:
-            raise InputError(
-                f"back_aperture_mm = {self.back_aperture_mm} disagrees with 2 x focal_length_mm x na = "
-                f"{expected:.3g} by more than 5 %"
-            )
+        self._check_back_aperture()
         return self
+
+    def _check_back_aperture(self) -> None:
+        """Raise ``InputError`` where it is neither the nominal one (Abbe's) nor that of the mapping.
+
+        The focal length is that in air; in the immersion medium it is longer by the index.
+        """
+        nominal = 2 * self.focal_length_mm * self.na
+        expected = {"focal_length_mm x na": nominal}
+        if self.mapping != "sine":
+            own = 2 * self.focal_length_mm * self.immersion_index * self.pupil_height
+            expected[f"the pupil's radius by the mapping '{self.mapping}'"] = own
+        if all(abs(self.back_aperture_mm / diameter - 1) > APERTURE_ERROR for diameter in expected.values()):
+            both = " and ".join(f"2 x {name} = {diameter:.3g}" for name, diameter in expected.items())
+            raise InputError(
+                f"back_aperture_mm = {self.back_aperture_mm} disagrees with {both} by more than "
+                f"{100 * APERTURE_ERROR:.0f} %"
+            )
 
     @property
     def sine(self) -> float:
@@ -80,10 +98,18 @@ class Objective(Spec):
             return xp.sin(2 * xp.arcsin(height / 2))
         return xp.sin(height if self.mapping == "uniform" else xp.arctan(height))
 
-    def apodization(self, cosine: Array) -> Array:
-        """Amplitude of a plane wave over that in the pupil: sqrt(r dr / (f^2 sin dtheta)).
+    def amplitude(self, cosine: Array) -> Array:
+        """Amplitude of a plane wave over that in the pupil, as ``apodization`` says; any shape."""
+        xp = namespace(cosine)
+        if self.apodization == "energy":
+            return self.squeeze(cosine)
+        return xp.sqrt(cosine) if self.apodization == "sqrt_cosine" else xp.ones_like(cosine)
 
-        sqrt(cos), 1, sqrt(theta / sin theta) or cos^(-3/2) for the four mappings (Gu 2000, section 6.3).
+    def squeeze(self, cosine: Array) -> Array:
+        """Root of the pupil's area over f^2 times the solid angle behind it: sqrt(r dr / (f^2 sin dtheta)); any shape.
+
+        sqrt(cos), 1, sqrt(theta / sin theta) or cos^(-3/2) for the four mappings, which is the amplitude that conserves
+        energy (Gu 2000, section 6.3).
         """
         xp = namespace(cosine)
         if self.mapping == "sine":

@@ -28,6 +28,10 @@ def _zero(beam: Beam) -> float:
     return 0.0
 
 
+def _one(beam: Beam) -> float:
+    return 1.0
+
+
 def _nothing(beam: Beam) -> str:
     return ""
 
@@ -85,8 +89,12 @@ class Parameter:
 
 
 def room_for_offsets(beam: Beam) -> float:
-    """How far the offset of a beam's mask may deviate along x and y alike, in pupil radii; 0 where it may not."""
-    x, y = (abs(part) for part in beam.pattern.core)
+    """How far the offset of a beam's masks may deviate along x and y alike, in pupil radii; 0 where it may not."""
+    return min(_room_around(beam, part.pattern.core) for part in beam.components)
+
+
+def _room_around(beam: Beam, core: tuple[float, float]) -> float:
+    x, y = (abs(part) for part in core)
     # Of (x + room)^2 + (y + room)^2 = limit^2 the positive root, and a little less.
     left = (0.99 * farthest_core(beam)) ** 2 - x**2 - y**2
     return 0.0 if left <= 0 else (math.sqrt((x + y) ** 2 + 2 * left) - x - y) / 2
@@ -109,12 +117,13 @@ def _mask_offset(axis: int) -> Callable[[Beam], float]:
     return lambda beam: beam.pattern.core[axis]
 
 
-def _overlaid(beam: Beam) -> str:
-    return "" if beam.overlay is None else "is not supported for a beam with an overlay"
+def _of_several(beam: Beam) -> str:
+    return "" if len(beam.components) == 1 else "is not supported for a beam of several components"
 
 
 def _without_a_mask(beam: Beam) -> str:
-    return "would change nothing in this beam" if not beam.pattern.can_move else _overlaid(beam)
+    movable = any(part.pattern.can_move for part in beam.components)
+    return "" if movable else "would change nothing in this beam"
 
 
 def _square(amount: float) -> float:
@@ -128,7 +137,7 @@ def _leak(ellipticity_deg: float) -> float:
 MASK_OFFSETS = "mask_offset_x", "mask_offset_y"
 FILL_CENTERS = "fill_center_x", "fill_center_y"
 LEAKS = "leak_real", "leak_imaginary"
-TAPER, BLUR = "taper", "blur_nm2"
+TAPER, BLUR, EZ_WEIGHT = "taper", "blur_nm2", "ez_weight"
 PIXEL_ERRORS = "pixel_error_x", "pixel_error_y", "pixel_error_z"
 SHIFTS = "shift_x", "shift_y", "shift_z"
 DRIFTS = "drift_x", "drift_y", "drift_z"
@@ -170,6 +179,19 @@ _ROWS = (
             strict=True,
         )
     ),
+    # A small bead answers to Ez as a dipole along the axis, which shines to the sides and less into an objective
+    # (Jackson 1999, section 9.2).
+    Parameter(
+        EZ_WEIGHT,
+        "1",
+        "how strongly the detection weighs |Ez|² against |Ex|² + |Ey|²",
+        "image",
+        nominal=_one,
+        limit=1.0,
+        plausible=0.6,
+        lowest=0.0,
+        setting="ez_weight",
+    ),
     # With a taper below 0 a beam would be brightest at its edge.
     Parameter(
         TAPER,
@@ -177,7 +199,6 @@ _ROWS = (
         "1 / fill²: how fast the amplitude falls towards the pupil's edge",
         "beam",
         nominal=_taper,
-        lacking=_overlaid,
         plausible=1.6,
         lowest=0.0,
         setting="taper",
@@ -189,7 +210,6 @@ _ROWS = (
             f"the beam's center against the pupil's along {name[-1]}",
             "beam",
             nominal=_fill_center(axis),
-            lacking=_overlaid,
             plausible=0.2,
             setting="fill_center",
         )
@@ -203,7 +223,7 @@ _ROWS = (
             "1",
             f"{name[5:]} part of the amplitude of light in the orthogonal polarization, for one of the beam's own",
             "beam",
-            lacking=_overlaid,
+            lacking=_of_several,
             plausible=0.25,
             setting="ellipticity_deg",
             deviation=_leak,
@@ -214,7 +234,7 @@ _ROWS = (
         Parameter(
             name,
             "pupil radii",
-            f"where the mask lies on the pupil along {name[-1]}",
+            f"where the mask lies on the pupil along {name[-1]}; one in an overlay moves along with it",
             "beam",
             nominal=_mask_offset(axis),
             lacking=_without_a_mask,
@@ -272,8 +292,8 @@ def check_free(beam: Beam, free: Mapping[str, float]) -> None:
 
 def _check_core(beam: Beam, deviations: list[float]) -> None:
     """Raise ``InputError`` where the mask's core may leave the light, or come too near to its edge."""
-    offsets = zip(beam.pattern.core, deviations, strict=True)
-    farthest = math.hypot(*(abs(offset) + most for offset, most in offsets))
+    cores = [part.pattern.core for part in beam.components]
+    farthest = max(math.hypot(*(abs(x) + most for x, most in zip(core, deviations, strict=True))) for core in cores)
     if farthest >= farthest_core(beam) or room_for_offsets(beam) == 0:
         raise InputError(
             f"a mask offset of up to {farthest:.2g} pupil radii is too far; it must stay below "

@@ -1,4 +1,4 @@
-"""The polarization of a beam in front of the objective."""
+"""The polarization of a beam in front of the objective, pure or none."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from stedalign.spec import Spec
 
 
 class Polarization(Spec):
-    """A pure polarization in front of the objective: one ellipse everywhere, a vector beam, or a map."""
+    """A polarization in front of the objective: one ellipse everywhere, a vector beam, a map, or none."""
 
-    kind: Literal["uniform", "radial", "azimuthal", "file"] = "uniform"
-    """uniform = the ellipse below; radial and azimuthal = linear along or across the radius; file = your own map."""
+    kind: Literal["uniform", "radial", "azimuthal", "file", "unpolarized"] = "uniform"
+    """uniform = the ellipse below; radial and azimuthal = linear along or across the radius; file = your own map;
+    unpolarized = none, as the light of a fluorescent bead."""
 
     ellipticity_deg: float = Field(45.0, ge=-45, le=45)
     """+45 is circular, turning from +x to +y in time, and gives the zero of a vortex of positive charge;
@@ -42,12 +43,22 @@ class Polarization(Spec):
             raise InputError('a polarization map needs both kind = "file" and file = "..."')
         return self
 
+    @property
+    def components(self) -> list[Polarization]:
+        """The pure polarizations, equally strong, that add as intensities."""
+        if self.kind != "unpolarized":
+            return [self]
+        # Any orthogonal pair has the same sum.
+        return [Polarization(ellipticity_deg=0.0, azimuth_deg=azimuth) for azimuth in (0.0, 90.0)]
+
     def field(self, x: Array, y: Array) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
         """Real and imaginary part of Ex, and those of Ey, at pupil points (pupil radii); each of x's shape.
 
-        Raises ``InputError`` where a map's file is missing, has changed or holds no map.
+        Raises ``InputError`` where a map's file is missing, has changed or holds no map, and for unpolarized light.
         """
         xp, zero = namespace(x), x * 0.0 + y * 0.0
+        if self.kind == "unpolarized":
+            raise InputError("unpolarized light has no single field: take its components one by one")
         if self.kind == "file":
             channels = interpolate(jones_map(self.file, self.sha256), x, y)
             return (channels[0], channels[1]), (channels[2], channels[3])
@@ -65,7 +76,7 @@ class Polarization(Spec):
         Raises ``InputError`` for a polarization that is not the same everywhere.
         """
         if self.kind != "uniform":
-            raise InputError(f"a {self.kind} polarization has no Jones vector of its own")
+            raise InputError(f"light of the polarization '{self.kind}' has no Jones vector of its own")
         origin = np.zeros(())
         (x_real, x_imag), (y_real, y_imag) = self.field(origin, origin)
         return np.array([x_real + 1j * x_imag, y_real + 1j * y_imag])

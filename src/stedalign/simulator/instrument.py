@@ -62,6 +62,7 @@ class Instrument(Spec):
             "a map of the polarization": "file" in kinds,
             "radial polarization": "radial" in kinds,
             "azimuthal polarization": "azimuthal" in kinds,
+            f"the apodization '{objective.apodization}'": objective.apodization != "energy",
             "pixels that integrate": self.sampling.integrate,
         }
         found = [name for name, present in unknown.items() if present]

@@ -55,6 +55,8 @@ class SimulationSpec(Spec):
     """Half-range of the error of the pixel size along x and y, as a fraction."""
     z_scale: float = Field(default=0.05, ge=0, le=0.4)
     """Half-range of the error of the pixel size along z, as a fraction."""
+    ez_weight: float = Field(default=0.0, ge=0, le=1)
+    """Half-range of how strongly the detection weighs abs(Ez)^2, around 1."""
 
     @property
     def mode_set(self) -> ModeSet:
