@@ -23,7 +23,7 @@ from stedalign.estimation.observed import Observed
 from stedalign.imaging.forward import ForwardModel
 from stedalign.imaging.nuisances import Prior
 from stedalign.imaging.parameter_layout import ParameterLayout
-from stedalign.optics.parameters import FILL_CENTERS, PIXEL_ERRORS, TAPER
+from stedalign.optics.parameters import EZ_WEIGHT, FILL_CENTERS, PIXEL_ERRORS, TAPER
 from stedalign.optics.wavefront import ModeSet
 from stedalign.optics.zernike import Mode
 
@@ -55,6 +55,7 @@ EFFECTS = (
     Effect(HIGHER_MODES, {}, higher_modes=True),
     Effect("lateral scale", dict.fromkeys(PIXEL_ERRORS[:2], 0.05)),
     Effect("fill", {TAPER: 1.0, **dict.fromkeys(FILL_CENTERS, 0.15)}),
+    Effect("weight of Ez", {EZ_WEIGHT: 0.3}),
 )
 
 
