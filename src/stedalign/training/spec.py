@@ -53,6 +53,10 @@ class SimulationSpec(Spec):
     """Standard deviation along each axis of the strongest blur."""
     pixel_error: float = Field(default=0.05, ge=0, le=0.2)
     """Half-range of the error of the pixel size along each axis, as a fraction."""
+    index_layer_nm: float = Field(default=0.0, ge=0, le=2000)
+    """Half-range of the thickness of a layer of the sample's index before the focus."""
+    pinhole: float = Field(default=0.0, ge=0, le=2)
+    """Largest deviation of 1 / pinhole_airy upwards, its cube is uniform: 1 makes an open one 1 Airy unit or wider."""
 
     @property
     def mode_set(self) -> ModeSet:
