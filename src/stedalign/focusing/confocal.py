@@ -55,7 +55,8 @@ def detection_efficiency(
 def point_spread(
     objective: Objective, wavelength_nm: float, rho_nm: Float[Floats, " rho"], z_nm: Float[Floats, " z"]
 ) -> Float[Floats, "rho z"]:
-    """The intensity of unpolarized light that fills the pupil evenly (Richards and Wolf 1959, eqs. 2.30 to 2.33)."""
+    """The intensity of unpolarized light that fills the pupil evenly, from the integrals I0, I1 and I2 of Richards and
+    Wolf (1959)."""
     alpha, wavenumber = float(np.arcsin(objective.sine)), objective.wavenumber(wavelength_nm)
     turns = wavenumber * (rho_nm.max() * objective.sine + np.abs(z_nm).max())
     node, weight = np.polynomial.legendre.leggauss(100 + math.ceil(turns))
