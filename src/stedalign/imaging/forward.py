@@ -127,12 +127,7 @@ class ForwardModel(torch.nn.Module):
         intensity, slopes = torch.stack(values, dim=1), torch.stack(derivatives, dim=2)
         if self.pinhole is None:
             return intensity, slopes
-        efficiency = self.pinhole(focus_parameters, self.binning)
-        unseen = slopes.new_zeros(len(slopes), self.layout.focus.stop - self._in_focus, *intensity.shape[1:])
-        slopes = torch.cat([slopes * efficiency[:, None], unseen], dim=1)
-        for part, column, slope in self.pinhole.slopes(focus_parameters, self.binning):
-            slopes[:, column, part].addcmul_(intensity[:, part], slope)
-        return intensity * efficiency, slopes
+        return self.pinhole.linearize(intensity, slopes, focus_parameters, self.binning)
 
     @property
     def _in_focus(self) -> int:
@@ -142,7 +137,7 @@ class ForwardModel(torch.nn.Module):
     def _intensity(self, focus_parameters: Tensor, binning: int) -> Tensor:
         """(B, parts, pixels) behind the pinhole."""
         intensity = torch.stack(self.focus(focus_parameters[:, : self._in_focus], binning), dim=1)
-        return intensity if self.pinhole is None else intensity * self.pinhole(focus_parameters, binning)
+        return intensity if self.pinhole is None else self.pinhole(intensity, focus_parameters, binning)
 
     def _lit(self, intensity: Tensor, parameters: Tensor) -> Tensor:
         """Counts (B, parts, pixels) of a pixel before binning."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from stedalign.imaging.forward_spec import ForwardSpec
 from stedalign.imaging.images import View
 from stedalign.imaging.parameter_layout import ParameterLayout
 from stedalign.optics.objective import Objective
-from stedalign.optics.parameters import PINHOLE, PIXEL_ERRORS
+from stedalign.optics.parameters import BLUR, PINHOLE, PIXEL_ERRORS
 from stedalign.optics.resolution import bandwidth
 from stedalign.optics.targets import AXES
 
@@ -42,18 +42,38 @@ WIDEST = 20.0
 """Airy units beyond which the efficiency follows its law for wide pinholes."""
 
 
+class _Pixels(NamedTuple):
+    """The pixels of one part of an image, for the axes x, y, z."""
+
+    places: list[Tensor]
+    """Their places in nm before they are moved, (pixels,); one at 0 along an axis that the part does not resolve."""
+    factors: list[list[Tensor]]
+    """Means of polynomials (B, pixels, terms) of the places where the focus sees them, and their first and second
+    slopes."""
+    spread: list[list[Tensor]]
+    """Their derivatives in the variance."""
+    variances: dict[int, Tensor]
+    """What a pixel averages over, (B, 1) in nm^2, along the axes that the part resolves."""
+
+    @property
+    def shape(self) -> list[int]:
+        """Along z, y, x."""
+        return [len(place) for place in reversed(self.places)]
+
+
 class Pinhole(torch.nn.Module):
-    """The detection efficiency at the pixels of a view, with its derivatives.
+    """What a confocal pinhole makes of the light of a view's pixels, with its derivatives.
 
     A bead at r has the light I(r), of which the pinhole lets D(r) through, with D = 1 in the focus
     (``detection_efficiency``). The pinhole is aligned to the focus and the image moves as a whole: D at a pixel is that
     at the place where the focus sees it, shifts and errors of the pixels included. It has the image's bandwidth, so few
     Chebyshev polynomials along x, y and z tell it, and their products are cheap.
 
-    A bead takes D in its middle, as does a binned pixel. The mean of I x D over a bead of radius R has (R^2 / 5)
-    grad D . grad I more, to first order (a blur its variance in the place of R^2 / 5). For the donut of an 80 nm bead
-    that is 2 % (relative L2) at 0.5 Airy units, 0.8 % at 1 and 0.02 % at 3. It acts as pixels too small by 0.7 %, 0.3 %
-    and nothing: where their size may deviate so far, modes are off by 2, 1 and 0 mwaves rms in all.
+    A bead averages I x D over its ball, but the light that is given is the mean of I. To first order the mean of the
+    product is mean(I) mean(D) + V dI/dx dD/dx + ..., where mean(D) = D + V/2 d2D/dx2 + ..., with V = R^2 / 5 for a ball
+    of radius R, and likewise with the variances of a blur and of what a pixel integrates or adds up. The slopes of I
+    are differences of pixels, along the axes that the part resolves; across it D has next to no slope. Of an 80 nm
+    bead's donut this is 2 % (relative L2) at 0.5 Airy units, 0.8 % at 1 and 0.02 % at 3, and a fiftieth is left.
     """
 
     series: Tensor
@@ -61,7 +81,8 @@ class Pinhole(torch.nn.Module):
     def __init__(self, spec: ForwardSpec, view: View, layout: ParameterLayout, reach: dict[str, float]) -> None:
         """``reach`` is how far each free parameter may deviate from its nominal value."""
         super().__init__()
-        self.layout, self.parts = layout, len(view.parts)
+        self.layout, self.parts, self.view = layout, len(view.parts), view
+        self.ball_nm2 = (spec.bead.diameter_nm / 2) ** 2 / 5
         wavelength = spec.beam.wavelength_nm
         half = [BESIDE * wavelength] * 3
         for index, grid in enumerate(view.targets()):
@@ -80,32 +101,54 @@ class Pinhole(torch.nn.Module):
         self.ends = (nominal, nominal) if most is None else (max(nominal - most, 0.0), nominal + most)
         self.register_buffer("series", torch.from_numpy(_series(spec.objective, wavelength, self.extent_nm, self.ends)))
 
-    def forward(self, parameters: Float[Tensor, "images parameters"], binning: int = 1) -> Float[Tensor, "images _ _"]:
-        """The efficiency (B, parts, pixels) for ``parameters`` (B, layout.focus.stop)."""
-        core = self._core(parameters)
-        along = [[self._along(parameters, part, axis, binning)[0] for axis in range(3)] for part in range(self.parts)]
-        return torch.stack([_product(core, factors) for factors in along], dim=1)
-
-    def slopes(
-        self, parameters: Float[Tensor, "images parameters"], binning: int = 1
-    ) -> Iterator[tuple[int, int, Float[Tensor, "images pixels"]]]:
-        """The derivatives (B, pixels) that do not vanish, each with the part and the column of its parameter."""
-        layout, core = self.layout, self._core(parameters)
+    def forward(
+        self,
+        light: Float[Tensor, "images parts pixels"],
+        parameters: Float[Tensor, "images parameters"],
+        binning: int = 1,
+    ) -> Float[Tensor, "images parts pixels"]:
+        """What is left of the ``light`` for ``parameters`` (B, layout.focus.stop); both (B, parts, pixels)."""
+        core, left = self._core(parameters), []
         for part in range(self.parts):
-            values, tilts, places = zip(
-                *(self._along(parameters, part, axis, binning) for axis in range(3)), strict=True
-            )
+            pixels = self._pixels(parameters, part, binning)
+            left.append(_weighed(_efficiency(core, pixels), light[:, part], _gradients(light[:, part], pixels), pixels))
+        return torch.stack(left, dim=1)
+
+    def linearize(
+        self,
+        light: Float[Tensor, "images parts pixels"],
+        slopes: Float[Tensor, "images some parts pixels"],
+        parameters: Float[Tensor, "images parameters"],
+        binning: int = 1,
+    ) -> tuple[Float[Tensor, "images parts pixels"], Float[Tensor, "images parameters parts pixels"]]:
+        """The same and its derivatives, for the ``slopes`` of the light along the parameters that the focus takes."""
+        layout, core, narrower = self.layout, self._core(parameters), self._core(parameters, slope=True)
+        left = torch.empty_like(light)
+        derivatives = slopes.new_zeros(len(slopes), parameters.shape[1], *light.shape[1:])
+        for part in range(self.parts):
+            pixels, place = self._pixels(parameters, part, binning), derivatives[:, :, part]
+            own, gradients = _efficiency(core, pixels), _gradients(light[:, part], pixels)
+            left[:, part] = _weighed(own, light[:, part], gradients, pixels)
+            given = slopes[:, :, part]
+            place[:, : given.shape[1]] = _weighed(own, given, _gradients(given, pixels), pixels)
+            for column in layout.columns([BLUR]):
+                place[:, column] += sum(own[axis] * gradient for axis, gradient in gradients.items())
+                for axis in range(3):
+                    factors = [*pixels.factors[:axis], pixels.spread[axis], *pixels.factors[axis + 1 :]]
+                    wider = _efficiency(core, pixels._replace(factors=factors))
+                    place[:, column] += _weighed(wider, light[:, part], gradients, pixels)
             for axis in range(3):
-                moved = _product(core, [*values[:axis], -tilts[axis], *values[axis + 1 :]])
-                yield part, layout.shift.start + axis, moved
+                moved = _weighed(_efficiency(core, pixels, axis), light[:, part], gradients, pixels)
+                place[:, layout.shift.start + axis] -= moved
                 if layout.drifting:
-                    yield part, layout.drift.start + 3 * part + axis, moved
-                if len(places[axis]) > 1:
-                    stretched = places[axis][:, None] * tilts[axis]
-                    for column in layout.columns([PIXEL_ERRORS[axis]]):
-                        yield part, column, _product(core, [*values[:axis], stretched, *values[axis + 1 :]])
+                    place[:, layout.drift.start + 3 * part + axis] -= moved
+                for column in layout.columns([PIXEL_ERRORS[axis]]):
+                    sides = [-1 if side == 2 - axis else 1 for side in range(3)]
+                    stretch = pixels.places[axis].reshape(sides).expand(pixels.shape).flatten()
+                    place[:, column] += moved * stretch
             for column in layout.columns([PINHOLE]):
-                yield part, column, _product(self._core(parameters, slope=True), values)
+                place[:, column] = _weighed(_efficiency(narrower, pixels), light[:, part], gradients, pixels)
+        return left, derivatives
 
     def _core(self, parameters: Tensor, *, slope: bool = False) -> Tensor:
         """Coefficients (1 or B, x, y, z) of the efficiency, or of its ``slope`` in the pinhole's parameter."""
@@ -119,23 +162,51 @@ class Pinhole(torch.nn.Module):
             terms = slopes(terms) * (2 / (narrow - wide) * HALFWAY / (value + HALFWAY) ** 2)[:, None]
         return torch.tensordot(terms, self.series, dims=1)
 
-    def _along(self, parameters: Tensor, part: int, axis: int, binning: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Polynomials (B, pixels, terms) along an axis of a part, their slopes, and the places (pixels,) in nm."""
-        layout, place = self.layout, self.get_buffer(f"place{part}{axis}").to(self.series)
-        if len(place) > 1 and binning > 1:
-            place = place.unflatten(0, (-1, binning)).mean(1)
+    def _pixels(self, parameters: Tensor, part: int, binning: int) -> _Pixels:
+        places, factors, spread, variances = [], [], [], {}
+        blur = self.layout.columns([BLUR])
+        for axis in range(3):
+            place = self.get_buffer(f"place{part}{axis}").to(self.series)
+            variance = self.ball_nm2 + parameters[:, blur].sum(1, keepdim=True)
+            if len(place) > 1:
+                place = place.unflatten(0, (-1, binning)).mean(1)
+                # Of the places in a pixel that holds ``binning`` points, or as many intervals.
+                over = self.view.pixel_nm[axis] ** 2 * (binning**2 - (not self.view.integrate)) / 12
+                variance = variance + over
+                # A point that nothing smears takes no slopes, and one pixel has none.
+                if len(place) > 1 and (blur or self.ball_nm2 + over > 0):
+                    variances[axis] = variance
+            along = self._along(parameters, place, part, axis)
+            places.append(place)
+            spread.append([further / 2 for further in along[2:]])
+            factors.append([one + variance[..., None] * more for one, more in zip(along, spread[-1], strict=False)])
+        return _Pixels(places, factors, spread, variances)
+
+    def _along(self, parameters: Tensor, place: Tensor, part: int, axis: int) -> list[Tensor]:
+        """Polynomials (B, pixels, terms) along an axis, and their slopes of the orders 1 to 4."""
+        layout = self.layout
         seen = place - parameters[:, layout.shift][:, axis, None]
         if layout.drifting:
             seen = seen - parameters[:, layout.drift][:, 3 * part + axis, None]
         for column in layout.columns([PIXEL_ERRORS[axis]]):
             seen = seen + place * parameters[:, column, None]
         half, count = self.extent_nm[axis], self.series.shape[1 + axis]
-        inside = seen.abs() < half
+        inside = ((seen.abs() < half) / half)[..., None]
         # The efficiency is even in x and y.
         step = 1 if axis == 2 else 2
-        values = polynomials((seen / half).clamp(-1, 1), step * (count - 1) + 1)
-        tilts = slopes(values) * (inside / half)[..., None]
-        return values[..., ::step], tilts[..., ::step], place
+        found = [polynomials((seen / half).clamp(-1, 1), step * (count - 1) + 1)]
+        for _ in range(4):
+            found.append(slopes(found[-1]) * inside)
+        return [values[..., ::step] for values in found]
+
+
+def _efficiency(core: Tensor, pixels: _Pixels, along: int | None = None) -> dict[int | None, Tensor]:
+    """The mean efficiency (B, pixels), or its slope ``along`` an axis, and slopes of that along the variances' axes."""
+    found: dict[int | None, Tensor] = {}
+    for further in (None, *pixels.variances):
+        orders = [(axis == along) + (axis == further) for axis in range(3)]
+        found[further] = _product(core, [pixels.factors[axis][order] for axis, order in enumerate(orders)])
+    return found
 
 
 def _product(core: Tensor, factors: Sequence[Tensor]) -> Tensor:
@@ -145,6 +216,40 @@ def _product(core: Tensor, factors: Sequence[Tensor]) -> Tensor:
     for axis in sorted(range(3), key=lambda axis: factors[axis].shape[1]):
         core = torch.einsum(maps[axis], core, factors[axis])
     return core.permute(0, 3, 2, 1).flatten(1)
+
+
+def _weighed(
+    efficiency: Mapping[int | None, Tensor], light: Tensor, gradients: Mapping[int, Tensor], pixels: _Pixels
+) -> Tensor:
+    """The mean of the efficiency times the light (B, ..., pixels), each given by its mean and its slopes."""
+
+    def like(share: Tensor) -> Tensor:
+        return share if light.ndim == 2 else share[:, None]
+
+    total = like(efficiency[None]) * light
+    for axis, gradient in gradients.items():
+        total = total + like(efficiency[axis] * pixels.variances[axis]) * gradient
+    return total
+
+
+def _gradients(light: Tensor, pixels: _Pixels) -> dict[int, Tensor]:
+    """The slopes (B, ..., pixels) of light, per nm, along the axes of the variances."""
+    found = {}
+    for axis in pixels.variances:
+        place, faster = pixels.places[axis], math.prod(pixels.shape[3 - axis :])
+        matrix = torch.from_numpy(_differences(len(place))).to(light) / (place[1] - place[0])
+        lines = light.reshape(-1, len(place), faster)
+        found[axis] = (matrix @ lines).reshape(light.shape)
+    return found
+
+
+@lru_cache(maxsize=32)
+def _differences(count: int) -> Floats:
+    """The slopes (count, count) of values a step apart: of fourth order, but at the ends."""
+    matrix = np.array(np.gradient(np.eye(count), axis=0))
+    for row in range(2, count - 2):
+        matrix[row, row - 2 : row + 3] = np.array([1, -8, 0, 8, -1]) / 12
+    return matrix
 
 
 def _closed(cube: Number) -> Number:
