@@ -8,8 +8,18 @@ from stedalign.errors import InputError
 from stedalign.focusing.focus import Focus
 from stedalign.imaging.nuisances import Nuisances
 from stedalign.optics.beam import Beam, Overlay
+from stedalign.optics.detection import Detection
 from stedalign.optics.objective import Objective
-from stedalign.optics.parameters import BEAM_PARAMETERS, IMAGE_PARAMETERS, PARAMETERS, check_free, free_deviations
+from stedalign.optics.parameters import (
+    BEAM_PARAMETERS,
+    DETECTION_PARAMETERS,
+    IMAGE_PARAMETERS,
+    PARAMETERS,
+    PINHOLE,
+    check_free,
+    free_deviations,
+    nominal,
+)
 from stedalign.optics.patterns import Flat, TopHat, Vortex
 from stedalign.optics.polarization import Polarization
 from stedalign.optics.targets import section
@@ -44,10 +54,10 @@ def test_a_focus_accepts_what_the_table_says_its_beam_has_and_nothing_else(name:
         reach = min(row.largest(beam), row.plausible)
         made = focus(beam, {name: reach})
         assert made.free == (name,)
-        assert float(made.rest[-1]) == pytest.approx(row.nominal(beam))
+        assert float(made.rest[-1]) == pytest.approx(nominal(beam, name))
 
 
-@pytest.mark.parametrize("name", FREE)
+@pytest.mark.parametrize("name", [*FREE, *DETECTION_PARAMETERS])
 def test_every_row_says_what_it_is_and_how_far_an_instrument_may_be_off(name: str) -> None:
     row = PARAMETERS[name]
     assert row.unit
@@ -79,10 +89,21 @@ def test_a_mask_whose_core_would_leave_the_light_is_refused() -> None:
 
 
 def test_bounds_start_where_physics_does() -> None:
-    beam = Beam(fill=1.25)
-    assert PARAMETERS["taper"].bounds(beam, 0.3) == pytest.approx((0.34, 0.94))
-    assert PARAMETERS["taper"].bounds(beam, 1.0) == pytest.approx((0.0, 1.64))
-    assert PARAMETERS["fill_center_x"].bounds(beam, 0.1) == (-0.1, 0.1)
+    taper = nominal(Beam(fill=1.25), "taper")
+    assert PARAMETERS["taper"].bounds(taper, 0.3) == pytest.approx((0.34, 0.94))
+    assert PARAMETERS["taper"].bounds(taper, 1.0) == pytest.approx((0.0, 1.64))
+    assert PARAMETERS["fill_center_x"].bounds(0.0, 0.1) == (-0.1, 0.1)
+
+
+@pytest.mark.parametrize(("airy", "narrower"), [(math.inf, 0.125), (1.0, 1.5**3 - 1)])
+def test_a_pinhole_deviates_from_the_one_that_the_setup_has(airy: float, narrower: float) -> None:
+    found = free_deviations({"pinhole": 0.5}, Beam(), detection=Detection(pinhole_airy=airy))
+    assert found == pytest.approx({PINHOLE: narrower})
+
+
+def test_a_focus_knows_no_detector() -> None:
+    with pytest.raises(InputError, match=f"no beam has a parameter {PINHOLE}"):
+        focus(Beam(), {PINHOLE: 1.0})
 
 
 @pytest.mark.parametrize("axes", ["yx", "zx", "zyx"])

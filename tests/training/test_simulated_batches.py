@@ -54,7 +54,7 @@ def test_labels_are_the_parameters_of_the_image() -> None:
 
 def test_instruments_differ(source: SimulatedImages) -> None:
     images, labels = source.draw(64, torch.Generator().manual_seed(0))
-    assert set(source.focus.free) >= {"taper", "mask_offset_x", "leak_real", "blur_nm2", "pixel_error_z"}
+    assert set(source.model.focus.free) >= {"taper", "mask_offset_x", "leak_real", "blur_nm2", "pixel_error_z"}
     assert labels.shape == (64, len(MODES) + 2 + 3)
     assert labels[:, len(MODES) : len(MODES) + 2].abs().max() <= 0.15
     assert torch.isfinite(images).all()
@@ -72,7 +72,7 @@ def test_a_stack_holds_the_sections_planes(weak: SimulatedImages) -> None:
 
 def test_what_an_instrument_does_not_have_does_not_vary() -> None:
     forward = FORWARD.model_copy(update={"beam": Beam(pattern=Flat())})
-    free = SimulatedImages(spec(), forward, Outputs(MODES), binning=1).focus.free
+    free = SimulatedImages(spec(), forward, Outputs(MODES), binning=1).model.focus.free
     assert "mask_offset_x" not in free
     assert "taper" in free
 
@@ -80,7 +80,7 @@ def test_what_an_instrument_does_not_have_does_not_vary() -> None:
 def test_the_mask_of_an_annular_beam_moves_as_far_as_the_focus_follows() -> None:
     forward = FORWARD.model_copy(update={"beam": Beam(stop_radius=0.2)})
     source = SimulatedImages(spec(mask_offset=0.35), forward, OUTPUTS, binning=1)
-    assert 0.1 < source.focus.reach["mask_offset_x"] < 0.2
+    assert 0.1 < source.model.focus.reach["mask_offset_x"] < 0.2
     _, labels = source.draw(64, torch.Generator().manual_seed(0))
     assert float(labels[:, len(MODES) : len(MODES) + 2].norm(dim=1).max()) < 0.2
 
@@ -103,7 +103,7 @@ def test_an_image_three_of_the_largest_deviations_away_is_about_as_exact(weak: S
     rows = torch.zeros(1, len(MODES) + 3)
     rows[0, len(MODES) + axis] = 3 * 200.0
     exact = ForwardModel(FORWARD, MODES, tolerance=1e-6).intensity(rows)[0]
-    found = torch.stack(weak.focus(rows)).reshape(exact.shape)
+    found = torch.stack(weak.model.focus(rows)).reshape(exact.shape)
     assert float((found - exact).norm() / exact.norm()) < TOLERANCE
 
 

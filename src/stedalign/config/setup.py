@@ -22,6 +22,7 @@ from stedalign.imaging.nuisances import Nuisances
 from stedalign.instrument.slm_mask import SlmGeometry
 from stedalign.instrument.stage import StageSpec
 from stedalign.optics.beam import Beam
+from stedalign.optics.detection import Detection
 from stedalign.optics.fluorophore import Fluorophore
 from stedalign.optics.objective import Objective
 from stedalign.optics.patterns import Flat, Pattern
@@ -71,6 +72,8 @@ class Setup(Spec):
     """The gold bead."""
     sampling: Sampling = Sampling()
     """The three ortho-sections."""
+    detection: Detection = Detection()
+    """The way of the light from the bead to the detector."""
     detector: Detector = Detector()
     """The detector."""
     slm: SlmGeometry = SlmGeometry()
@@ -100,7 +103,13 @@ class Setup(Spec):
     @property
     def forward(self) -> ForwardSpec:
         """What the forward model, the dataset and the network need to know."""
-        return ForwardSpec(objective=self.objective, beam=self.depletion, bead=self.bead, sampling=self.sampling)
+        return ForwardSpec(
+            objective=self.objective,
+            beam=self.depletion,
+            bead=self.bead,
+            detection=self.detection,
+            sampling=self.sampling,
+        )
 
     @classmethod
     def load(cls, path: Path | str) -> Setup:

@@ -130,7 +130,7 @@ def acquisition_bounds(
     if volume and samples**3 > MOST_PIXELS:
         raise InputError(f"a volume of {samples} x {samples} x {samples} pixels is too large; leave the volume out")
     strengths = np.array([wavefront.rms_waves for wavefront in wavefronts])
-    free, strength = nuisances.free(spec.beam), max(0.1, 1.25 * float(strengths.max()))
+    free, strength = nuisances.free(spec.beam, detection=spec.detection), max(0.1, 1.25 * float(strengths.max()))
 
     def planned(view: View, drifting: bool) -> ForwardModel:
         return ForwardModel(

@@ -56,7 +56,7 @@ class Models:
     @cached_property
     def free(self) -> dict[str, float]:
         """What the setup does not know for sure, with the largest deviations."""
-        return self.nuisances.free(self.spec.beam, self.view.axes)
+        return self.nuisances.free(self.spec.beam, self.view.axes, self.spec.detection)
 
     @property
     def drifting(self) -> bool:
@@ -66,7 +66,9 @@ class Models:
     @cached_property
     def layout(self) -> ParameterLayout:
         """Of ``ordinary`` and ``strong``."""
-        return ParameterLayout(self.spec.beam, self.modes, self.view.parts, tuple(self.free), self.drifting)
+        return ParameterLayout(
+            self.spec.beam, self.modes, self.view.parts, tuple(self.free), self.drifting, self.spec.detection
+        )
 
     def _with_nuisances(self, strength_waves: float) -> ForwardModel:
         return ForwardModel(

@@ -65,8 +65,7 @@ class TwoBeads(torch.nn.Module):
     ) -> tuple[Float[Tensor, "images parts pixels"], Float[Tensor, "images {len(self.names)} parts pixels"]]:
         """Expected counts (B, parts, pixels) and their derivatives (B, len(names), parts, pixels)."""
         size = len(parameters)
-        values, derivatives = self.focus.jacobian(self._both(parameters), self.one.binning)
-        (first, second), (slopes, others) = (torch.stack(parts, dim=-2).split(size) for parts in (values, derivatives))
+        (first, second), (slopes, others) = (part.split(size) for part in self.one.jacobian(self._both(parameters)))
         brightness = parameters[:, self.brightness, None, None]
         light = first + brightness * second
         scale = parameters[:, self.scale, None] * self.pooled

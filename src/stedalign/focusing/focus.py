@@ -22,13 +22,23 @@ from stedalign.focusing.beam_family import BeamFamily, project_components
 from stedalign.focusing.chebyshev import polynomials, slopes
 from stedalign.focusing.coherent_modes import Blur, coherent_factors
 from stedalign.focusing.field_kernels import FieldKernels
+from stedalign.focusing.index_layer import layer_phase
 from stedalign.focusing.node_plan import SHARE, plan_waves
 from stedalign.focusing.pupil_quadrature import Pupil, beam_power
 from stedalign.focusing.target_samples import TargetSamples
 from stedalign.focusing.wave_grid import WaveGrid
 from stedalign.optics.beam import Beam
 from stedalign.optics.objective import Objective
-from stedalign.optics.parameters import BEAM_PARAMETERS, BLUR, EZ_WEIGHT, PIXEL_ERRORS, SHIFTS, check_free, nominal
+from stedalign.optics.parameters import (
+    BEAM_PARAMETERS,
+    BLUR,
+    EZ_WEIGHT,
+    LAYER,
+    PIXEL_ERRORS,
+    SHIFTS,
+    check_free,
+    nominal,
+)
 from stedalign.optics.targets import Target
 from stedalign.optics.wavefront import ModeSet
 
@@ -50,6 +60,7 @@ class Focus(torch.nn.Module):
     amplitude: Tensor
     along_z: Tensor
     beads: Tensor
+    turning: Tensor
     columns: Tensor
     beam_columns: Tensor
     error_columns: Tensor
@@ -135,6 +146,9 @@ class Focus(torch.nn.Module):
         # The mean of kz only turns the phase of whole planes.
         kappa = k - np.array([0.0, 0.0, (k[:, 2].max() + k[:, 2].min()) / 2])
         basis = np.concatenate([2 * np.pi * self.modes.polynomials(self.pupil.x, self.pupil.y), -kappa], axis=1)
+        if LAYER in self.free:
+            layer = layer_phase(self.objective, self.grid, self.beam.wavelength_nm)
+            basis = np.concatenate([basis, layer[:, None]], axis=1)
         self.register_buffer("basis", torch.from_numpy(basis))
         groups = [[samples] for samples in self._samples] if self.drifting else [self._samples]
         self.kernels = torch.nn.ModuleList(FieldKernels(kappa, basis, group) for group in groups)
@@ -144,7 +158,13 @@ class Focus(torch.nn.Module):
         """Where which parameters stand; of beams and pixel errors counted from the first free one."""
         beam = list(self._beam_reach)
         changing = [self.steering + self.free.index(name) for name in (*beam, EZ_WEIGHT, BLUR) if name in self.free]
-        self.register_buffer("columns", torch.tensor([*changing, *self._groups[0][1].order]))
+        turning = list(range(self._shifts.stop))
+        if LAYER in self.free:
+            turning.append(self.steering + self.free.index(LAYER))
+        self.register_buffer("turning", torch.tensor(turning))
+        """The parameters that turn the phases of the waves of all targets, in the order of the basis."""
+        steered = [turning[index] for index in self._groups[0][1].order]
+        self.register_buffer("columns", torch.tensor([*changing, *steered]))
         """The parameters that change the waves, in the order of ``FieldKernels.slopes``."""
         self.error_axes = [axis for axis, name in enumerate(PIXEL_ERRORS) if name in self.free]
         errors = [PIXEL_ERRORS[axis] for axis in self.error_axes]
@@ -177,7 +197,12 @@ class Focus(torch.nn.Module):
 
         The free ones follow after them.
         """
-        return self.basis.shape[1] + len(SHIFTS) * len(self.targets) * self.drifting
+        return self._shifts.stop + len(SHIFTS) * len(self.targets) * self.drifting
+
+    @property
+    def _shifts(self) -> slice:
+        """Where the shifts stand among the parameters, and in the basis."""
+        return slice(len(self.modes), len(self.modes) + len(SHIFTS))
 
     @property
     def rest(self) -> Float[Tensor, " parameters"]:
@@ -248,7 +273,7 @@ class Focus(torch.nn.Module):
         return max(1, NUMBERS_AT_ONCE // (2 * self.amplitude.shape[1] * len(factors) * widest))
 
     def _intensities(self, parameters: Tensor, binning: int, out: Sequence[Tensor] | None = None) -> list[Tensor]:
-        steering, free = parameters[:, : self.steering], parameters[:, self.steering :]
+        free = parameters[:, self.steering :]
         amplitude, factors = self.amplitude[None], self.beads[None]
         if self.family is not None:
             amplitude = self.family(free.index_select(1, self.beam_columns))
@@ -256,7 +281,7 @@ class Focus(torch.nn.Module):
             amplitude = self._weighed(amplitude, self._ez_amplitude(free))
         if self.blur is not None:
             factors = self.blur(free[:, self.free.index(BLUR)]).to(self.basis)
-        turned, errors = _turned(amplitude[:, None], self._phases(steering)), self._errors(free)
+        turned, errors = _turned(amplitude[:, None], self._phases(parameters)), self._errors(free)
         return [
             samples.pixels(intensity, samples.interpolations(errors, binning), None if out is None else out[index])
             for index, (samples, intensity) in enumerate(self._at_samples(turned, factors))
@@ -264,7 +289,7 @@ class Focus(torch.nn.Module):
 
     def _linearize(self, parameters: Tensor, binning: int, values: list[Tensor], derivatives: list[Tensor]) -> None:
         """Fill in what ``jacobian`` returns; derivatives that vanish are there already."""
-        steering, free = parameters[:, : self.steering], parameters[:, self.steering :]
+        free = parameters[:, self.steering :]
         # The waves and after them those of their derivatives.
         amplitudes, factors = self.amplitude[None, None], self.beads[None, None]
         if self.family is not None:
@@ -278,7 +303,7 @@ class Focus(torch.nn.Module):
             factors, change = (part(variance).to(self.basis)[:, None] for part in (self.blur, self.blur.slope))
             factors = torch.cat([factors.expand(-1, amplitudes.shape[1], -1, -1), change], dim=1)
             amplitudes = torch.cat([amplitudes, amplitudes[:, :1]], dim=1)
-        turned = _turned(amplitudes[:, None], self._phases(steering)[:, :, None])
+        turned = _turned(amplitudes[:, None], self._phases(parameters)[:, :, None])
         errors = self._errors(free, slope=True)
         for index, (samples, along) in enumerate(self._at_samples(turned, factors, slope=True)):
             place, both = derivatives[index], samples.interpolations(errors, binning)
@@ -287,8 +312,8 @@ class Focus(torch.nn.Module):
             torch.div(rows[:, 0], 2, out=values[index])
             place.index_copy_(1, self.columns, rows[:, 1:])
             if self.drifting:
-                common, drift = self.basis.shape[1], slice(len(SHIFTS) * index, len(SHIFTS) * (index + 1))
-                place[:, common:][:, drift] = place[:, common - len(SHIFTS) : common]
+                drift = slice(len(SHIFTS) * index, len(SHIFTS) * (index + 1))
+                place[:, self._shifts.stop :][:, drift] = place[:, self._shifts]
             for number, axis in enumerate(samples.axes):
                 if axis in errors:
                     changed = [*matrices[:number], both[number][len(free) :], *matrices[number + 1 :]]
@@ -316,14 +341,13 @@ class Focus(torch.nn.Module):
             waves = _each(turned[:, index], factors)
             yield from zip(group, kernels.slopes(waves) if slope else kernels(waves), strict=True)
 
-    def _phases(self, steering: Tensor) -> Tensor:
+    def _phases(self, parameters: Tensor) -> Tensor:
         """The phases (B, groups, J) of the waves for each group of targets."""
-        common = self.basis.shape[1]
-        phase = (steering[:, :common] @ self.basis.T)[:, None]
+        phase = (parameters.index_select(1, self.turning) @ self.basis.T)[:, None]
         if not self.drifting:
             return phase
-        drifts = steering[:, common:].unflatten(1, (-1, len(SHIFTS)))
-        return phase + drifts @ self.basis[:, -len(SHIFTS) :].T
+        drifts = parameters[:, self._shifts.stop : self.steering].unflatten(1, (-1, len(SHIFTS)))
+        return phase + drifts @ self.basis[:, self._shifts].T
 
     def _errors(self, free: Tensor, *, slope: bool = False) -> dict[int, Tensor]:
         """Polynomials (B, terms) in the errors of those pixel sizes that are free, along x (0), y (1) or z (2).

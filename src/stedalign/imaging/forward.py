@@ -14,6 +14,9 @@ from stedalign.focusing.focus import Focus
 from stedalign.imaging.forward_spec import ForwardSpec
 from stedalign.imaging.images import View
 from stedalign.imaging.parameter_layout import ParameterLayout
+from stedalign.imaging.pinhole import Pinhole
+from stedalign.optics.detection import OPEN
+from stedalign.optics.parameters import DETECTION_PARAMETERS, check_deviation
 from stedalign.optics.wavefront import ModeSet
 
 
@@ -38,6 +41,8 @@ class ForwardModel(torch.nn.Module):
     ) -> None:
         """Build the factored focus; ``free``, ``drifting``, ``tolerance`` and ``strength_waves`` as for ``Focus``.
 
+        ``free`` may name ``DETECTION_PARAMETERS``, too, which follow after the others.
+
         In float32, which is finer than any detector. Without a ``view`` an image is the three sections of the spec's
         sampling. With ``binning`` it is a model of ``binned`` images, of N pixels along each axis where the view has
         N x ``binning``. Raises ``InputError`` where they do not come out even.
@@ -54,18 +59,26 @@ class ForwardModel(torch.nn.Module):
         """How many of the image's pixels one of these holds."""
         self.spec = spec
         self.modes = modes
+        detected = {name: most for name, most in (free or {}).items() if name in DETECTION_PARAMETERS}
+        for name, most in detected.items():
+            check_deviation(name, most)
         self.focus = Focus(
             spec.objective,
             spec.beam,
             modes,
             self.view.targets(),
             bead_diameter_nm=spec.bead.diameter_nm,
-            free=free,
+            free={name: most for name, most in (free or {}).items() if name not in detected},
             drifting=drifting,
             tolerance=tolerance,
             strength_waves=strength_waves,
         ).float()
-        self.layout = ParameterLayout(spec.beam, modes, self.view.parts, self.focus.free, drifting)
+        self.reach = self.focus.reach | detected
+        """How far each free parameter may deviate."""
+        self.layout = ParameterLayout(spec.beam, modes, self.view.parts, tuple(self.reach), drifting, spec.detection)
+        self.pinhole: Pinhole | None = None
+        if detected or spec.detection != OPEN:
+            self.pinhole = Pinhole(spec, self.view, self.layout, self.reach).float()
 
     def intensity(
         self, focus_parameters: Float[Tensor, "images {self.layout.focus.stop}"]
@@ -74,7 +87,7 @@ class ForwardModel(torch.nn.Module):
 
         Of three sections (B, 3, N, N), of a volume (B, 1, Z, Y, X).
         """
-        return torch.stack(self.focus(focus_parameters, self.binning), dim=1).unflatten(-1, self.shape)
+        return self._intensity(focus_parameters, self.binning).unflatten(-1, self.shape)
 
     def binned(self, counts: Float[Tensor, "images parts *pixels"]) -> Float[Tensor, "images parts *binned"]:
         """Counts (B, parts, ...) of the binned pixels: sums of photons are photons."""
@@ -85,20 +98,19 @@ class ForwardModel(torch.nn.Module):
 
     def unbinned(self, parameters: Float[Tensor, "images {len(self.layout)}"]) -> Float[Tensor, "images parts *pixels"]:
         """Expected counts (B, parts, ...) of the pixels as they were before binning."""
-        intensity = torch.stack(self.focus(parameters[:, self.layout.focus]), dim=1)
+        intensity = self._intensity(parameters[:, self.layout.focus], 1)
         return self._lit(intensity, parameters).unflatten(-1, self.view.shape)
 
     def forward(self, parameters: Float[Tensor, "images {len(self.layout)}"]) -> Float[Tensor, "images parts *pixels"]:
         """Expected counts (B, parts, ...) for parameters (B, len(layout))."""
-        intensity = torch.stack(self.focus(parameters[:, self.layout.focus], self.binning), dim=1)
+        intensity = self._intensity(parameters[:, self.layout.focus], self.binning)
         return (self._lit(intensity, parameters) * self.pooled).unflatten(-1, self.shape)
 
     def linearize(
         self, parameters: Float[Tensor, "images {len(self.layout)}"]
     ) -> tuple[Float[Tensor, "images parts pixels"], Float[Tensor, "images {len(self.layout)} parts pixels"]]:
         """Expected counts (B, parts, pixels) and their derivatives (B, len(layout), parts, pixels)."""
-        values, derivatives = self.focus.jacobian(parameters[:, self.layout.focus], self.binning)
-        intensity, slopes = torch.stack(values, dim=1), torch.stack(derivatives, dim=2)
+        intensity, slopes = self.jacobian(parameters[:, self.layout.focus])
         scale = parameters[:, self.layout.scale, None] * self.pooled
         jacobian = slopes.new_zeros(len(slopes), len(self.layout), *intensity.shape[1:])
         torch.mul(slopes, scale[:, None], out=jacobian[:, self.layout.focus])
@@ -106,6 +118,26 @@ class ForwardModel(torch.nn.Module):
             jacobian[:, self.layout.scale.start + part, part] = intensity[:, part] * self.pooled
             jacobian[:, self.layout.background.start + part, part] = self.pooled
         return self._lit(intensity, parameters) * self.pooled, jacobian
+
+    def jacobian(
+        self, focus_parameters: Float[Tensor, "images {self.layout.focus.stop}"]
+    ) -> tuple[Float[Tensor, "images parts pixels"], Float[Tensor, "images {self.layout.focus.stop} parts pixels"]]:
+        """The ``intensity`` (B, parts, pixels) and its derivatives (B, layout.focus.stop, parts, pixels)."""
+        values, derivatives = self.focus.jacobian(focus_parameters[:, : self._in_focus], self.binning)
+        intensity, slopes = torch.stack(values, dim=1), torch.stack(derivatives, dim=2)
+        if self.pinhole is None:
+            return intensity, slopes
+        return self.pinhole.linearize(intensity, slopes, focus_parameters, self.binning)
+
+    @property
+    def _in_focus(self) -> int:
+        """How many of the parameters the focus takes."""
+        return self.focus.steering + len(self.focus.free)
+
+    def _intensity(self, focus_parameters: Tensor, binning: int) -> Tensor:
+        """(B, parts, pixels) behind the pinhole."""
+        intensity = torch.stack(self.focus(focus_parameters[:, : self._in_focus], binning), dim=1)
+        return intensity if self.pinhole is None else self.pinhole(intensity, focus_parameters, binning)
 
     def _lit(self, intensity: Tensor, parameters: Tensor) -> Tensor:
         """Counts (B, parts, pixels) of a pixel before binning."""

@@ -10,6 +10,7 @@ from typing import Any
 from stedalign.imaging.detector import Bead
 from stedalign.imaging.images import Sampling
 from stedalign.optics.beam import Beam
+from stedalign.optics.detection import Detection
 from stedalign.optics.objective import Objective
 from stedalign.optics.patterns.upgrade import upgraded
 from stedalign.optics.wavefront import ModeSet
@@ -23,6 +24,7 @@ class ForwardSpec(Spec):
     objective: Objective = Objective()
     beam: Beam = Beam()
     bead: Bead = Bead()
+    detection: Detection = Detection()
     sampling: Sampling = Sampling()
 
     @classmethod

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from stedalign.imaging.forward import ForwardModel
 from stedalign.optics.beam import Beam
+from stedalign.optics.detection import OPEN, Detection
 from stedalign.optics.parameters import PARAMETERS, free_deviations
 from stedalign.spec import Spec
 
@@ -48,19 +49,23 @@ class Nuisances(Spec):
     ez_weight: float = Field(0.0, ge=0)
     """Of how strongly the detection weighs abs(Ez)^2, 1 in the setup: an objective sees little of a bead's dipole
     along its axis."""
+    index_layer_nm: float = Field(0.0, ge=0, allow_inf_nan=False)
+    """Thickness of a layer before the focus with the index of the sample, or of water where sample_index is not set."""
+    pinhole: float = Field(0.0, ge=0, allow_inf_nan=False)
+    """Of 1 / pinhole_airy: 0.5 lets an open pinhole be one of 2 Airy units, and one of 1 be one of 2/3."""
 
-    def sigmas(self, beam: Beam, axes: str = "xyz") -> dict[str, float]:
-        """The standard deviation of each free parameter of ``Focus`` that is not known.
+    def sigmas(self, beam: Beam, axes: str = "xyz", detection: Detection = OPEN) -> dict[str, float]:
+        """The standard deviation of each free parameter of ``ForwardModel`` that is not known.
 
         Of those that this beam has and that matter in an image that resolves ``axes``.
         """
-        return free_deviations(self.model_dump(), beam, axes)
+        return free_deviations(self.model_dump(), beam, axes, detection)
 
-    def free(self, beam: Beam, axes: str = "xyz") -> dict[str, float]:
-        """How far each of them may deviate, as ``Focus`` and ``ForwardModel`` want it."""
+    def free(self, beam: Beam, axes: str = "xyz", detection: Detection = OPEN) -> dict[str, float]:
+        """How far each of them may deviate, as ``ForwardModel`` wants it."""
         return {
             name: min(SIGMAS * sigma, PARAMETERS[name].plausible, PARAMETERS[name].largest(beam))
-            for name, sigma in self.sigmas(beam, axes).items()
+            for name, sigma in self.sigmas(beam, axes, detection).items()
         }
 
 
@@ -91,15 +96,15 @@ class Prior:
         One plane hardly tells how far it lies from the focus, nor modes that act alike: what the image resolves no z
         for, modes and place have priors of ``FLAT_WAVES`` and ``FLAT_NM``.
         """
-        beam, reach, layout = model.spec.beam, model.focus.reach, model.layout
+        reach, layout = model.reach, model.layout
         mean, precision = torch.zeros(2, len(layout), dtype=torch.float64)
         lowest, highest = torch.full_like(mean, -torch.inf), torch.full_like(mean, torch.inf)
-        sigmas = {} if nuisances is None else nuisances.sigmas(beam)
-        for column, name in enumerate(layout.free_names, layout.free.start):
-            mean[column] = PARAMETERS[name].nominal(beam)
+        sigmas = {} if nuisances is None else nuisances.sigmas(layout.beam, detection=layout.detection)
+        for column, (name, nominal) in enumerate(zip(reach, layout.nominal, strict=True), layout.free.start):
+            mean[column] = nominal
             if name in sigmas:
                 precision[column] = sigmas[name] ** -2
-            lowest[column], highest[column] = PARAMETERS[name].bounds(beam, reach[name])
+            lowest[column], highest[column] = PARAMETERS[name].bounds(nominal, reach[name])
         if nuisances is not None and nuisances.drift_nm > 0:
             precision[layout.drift] = nuisances.drift_nm**-2
         if "z" not in model.view.axes:

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from stedalign.optics.beam import Beam
+from stedalign.optics.detection import OPEN, Detection
 from stedalign.optics.parameters import BACKGROUND, DRIFTS, MASK_OFFSETS, PARAMETERS, SCALE, SHIFTS, nominal
 from stedalign.optics.wavefront import ModeSet
 
@@ -26,7 +27,7 @@ class ParameterValues(NamedTuple):
     drift_nm: Float[Tensor, "images parts 3"]
     """Further displacement of each part, (B, parts, 3); (B, 0, 3) where nothing drifts."""
     free: Float[Tensor, "images free"]
-    """The free parameters of beam and image, (B, free)."""
+    """The free parameters of beam, image and detection, (B, free)."""
     scale: Float[Tensor, "images parts"]
     """Counts at the unaberrated crest of each part, (B, parts)."""
     background: Float[Tensor, "images parts"]
@@ -37,7 +38,8 @@ class ParameterValues(NamedTuple):
 class ParameterLayout:
     """The order of a parameter vector: modes, shift, drifts, free parameters, scales, backgrounds.
 
-    Each of them is a slice by that name; ``focus`` is all that a ``Focus`` takes, which is all but the light.
+    Each of them is a slice by that name; ``focus`` is all but the light: what a ``Focus`` takes, and after it what is
+    free of the detection.
     """
 
     beam: Beam
@@ -45,8 +47,9 @@ class ParameterLayout:
     parts: tuple[str, ...]
     """Of the image."""
     free_names: tuple[str, ...] = ()
-    """Of ``optics.parameters``, as ``Focus.free``."""
+    """Of ``optics.parameters``, as ``ForwardModel.reach``."""
     drifting: bool = False
+    detection: Detection = OPEN
 
     def __len__(self) -> int:
         return self.background.stop
@@ -87,7 +90,7 @@ class ParameterLayout:
     @cached_property
     def nominal(self) -> tuple[float, ...]:
         """The values of the free parameters where all is as the setup says."""
-        return tuple(nominal(self.beam, name) for name in self.free_names)
+        return tuple(nominal(self.beam, name, self.detection) for name in self.free_names)
 
     @cached_property
     def names(self) -> tuple[str, ...]:

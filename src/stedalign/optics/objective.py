@@ -17,6 +17,9 @@ Apodization = Literal["energy", "sqrt_cosine", "uniform"]
 APERTURE_ERROR = 0.05
 """Fraction by which a back aperture may differ from what the other numbers make it."""
 
+WATER_INDEX = 1.33
+"""Of the layer that beads lie in where no sample's index is given."""
+
 
 class Objective(Spec):
     """An immersion objective, aplanatic unless ``mapping`` says otherwise (Abbe: back aperture = 2 f NA)."""
@@ -137,6 +140,19 @@ class Objective(Spec):
         size = xp.sqrt(xp.where(inside == 0, 1.0, xp.abs(inside)))
         path = xp.where(inside > 0, size, 0.0) - xp.sqrt(self.immersion_index**2 - transverse)
         return xp.exp(-depth * xp.where(inside < 0, size, 0.0)), depth * path
+
+    def layer_phase(self, sine: Array, wavelength_nm: float) -> Array:
+        """Phase (rad) that each nm of a thin layer of the sample's index, or of water's, puts on each plane wave.
+
+        k0 (n_s cos_s - n cos), as of ``mismatch``. Of waves beyond the critical angle, which such a layer damps little,
+        cos_s is 0.
+        """
+        xp = namespace(sine)
+        index = WATER_INDEX if self.sample_index is None else self.sample_index
+        transverse = (self.immersion_index * sine) ** 2
+        inside = index**2 - transverse
+        path = xp.sqrt(xp.where(inside > 0, inside, 0.0)) - xp.sqrt(self.immersion_index**2 - transverse)
+        return 2 * math.pi / wavelength_nm * path
 
     def wavenumber(self, wavelength_nm: float) -> float:
         """2 pi n / wavelength in the immersion medium, rad per nm."""

@@ -13,8 +13,9 @@ from typing import Literal
 
 from stedalign.errors import InputError
 from stedalign.optics.beam import Beam
+from stedalign.optics.detection import OPEN, Detection
 
-Kind = Literal["place", "beam", "image", "light"]
+Kind = Literal["place", "beam", "image", "detection", "light"]
 
 FARTHEST_CORE = 0.8
 """Pupil radii: nearer to the edge the rays around the mask's core become too uneven for a rule of sensible size."""
@@ -24,11 +25,11 @@ LARGEST_PIXEL_ERROR = 0.4
 """Of the pixel size along any axis, as a fraction."""
 
 
-def _zero(beam: Beam) -> float:
+def _zero(beam: Beam, detection: Detection) -> float:
     return 0.0
 
 
-def _one(beam: Beam) -> float:
+def _one(beam: Beam, detection: Detection) -> float:
     return 1.0
 
 
@@ -36,7 +37,7 @@ def _nothing(beam: Beam) -> str:
     return ""
 
 
-def _as_it_is(amount: float) -> float:
+def _as_it_is(amount: float, nominal: float) -> float:
     return amount
 
 
@@ -48,12 +49,13 @@ class Parameter:
     unit: str
     meaning: str
     kind: Kind
-    """place: moves the image; beam, image: free where asked for; light: counts."""
+    """place: moves the image; beam, image, detection: free where asked for, detection in the forward model alone, for a
+    focus does not know who looks at it; light: counts."""
     of_each_part: bool = False
     """Whether each part of an image, such as a section, has its own."""
     axis: str = ""
     """The axis that an image has to resolve to tell it; none where all images do."""
-    nominal: Callable[[Beam], float] = _zero
+    nominal: Callable[[Beam, Detection], float] = _zero
     """Its value where all is as the setup says."""
     lacking: Callable[[Beam], str] = _nothing
     """Why a beam does not have it, to be read after its name; empty where it has."""
@@ -67,8 +69,8 @@ class Parameter:
     """What physics allows."""
     setting: str = ""
     """What a table of settings calls the amount that it may deviate by."""
-    deviation: Callable[[float], float] = _as_it_is
-    """From that amount to this parameter's unit."""
+    deviation: Callable[[float, float], float] = _as_it_is
+    """From that amount, and the nominal value, to this parameter's unit."""
 
     @property
     def label(self) -> str:
@@ -81,9 +83,8 @@ class Parameter:
             return 0.0
         return self.limit if self.room is None else self.room(beam)
 
-    def bounds(self, beam: Beam, reach: float) -> tuple[float, float]:
-        """The lowest and the highest value when it may deviate by ``reach`` from the nominal one."""
-        nominal = self.nominal(beam)
+    def bounds(self, nominal: float, reach: float) -> tuple[float, float]:
+        """The lowest and the highest value when it may deviate by ``reach`` from the ``nominal`` one."""
         # A setup may start below what physics calls the lowest; nothing forces it up.
         return max(nominal - reach, min(nominal, self.lowest)), nominal + reach
 
@@ -105,16 +106,20 @@ def farthest_core(beam: Beam) -> float:
     return beam.stop_radius or FARTHEST_CORE
 
 
-def _taper(beam: Beam) -> float:
+def _taper(beam: Beam, detection: Detection) -> float:
     return beam.taper
 
 
-def _fill_center(axis: int) -> Callable[[Beam], float]:
-    return lambda beam: beam.fill_center[axis]
+def _fill_center(axis: int) -> Callable[[Beam, Detection], float]:
+    return lambda beam, detection: beam.fill_center[axis]
 
 
-def _mask_offset(axis: int) -> Callable[[Beam], float]:
-    return lambda beam: beam.pattern.core[axis]
+def _mask_offset(axis: int) -> Callable[[Beam, Detection], float]:
+    return lambda beam, detection: beam.pattern.core[axis]
+
+
+def _pinhole(beam: Beam, detection: Detection) -> float:
+    return detection.inverse_pinhole_cubed
 
 
 def _of_several(beam: Beam) -> str:
@@ -126,18 +131,23 @@ def _without_a_mask(beam: Beam) -> str:
     return "" if movable else "would change nothing in this beam"
 
 
-def _square(amount: float) -> float:
+def _square(amount: float, nominal: float) -> float:
     return amount**2
 
 
-def _leak(ellipticity_deg: float) -> float:
+def _leak(ellipticity_deg: float, nominal: float) -> float:
     return math.tan(math.radians(ellipticity_deg))
+
+
+def _narrower(amount: float, nominal: float) -> float:
+    return (nominal ** (1 / 3) + amount) ** 3 - nominal
 
 
 MASK_OFFSETS = "mask_offset_x", "mask_offset_y"
 FILL_CENTERS = "fill_center_x", "fill_center_y"
 LEAKS = "leak_real", "leak_imaginary"
 TAPER, BLUR, EZ_WEIGHT = "taper", "blur_nm2", "ez_weight"
+LAYER, PINHOLE = "index_layer_nm", "inverse_pinhole_cubed"
 PIXEL_ERRORS = "pixel_error_x", "pixel_error_y", "pixel_error_z"
 SHIFTS = "shift_x", "shift_y", "shift_z"
 DRIFTS = "drift_x", "drift_y", "drift_z"
@@ -192,6 +202,15 @@ _ROWS = (
         lowest=0.0,
         setting="ez_weight",
     ),
+    Parameter(
+        LAYER,
+        "nm",
+        "thickness of a layer of another index before the focus, as of the film that beads lie in",
+        "image",
+        limit=2000.0,
+        plausible=500.0,
+        setting="index_layer_nm",
+    ),
     # With a taper below 0 a beam would be brightest at its edge.
     Parameter(
         TAPER,
@@ -244,27 +263,44 @@ _ROWS = (
         )
         for axis, name in enumerate(MASK_OFFSETS)
     ),
-    Parameter(SCALE, "counts", "what the unaberrated crest gives in a part of the image", "light", True),
+    # What a wide pinhole takes away grows with the inverse cube of its width, in which the image is smooth at 0.
+    Parameter(
+        PINHOLE,
+        "1/AU³",
+        "cube of the Airy disk's diameter over the pinhole's",
+        "detection",
+        nominal=_pinhole,
+        plausible=8.0,
+        lowest=0.0,
+        setting="pinhole",
+        deviation=_narrower,
+    ),
+    Parameter(
+        SCALE, "counts", "what the unaberrated crest gives in a part of the image, with an open pinhole", "light", True
+    ),
     Parameter(BACKGROUND, "counts", "of each pixel of a part of the image", "light", True),
 )
 PARAMETERS = {row.name: row for row in _ROWS}
 """All of them by name, in the order in which free ones follow each other."""
 BEAM_PARAMETERS = tuple(row.name for row in _ROWS if row.kind == "beam")
 IMAGE_PARAMETERS = tuple(row.name for row in _ROWS if row.kind == "image")
+DETECTION_PARAMETERS = tuple(row.name for row in _ROWS if row.kind == "detection")
 
 
-def nominal(beam: Beam, name: str) -> float:
+def nominal(beam: Beam, name: str, detection: Detection = OPEN) -> float:
     """The value of a parameter where all is as the setup says."""
-    return PARAMETERS[name].nominal(beam)
+    return PARAMETERS[name].nominal(beam, detection)
 
 
-def free_deviations(settings: Mapping[str, float], beam: Beam, axes: str = "xyz") -> dict[str, float]:
+def free_deviations(
+    settings: Mapping[str, float], beam: Beam, axes: str = "xyz", detection: Detection = OPEN
+) -> dict[str, float]:
     """How far each parameter deviates by ``settings``, in its own unit, of those that may differ between images.
 
     Of those that this beam has, in an image that resolves ``axes``; without what the settings leave out or call 0.
     """
     return {
-        row.name: row.deviation(settings[row.setting])
+        row.name: row.deviation(settings[row.setting], row.nominal(beam, detection))
         for row in _ROWS
         if settings.get(row.setting, 0.0) > 0 and row.axis in axes and row.largest(beam) > 0
     }
@@ -281,13 +317,18 @@ def check_free(beam: Beam, free: Mapping[str, float]) -> None:
         known = ", ".join((*BEAM_PARAMETERS, *IMAGE_PARAMETERS))
         raise InputError(f"no beam has a parameter {', '.join(unknown)}; known: {known}")
     for name, most in free.items():
-        row = PARAMETERS[name]
-        if reason := row.lacking(beam):
+        if reason := PARAMETERS[name].lacking(beam):
             raise InputError(f"{name} {reason}")
-        if not (0 < most <= row.limit and math.isfinite(most)):
-            raise InputError(f"the largest deviation of {name} must lie between 0 and {row.limit:g}, got {most:g}")
+        check_deviation(name, most)
     if any(name in free for name in MASK_OFFSETS):
         _check_core(beam, [free.get(name, 0.0) for name in MASK_OFFSETS])
+
+
+def check_deviation(name: str, most: float) -> None:
+    """Raise ``InputError`` where a parameter cannot deviate by up to ``most``."""
+    limit = PARAMETERS[name].limit
+    if not (0 < most <= limit and math.isfinite(most)):
+        raise InputError(f"the largest deviation of {name} must lie between 0 and {limit:g}, got {most:g}")
 
 
 def _check_core(beam: Beam, deviations: list[float]) -> None:

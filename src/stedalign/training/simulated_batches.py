@@ -13,16 +13,13 @@ from torch.nn import functional
 
 from stedalign.dataset.spec import check_moves
 from stedalign.errors import InputError
-from stedalign.focusing.focus import Focus
 from stedalign.imaging.center_of_mass import center_of_mass_px
 from stedalign.imaging.detector import expose_at_random
 from stedalign.imaging.forward import ForwardModel
 from stedalign.imaging.forward_spec import ForwardSpec
-from stedalign.imaging.images import PLANES, VOLUME, normalize
-from stedalign.imaging.parameter_layout import ParameterLayout
+from stedalign.imaging.images import PLANES, VOLUME, Sampling, View, normalize
 from stedalign.networks.outputs import Outputs
-from stedalign.optics.parameters import BLUR, LEAKS, PARAMETERS, SHIFTS, free_deviations
-from stedalign.optics.targets import section
+from stedalign.optics.parameters import BLUR, LEAKS, MASK_OFFSETS, PARAMETERS, SHIFTS, free_deviations
 from stedalign.training.batches import Batch
 from stedalign.training.spec import SimulationSpec
 
@@ -48,45 +45,36 @@ class SimulatedImages:
         check_moves([math.hypot(spec.shift_nm, spec.drift_nm)] * 3, forward.sampling, "shift_nm and drift_nm")
         self.spec, self.forward, self.outputs, self.binning = spec, forward, outputs, binning
         sampling, modes = forward.sampling, spec.mode_set
-        deviations = free_deviations(spec.model_dump(), forward.beam)
+        deviations = free_deviations(spec.model_dump(), forward.beam, detection=forward.detection)
         free = {name: min(most, PARAMETERS[name].largest(forward.beam)) for name, most in deviations.items()}
-        drifting = spec.drift_nm > 0 and not stack
-        parts = (VOLUME,) if stack else PLANES
-        self.layout = ParameterLayout(forward.beam, modes, parts, tuple(free), drifting)
-        if outputs.mask_offset and not self.layout.mask_offset:
+        if outputs.mask_offset and not any(name in free for name in MASK_OFFSETS):
             raise InputError("this setup's mask has no offset to learn: choose a network that does not predict it")
-        self.shape = (stack, sampling.samples, sampling.samples) if stack else (len(PLANES), *2 * (sampling.samples,))
         strength = STRENGTH_PER_PEAK_WAVES * spec.peak_waves
-        x, y, z = sampling.pixel_nm
-        pitch = z * sampling.samples / max(stack, 1)
-        targets = (
-            [section("zyx", self.shape, (pitch, y, x), integrate=sampling.integrate)] if stack else sampling.targets()
-        )
-        self.focus = Focus(
-            forward.objective,
-            forward.beam,
+        self.model = ForwardModel(
+            forward,
             modes,
-            targets,
-            bead_diameter_nm=forward.bead.diameter_nm,
+            view=_planes(sampling, stack) if stack else None,
             free=free,
-            drifting=drifting,
+            drifting=spec.drift_nm > 0 and not stack,
             tolerance=TOLERANCE,
             strength_waves=strength,
-        ).float()
+        )
+        self.layout = self.model.layout
         self.plain = ForwardModel(forward, modes, tolerance=CENTERING_TOLERANCE, strength_waves=strength)
 
     def to(self, device: torch.device) -> SimulatedImages:
         """Simulate there from now on; what is drawn stays the same."""
-        self.focus.to(device)
+        self.model.to(device)
         self.plain.to(device)
         return self
 
     @torch.no_grad()
     def draw(self, count: int, generator: Generator) -> Batch:
         """``count`` images (count, 3, n, n) relative to the unaberrated crest, and their labels."""
-        parameters = self._parameters(count, generator).to(self.focus.scale)
+        parameters = self._parameters(count, generator).to(self.model.focus.scale)
         parameters[:, self.layout.shift] += self._centering(parameters)
-        pixels = torch.cat(self.focus(parameters), dim=1).unflatten(1, self.shape)
+        # The sections of an image, or the planes of its stack.
+        pixels = self.model.intensity(parameters).flatten(1, -3)
         images = functional.avg_pool2d(pixels, self.binning)
         return images, self._labels(parameters)
 
@@ -95,7 +83,7 @@ class SimulatedImages:
         return expose_at_random(images, self.spec.photons, self.spec.background, self.binning, generator)
 
     def _parameters(self, count: int, generator: Generator) -> Tensor:
-        """Of the focus: (count, layout.focus.stop)."""
+        """Of all but the light: (count, layout.focus.stop)."""
         spec, layout = self.spec, self.layout
         drawn = _Drawn(count, generator)
         waves = drawn.normal(len(layout.mode_set)) * drawn.uniform(0.0) * spec.peak_waves
@@ -107,7 +95,7 @@ class SimulatedImages:
         leaks = dict(zip(LEAKS, drawn.leak(spec.ellipticity_deg), strict=True))
         free = [
             leaks[name] if name in leaks else drawn.free(name, most, value)
-            for (name, most), value in zip(self.focus.reach.items(), layout.nominal, strict=True)
+            for (name, most), value in zip(self.model.reach.items(), layout.nominal, strict=True)
         ]
         none = waves.new_zeros(count, 0)
         return layout.pack_focus(waves, shift, drift, torch.cat([none, *free], dim=1)).float()
@@ -135,6 +123,14 @@ class SimulatedImages:
                     shift[:, index] += drift[:, [axis in plane for plane in PLANES], index].mean(1)
             labels.append(shift)
         return torch.cat(labels, dim=1)
+
+
+def _planes(sampling: Sampling, count: int) -> View:
+    """The field of the sections as ``count`` planes."""
+    x, y, z = sampling.pixel_nm
+    pixel_nm = x, y, z * sampling.samples / count
+    shape = count, sampling.samples, sampling.samples
+    return View(parts=(VOLUME,), shape=shape, pixel_nm=pixel_nm, integrate=sampling.integrate)
 
 
 class _Drawn:

@@ -57,6 +57,10 @@ class SimulationSpec(Spec):
     """Half-range of the error of the pixel size along z, as a fraction."""
     ez_weight: float = Field(default=0.0, ge=0, le=1)
     """Half-range of how strongly the detection weighs abs(Ez)^2, around 1."""
+    index_layer_nm: float = Field(default=0.0, ge=0, le=2000)
+    """Half-range of the thickness of a layer of the sample's index before the focus."""
+    pinhole: float = Field(default=0.0, ge=0, le=2)
+    """Largest deviation of 1 / pinhole_airy upwards, its cube is uniform: 1 makes an open one 1 Airy unit or wider."""
 
     @property
     def mode_set(self) -> ModeSet:
