@@ -143,7 +143,7 @@ def run(name: str, case: Case, seed: int, folder: Path) -> Outcome:
 
 def kinds_of(reasons: Sequence[str]) -> str:
     """Reasons of refusals counted, without the numbers in them, one a line."""
-    counted = Counter(re.sub(r"\d+(\.\d+)?", "…", reason) for reason in reasons)
+    counted = Counter(re.sub(r"\b\d+(\.\d+)?", "…", reason) for reason in reasons)
     return "\n".join(f"{count} x {reason}" for reason, count in counted.most_common())
 
 
