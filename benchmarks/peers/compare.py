@@ -34,6 +34,11 @@ class Convention(NamedTuple):
         signs = np.where(self[:3], -1.0, 1.0)
         return points_nm[:, [1, 0, 2] if self.swap_xy else [0, 1, 2]] * signs
 
+    def peer_points(self, points_nm: Floats) -> Floats:
+        """The other way round."""
+        signs = np.where(self[:3], -1.0, 1.0)
+        return (points_nm * signs)[:, [1, 0, 2] if self.swap_xy else [0, 1, 2]]
+
     def modes(self, modes: Modes) -> Modes:
         return {(n, m): -waves if self.flip_pupil and m < 0 else waves for (n, m), waves in modes.items()}
 

@@ -33,6 +33,8 @@ class Peer:
     constrained: bool = True
     """Whether it can live with our pins, which also keep CUDA out."""
     python_below: tuple[int, int] | None = None
+    undeclared: tuple[str, ...] = ()
+    """What it needs and does not say."""
 
 
 PEERS = {
@@ -69,7 +71,7 @@ def run_peer(
     """
     peer = PEERS[name]
     try:
-        python = _environment(name, peer, cache, say)
+        python = environment(name, peer, cache, say)
     except Unavailable as problem:
         return [{"peer": name, "setting": None, "problem": str(problem)}]
     results = []
@@ -82,8 +84,11 @@ def run_peer(
     return results
 
 
-def _environment(name: str, peer: Peer, cache: Path, say: Callable[[str], None]) -> Path:
-    """The interpreter of the peer's environment, which is made unless a complete one of this version is there."""
+def environment(name: str, peer: Peer, cache: Path, say: Callable[[str], None]) -> Path:
+    """The interpreter of the peer's environment, which is made unless a complete one of this version is there.
+
+    Raises ``Unavailable``.
+    """
     if peer.python_below and sys.version_info[:2] >= peer.python_below:
         limit = ".".join(map(str, peer.python_below))
         raise Unavailable(f"{peer.requirement} needs Python below {limit}, this is {sys.version.split()[0]}")
@@ -97,19 +102,24 @@ def _environment(name: str, peer: Peer, cache: Path, say: Callable[[str], None])
     _call([sys.executable, "-m", "venv", "--clear", str(folder)], failed)
     pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     pins = ["--constraint", str(CONSTRAINTS)] if peer.constrained else []
-    _call([*pip, *pins, peer.requirement], failed)
+    _call([*pip, *pins, peer.requirement, *peer.undeclared], failed)
     complete.write_text(stamp, encoding="utf-8")
     return python
 
 
 def _measure(python: Path, peer: Peer, setting: str, threads: int, out: Path) -> dict[str, Any]:
     # A process for each setting: peak memory never falls again.
-    limits = {f"{pool}_NUM_THREADS": str(threads) for pool in ("OMP", "MKL", "OPENBLAS", "RAYON")}
-    # -E, so that no PYTHONPATH mixes in packages of another environment.
-    command = [str(python), "-E", str(HERE / peer.script), setting, "--threads", str(threads), "--out", str(out)]
-    _call(command, f"{peer.script} {setting} failed", os.environ | limits)
+    run_script(python, peer.script, setting, threads, out)
     facts: dict[str, Any] = json.loads((out / f"{setting}.json").read_text(encoding="utf-8"))
     return facts | {"volume": str(out / f"{setting}.npy")}
+
+
+def run_script(python: Path, script: str, argument: str, threads: int, out: Path) -> None:
+    """Run a script of this folder in a peer's environment. Raises ``Unavailable``."""
+    limits = {f"{pool}_NUM_THREADS": str(threads) for pool in ("OMP", "MKL", "OPENBLAS", "RAYON")}
+    # -E, so that no PYTHONPATH mixes in packages of another environment.
+    command = [str(python), "-E", str(HERE / script), argument, "--threads", str(threads), "--out", str(out)]
+    _call(command, f"{script} {Path(argument).name} failed", os.environ | limits)
 
 
 def _call(command: list[str], failed: str, environment: dict[str, str] | None = None) -> None:

@@ -88,6 +88,15 @@ def test_what_is_missing_is_an_error_of_one_line(vendor, name, words):
     assert "\n" not in str(caught.value)
 
 
+def test_what_the_simulator_raises_is_not_blamed_on_a_device(monkeypatch):
+    def broken(setup):
+        raise TypeError("a bug of ours")
+
+    monkeypatch.setattr("stedalign.simulator.microscope.make_microscope", broken)
+    with pytest.raises(TypeError, match=r"^a bug of ours$"):
+        load_microscope("simulated", SETUP)
+
+
 @pytest.mark.parametrize("part", ["source", "slm", "stage", "shutter"])
 def test_a_microscope_that_lacks_a_part_is_closed_again(vendor, part):
     closed = []

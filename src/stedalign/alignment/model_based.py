@@ -21,18 +21,18 @@ def align(bench: Bench, mask: Callable[[Wavefront], Levels], start: Wavefront) -
     where the best new one does not measure better, it is kept. Raises ``AlignmentError`` where no image can be used.
     """
     policy = bench.policy
-    found = None
+    previous = None
     if not np.array_equal(bench.levels_before, mask(start)):
-        found = yield from _measure_found(bench)
+        previous = yield from _measure_previous(bench)
     finished = yield from _improve(bench, mask, start)
-    if found is not None and (finished.shown is None or not policy.is_better(finished.shown, found)):
-        finished = Finished(policy.is_aligned(found.estimate), "the mask that was found measures no worse", found)
+    if previous is not None and (finished.shown is None or not policy.is_better(finished.shown, previous)):
+        finished = Finished(policy.is_aligned(previous.estimate), "the mask that was found measures no worse", previous)
     if finished.shown is not None:
         bench.keep(finished.shown.levels)
     return finished
 
 
-def _measure_found(bench: Bench) -> Generator[Event, None, Measured | None]:
+def _measure_previous(bench: Bench) -> Generator[Event, None, Measured | None]:
     """The image under the mask that was found, or None where it shows no focus of this setup."""
     try:
         measured = yield from bench.measure(0, None, bench.levels_before)

@@ -61,13 +61,13 @@ def estimate(
         done = estimate_file(
             file, the_setup, folder, pixel_nm=pixel_nm, whole_volume=whole_volume, network=network, progress=tell
         )
-    found = done.estimate
+    estimate = done.estimate
     if json:
         print_json(done.to_json())
     else:
-        _print_estimate(found, folder)
-    if not found.accepted:
-        raise JobError(f"refused: {found.reason}; see {folder / 'estimate.png'}")
+        _print_estimate(estimate, folder)
+    if not estimate.accepted:
+        raise JobError(f"refused: {estimate.reason}; see {folder / 'estimate.png'}")
 
 
 def align(
@@ -163,33 +163,34 @@ class _Progress:
         if isinstance(event, Centered):
             self.moves += 1
         elif isinstance(event, Measured):
-            found = event.estimate
+            estimate = event.estimate
             self.table.add_row(
                 str(event.number),
                 f"{self.moves} moves",
-                f"{1e3 * found.rms_waves:.1f} ± {1e3 * found.rms_sigma_waves:.1f}",
-                _share(found.null_ratio),
+                f"{1e3 * estimate.rms_waves:.1f} ± {1e3 * estimate.rms_sigma_waves:.1f}",
+                _share(estimate.null_ratio),
                 f"{event.correlation:.4f}",
-                f"{found.reduced_chi2:.2f}",
+                f"{estimate.reduced_chi2:.2f}",
                 "found" if event.correction is None else "kept" if event.kept else "[yellow]restored[/yellow]",
             )
             self.moves = 0
 
 
-def _print_estimate(found: Estimate, folder: Path) -> None:
-    table = Table(title="SIMULATED bead" if found.simulated else "bead", title_justify="left")
+def _print_estimate(estimate: Estimate, folder: Path) -> None:
+    table = Table(title="SIMULATED bead" if estimate.simulated else "bead", title_justify="left")
     for name in ("mode", "(n, m)", "mλ rms", "± sigma"):
         table.add_column(name, justify="left" if name == "mode" else "right")
-    for mode, waves, sigma in zip(found.wavefront.modes, found.wavefront.waves, found.sigma_waves, strict=True):
-        told = (f"{1e3 * waves:.2f}", f"{1e3 * sigma:.2f}") if mode not in found.blind else ("", "blind")
-        table.add_row(mode.name, f"{mode.n}, {mode.m}", *told)
+    wavefront = estimate.wavefront
+    for mode, waves, sigma in zip(wavefront.modes, wavefront.waves, estimate.sigma_waves, strict=True):
+        cells = (f"{1e3 * waves:.2f}", f"{1e3 * sigma:.2f}") if mode not in estimate.blind else ("", "blind")
+        table.add_row(mode.name, f"{mode.n}, {mode.m}", *cells)
     table.add_section()
-    table.add_row("total", "", f"{1e3 * found.rms_waves:.1f}", f"{1e3 * found.rms_sigma_waves:.1f}")
+    table.add_row("total", "", f"{1e3 * estimate.rms_waves:.1f}", f"{1e3 * estimate.rms_sigma_waves:.1f}")
     console = Console(soft_wrap=True, highlight=False)
     console.print(table)
-    if found.blind:
-        names = ", ".join(mode.name for mode in found.blind)
+    if estimate.blind:
+        names = ", ".join(mode.name for mode in estimate.blind)
         console.print(f"blind to {names}: image xz and yz, too; the mask leaves them as they are")
-    null = _share(found.null_ratio)
-    console.print(f"null ratio {null}, reduced chi2 {found.reduced_chi2:.3f}, began at {found.start}")
+    null = _share(estimate.null_ratio)
+    console.print(f"null ratio {null}, reduced chi2 {estimate.reduced_chi2:.3f}, began at {estimate.start}")
     print(f"mask, image and numbers  {folder}")

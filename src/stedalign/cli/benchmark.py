@@ -51,26 +51,26 @@ def bound(
 
         the_setup = read_setup(setup)
         drawn = random_wavefronts(the_setup.modes, 1e-3 * strength, wavefronts, np.random.default_rng(seed))
-        found = compute_bound(the_setup, drawn, photons, background, volume=not without_volume, progress=tell)
+        bounds = compute_bound(the_setup, drawn, photons, background, volume=not without_volume, progress=tell)
     if json:
-        print_json(found.to_json() | {"read_noise": the_setup.detector.read_photons, "seed": seed})
+        print_json(bounds.to_json() | {"read_noise": the_setup.detector.read_photons, "seed": seed})
         return
-    _print(found, the_setup.detector.read_photons)
+    _print(bounds, the_setup.detector.read_photons)
 
 
-def _print(found: Bounds, read_noise: float) -> None:
+def _print(bounds: Bounds, read_noise: float) -> None:
     from stedalign.estimation.acquisition import SECTIONS
     from stedalign.estimation.bound import BLIND_WAVES
 
-    light = f"{found.photons:g} counts per pixel at the crest, {100 * found.background:.3g} % background"
-    where = f"rms over {found.wavefronts} random" if found.wavefronts > 1 else "one random"
-    strength = f"{where}, of {1e3 * found.rms_waves:.3g} mλ rms" if found.rms_waves else "unaberrated"
+    light = f"{bounds.photons:g} counts per pixel at the crest, {100 * bounds.background:.3g} % background"
+    where = f"rms over {bounds.wavefronts} random" if bounds.wavefronts > 1 else "one random"
+    strength = f"{where}, of {1e3 * bounds.rms_waves:.3g} mλ rms" if bounds.rms_waves else "unaberrated"
     title = f"bound (mλ), {light}\nwavefronts: {strength}"
     table = Table(
         title=title, title_justify="left", box=SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True
     )
     table.add_column("mode", no_wrap=True)
-    images = found.images
+    images = bounds.images
     for name in images:
         table.add_column(f"{name}\nknown", justify="right", no_wrap=True)
         table.add_column("\nunsure", justify="right", no_wrap=True)
@@ -82,19 +82,19 @@ def _print(found: Bounds, read_noise: float) -> None:
         table.add_row(title, *(cell for name in images for cell in (tell(name), "")))
 
     columns = [bound for image in images.values() for bound in (image.known, image.unsure)]
-    for row, mode in enumerate(found.modes):
+    for row, mode in enumerate(bounds.modes):
         table.add_row(mode.name, *(text(float(bound.rms[row]), bound.rms[row] > BLIND_WAVES) for bound in columns))
     table.add_section()
     table.add_row("total", *(text(bound.rms_total, bound.rms.max() > BLIND_WAVES) for bound in columns))
     # With read noise a pixel's light is not all that counts.
     if not read_noise:
         blind = {name: image.known.rms.max() > BLIND_WAVES for name, image in images.items()}
-        of_images("total, equal dose", lambda name: text(found.at_equal_dose(name), blind[name]))
+        of_images("total, equal dose", lambda name: text(bounds.at_equal_dose(name), blind[name]))
     of_images("dose, sections = 1", lambda name: f"{images[name].pixels / images[SECTIONS].pixels:.2g}")
     of_images("pixels to scan", lambda name: str(images[name].pixels))
     console = Console(highlight=False)
     console.print(table)
     for name, image in images.items():
-        unseen = [mode.name for mode, value in zip(found.modes, image.unsure.rms, strict=True) if value > BLIND_WAVES]
+        unseen = [mode.name for mode, value in zip(bounds.modes, image.unsure.rms, strict=True) if value > BLIND_WAVES]
         if unseen:
             console.print(f"{name}: blind to {', '.join(unseen)} (worse than {1e3 * BLIND_WAVES:g} mλ)")

@@ -91,11 +91,11 @@ def evaluate(
 
 
 def _print(done: Evaluation, skipped: str) -> None:
-    console, found, off = Console(highlight=False), done.comparison, done.against_mismatch
+    console, comparison, off = Console(highlight=False), done.comparison, done.against_mismatch
     # As titles of tables they would be broken where a table is narrow.
     console.print(done.title, style="italic")
-    console.print(_table(found))
-    if set(found.results) != {Shown.NETWORK} and found.outputs.modes is not None:
+    console.print(_table(comparison))
+    if set(comparison.results) != {Shown.NETWORK} and comparison.outputs.modes is not None:
         console.print("modes: rms error; of the fits that ended below 10 mλ, of the bound the median")
     if off is not None:
         console.print(f"\nagainst mismatch, {done.mismatch_title}", style="italic")
@@ -105,17 +105,17 @@ def _print(done: Evaluation, skipped: str) -> None:
     print(f"images and numbers  {done.run_folder}")
 
 
-def _table(found: Comparison) -> Table:
+def _table(comparison: Comparison) -> Table:
     """Errors of each mode and axis, totals and correlations: the estimators and the bounds side by side."""
     from stedalign.evaluation.comparison import BOUND
     from stedalign.evaluation.errors import MISSED_WAVES, WAVEFRONT
     from stedalign.evaluation.estimators import NETWORK, TITLES
     from stedalign.imaging.images import PLANES
 
-    results, bounds = found.results.values(), found.bounds.values()
+    results, bounds = comparison.results.values(), comparison.bounds.values()
     table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    table.add_column("rms error (mλ)" if found.outputs.modes else "rms error", no_wrap=True)
-    for title in (*(TITLES[name] for name in found.results), *found.bounds):
+    table.add_column("rms error (mλ)" if comparison.outputs.modes else "rms error", no_wrap=True)
+    for title in (*(TITLES[name] for name in comparison.results), *comparison.bounds):
         # Words below each other, so that six columns fit a terminal.
         words = title.replace("zero", "\nzero").replace("+", "\n+").replace("xy", "\nxy")
         table.add_column(words.replace(" \n", "\n"), justify="right", no_wrap=True)
@@ -124,13 +124,13 @@ def _table(found: Comparison) -> Table:
         known = [None if cell is None or isnan(cell) else factor * cell for cell in cells]
         table.add_row(title, *("" if cell is None else f"{cell:{digits}}" for cell in known))
 
-    of_network = NETWORK, f"{BOUND} {' '.join(found.planes)}"
-    seen = [found.planes if name in of_network else PLANES for name in (*found.results, *found.bounds)]
+    of_network = NETWORK, f"{BOUND} {' '.join(comparison.planes)}"
+    seen = [comparison.planes if name in of_network else PLANES for name in (*comparison.results, *comparison.bounds)]
     table.add_row("sections", *("three" if planes == PLANES else " ".join(planes) for planes in seen))
     counts = [len(result.correlations) for result in results]
     counts += [len(next(iter(bound.values())).sigma) for bound in bounds]
     table.add_row("images", *map(str, counts), end_section=True)
-    for quantity in found.asked:
+    for quantity in comparison.asked:
         is_wavefront = quantity == WAVEFRONT
         unit, factor, digits = ("mλ", 1e3, ".2f") if is_wavefront else ("pupil radii", 1, ".4f")
         estimated, least = [result.quantities[quantity] for result in results], [bound[quantity] for bound in bounds]
@@ -138,10 +138,10 @@ def _table(found: Comparison) -> Table:
         limit = MISSED_WAVES if is_wavefront else inf
         each = [
             values.rms if name == NETWORK else values.rms_within(limit)
-            for name, values in zip(found.results, estimated, strict=True)
+            for name, values in zip(comparison.results, estimated, strict=True)
         ]
         each += [bound.median for bound in least]
-        for row, name in enumerate(found.names(quantity)):
+        for row, name in enumerate(comparison.names(quantity)):
             title = name if is_wavefront else f"{name} ({unit})"
             add(title, *(values[row] for values in each), factor=factor, digits=digits)
         table.add_section()
@@ -156,8 +156,8 @@ def _table(found: Comparison) -> Table:
         add("within 1 sigma (%)", *(values.within_sigma for values in estimated), factor=100, digits=".1f")
         table.add_section()
     add("correlation, mean", *(result.correlations.mean() for result in results), digits=".4f")
-    if found.planes != PLANES:
-        title = f"correlation of {' '.join(found.planes)}, mean"
+    if comparison.planes != PLANES:
+        title = f"correlation of {' '.join(comparison.planes)}, mean"
         add(title, *(result.input_correlations.mean() for result in results), digits=".4f")
     return table
 

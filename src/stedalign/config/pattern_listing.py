@@ -43,19 +43,19 @@ def pattern_comment(pattern: Pattern) -> str:
 def patterns_page() -> str:
     """The patterns of this package, as Markdown."""
     shipped = (pattern_class(kind) for kind in known_kinds())
-    sections = [_section(found) for found in shipped if found.__module__.startswith("stedalign.")]
+    sections = [_section(pattern) for pattern in shipped if pattern.__module__.startswith("stedalign.")]
     return "\n".join([PAGE, *sections])
 
 
-def _section(found: type[Pattern]) -> str:
+def _section(pattern: type[Pattern]) -> str:
     table = []
-    for name, field in found.model_fields.items():
+    for name, field in pattern.model_fields.items():
         if name != "kind":
             table += textwrap.wrap(field.description or "", 116, initial_indent="# ", subsequent_indent="# ")
         table.append(f"{name} = {json.dumps(field.default)}")
-    title = f"## {found.model_fields['kind'].default}"
-    return "\n".join([title, "", f"`{found.__name__}`. {inspect.getdoc(found)}", "", "```toml", *table, "```", ""])
+    title = f"## {pattern.model_fields['kind'].default}"
+    return "\n".join([title, "", f"`{pattern.__name__}`. {inspect.getdoc(pattern)}", "", "```toml", *table, "```", ""])
 
 
-def _summary(found: type[Pattern]) -> str:
-    return (inspect.getdoc(found) or "").partition("\n")[0]
+def _summary(pattern: type[Pattern]) -> str:
+    return (inspect.getdoc(pattern) or "").partition("\n")[0]

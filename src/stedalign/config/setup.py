@@ -156,14 +156,14 @@ def _brief_idle(idle: dict[str, list[str]]) -> str:
 
 def beside(table: dict[str, Any], folder: Path) -> dict[str, Any]:
     """The table with the names of files read as lying beside the setup."""
-    found = {}
+    resolved = {}
     for key, value in table.items():
         if isinstance(value, dict):
             value = beside(value, folder)
         elif key == "file" and isinstance(value, str) and value:
             value = str((folder / value).resolve())
-        found[key] = value
-    return found
+        resolved[key] = value
+    return resolved
 
 
 def _fill(container: TOMLDocument | Table, spec: Spec) -> None:

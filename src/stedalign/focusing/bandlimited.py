@@ -65,8 +65,8 @@ def samples_needed(bandwidth: float, tolerance: float) -> int:
     count = 2 * int(bandwidth / np.pi) + 2
     while True:
         points, _ = sampling_points(bandwidth, count)
-        found = interpolation(bandwidth, count, places) @ np.exp(1j * bandwidth * np.outer(points, frequency))
-        error = (np.abs(found - waves) ** 2).mean(axis=0)
+        sampled = interpolation(bandwidth, count, places) @ np.exp(1j * bandwidth * np.outer(points, frequency))
+        error = (np.abs(sampled - waves) ** 2).mean(axis=0)
         if np.sqrt((error * spectrum).sum() / spectrum.sum()) < tolerance:
             return count
         count += 2

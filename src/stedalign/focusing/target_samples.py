@@ -78,13 +78,13 @@ class TargetSamples(torch.nn.Module):
     @property
     def parities(self) -> list[tuple[int, int, int]]:
         """For x, y and z, whether the parts of the kernel are even (0) or odd (1); the last mirrored axis fastest."""
-        found = []
+        parities = []
         for odd in product((0, 1), repeat=len(self.axes)):
             parity = [0, 0, 0]
             for axis, value in zip(self.axes, odd, strict=True):
                 parity[axis] = value
-            found.append((parity[0], parity[1], parity[2]))
-        return found
+            parities.append((parity[0], parity[1], parity[2]))
+        return parities
 
     def pixel_count(self, binning: int = 1) -> int:
         """How many pixels there are when ``binning`` of them along each axis of the grid become one.
@@ -109,15 +109,15 @@ class TargetSamples(torch.nn.Module):
         polynomials (B, terms) in the error over its largest value, or their slopes for those of the matrices. A binned
         pixel is the mean of ``binning`` along each axis.
         """
-        found = []
+        interpolations = []
         for index, matrix in enumerate(self._series):
             if matrix.ndim == 3:
                 terms = errors[self.axes[index]][:, : len(matrix)]
                 matrix = (terms @ matrix.flatten(1)).unflatten(1, matrix.shape[1:])
             else:
                 matrix = matrix[None]
-            found.append(matrix if binning == 1 else matrix.unflatten(1, (-1, binning)).mean(2))
-        return found
+            interpolations.append(matrix if binning == 1 else matrix.unflatten(1, (-1, binning)).mean(2))
+        return interpolations
 
     def pixels(
         self,

@@ -31,13 +31,15 @@ def load_microscope(name: str, setup: object, **options: object) -> Microscope:
     ``name`` is a registered name (entry-point group ``stedalign.microscopes``) or ``package.module:factory``;
     the factory is called with the setup, which this layer only hands on, and with ``options`` (the simulated
     one takes ``seed``). Raises ``MicroscopeError`` whenever no working microscope comes of it; never falls
-    back on the simulation.
+    back on the simulation. What the simulated one raises itself is left as it is: no device is at fault there.
     """
     check_type("sa.load_microscope", name, str)
     factory = _factory(name)
     try:
         microscope = factory(setup, **options)
     except Exception as error:
+        if name == SIMULATED.name:
+            raise
         raise MicroscopeError(f"microscope '{name}' could not be started: {one_line(error)}") from error
     if not isinstance(microscope, Microscope):
         raise MicroscopeError(f"microscope '{name}': its factory made a {type(microscope).__name__}, not a Microscope")

@@ -99,8 +99,8 @@ def estimate_file(
     steps = Progress(progress, cancel)
     steps(f"reading {file}")
     sections = load_stack(file, pixel_nm=pixel_nm, samples=setup.sampling.samples, whole=whole_volume)
-    found = _estimate(sections, setup, network, steps)
-    return save_estimate(setup, sections, found, Path(run_folder), steps)
+    estimate = _estimate(sections, setup, network, steps)
+    return save_estimate(setup, sections, estimate, Path(run_folder), steps)
 
 
 def _estimate(
@@ -111,7 +111,7 @@ def _estimate(
 
 
 def save_estimate(
-    setup: Setup, sections: Image, found: Estimate, folder: Path, progress: Progress = SILENT
+    setup: Setup, sections: Image, estimate: Estimate, folder: Path, progress: Progress = SILENT
 ) -> SavedEstimate:
     """Write ``estimate.json``, ``estimate.png`` and, where the estimate was accepted, the correcting mask.
 
@@ -122,14 +122,14 @@ def save_estimate(
     progress(f"writing {folder}")
     if folder.is_dir() and any(folder.iterdir()):
         raise InputError(f"{folder} is not empty; choose another folder")
-    mask = folder / "mask.bmp" if found.accepted else None
-    saved = SavedEstimate(found, folder, mask)
-    centering = centering_wavefront(found.shift_nm, setup.objective, setup.depletion.wavelength_nm)
+    mask = folder / "mask.bmp" if estimate.accepted else None
+    saved = SavedEstimate(estimate, folder, mask)
+    centering = centering_wavefront(estimate.shift_nm, setup.objective, setup.depletion.wavelength_nm)
     facts = {"wavelength_nm": setup.depletion.wavelength_nm, "centering": centering.to_json()}
     with replacing_all(folder) as staging:
         Session.start(staging, setup.to_toml())
-        if found.accepted:
-            save_masks(setup, correction_levels(setup, found.correction), found.correction, staging)
-        draw_estimate(staging / "estimate.png", sections, found, "SIMULATED bead" if found.simulated else "bead")
+        if estimate.accepted:
+            save_masks(setup, correction_levels(setup, estimate.correction), estimate.correction, staging)
+        draw_estimate(staging / "estimate.png", sections, estimate, "SIMULATED bead" if estimate.simulated else "bead")
         write_json(staging / "estimate.json", saved.to_json() | facts)
     return saved

@@ -96,21 +96,21 @@ def evaluate(
     noise = NoiseSpec.parse(trained_noise(network).model_dump() | given)
     known = KnownImages.load(data, setup.forward, network.outputs, limit)
     skipped = reason_to_skip(setup, network, noise) if mismatch else "not asked for"
-    found = compare(network, known, noise, seed=seed, fits=fits, names=estimators, progress=steps)
+    comparison = compare(network, known, noise, seed=seed, fits=fits, names=estimators, progress=steps)
     off = None
     if not skipped:
-        names = list(found.results)
+        names = list(comparison.results)
         off = compare_under_mismatch(
             setup, network, known, noise, images=mismatch, seed=seed, names=names, progress=steps
         )
-    done = Evaluation(found, off, skipped, path, data, seed, run_folder)
+    done = Evaluation(comparison, off, skipped, path, data, seed, run_folder)
     steps("drawing")
     with replacing_all(run_folder) as staging:
-        draw_comparison(staging, found, setup.sampling.pixel_nm, done.title)
+        draw_comparison(staging, comparison, setup.sampling.pixel_nm, done.title)
         if off is not None:
             draw_mismatch(staging / "error_vs_mismatch.png", off, done.mismatch_title)
         steps(f"writing {run_folder}")
-        write_json(staging / "evaluation.json", done.to_json() | environment() | {"images": found.images_json()})
+        write_json(staging / "evaluation.json", done.to_json() | environment() | {"images": comparison.images_json()})
     return done
 
 

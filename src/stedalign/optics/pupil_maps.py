@@ -82,14 +82,14 @@ def interpolate(values: Tensor, x: Array, y: Array) -> list[Array]:
     """A map's channels (C, N, N) at points of the square from -1 to 1, each of x's shape; the edge is kept beyond."""
     as_tensor = torch.as_tensor(x), torch.as_tensor(y)
     points = torch.stack(torch.broadcast_tensors(*as_tensor), dim=-1)
-    found = torch.nn.functional.grid_sample(
+    sampled = torch.nn.functional.grid_sample(
         values.to(points)[None],
         points.reshape(1, 1, -1, 2),
         mode="bicubic",
         padding_mode="border",
         align_corners=False,
     )
-    channels = found.reshape(len(values), *points.shape[:-1])
+    channels = sampled.reshape(len(values), *points.shape[:-1])
     return [channel if isinstance(x, Tensor) else channel.numpy() for channel in channels]
 
 

@@ -51,5 +51,5 @@ def ideal_crest(objective: Objective, beam: Beam, cells_per_radius: float) -> tu
             place = peak.copy()
             place[down], place[right] = (x, y, z)[down][row], (x, y, z)[right][column]
             places.append((float(section.max()), place))
-        crest, peak = max(places, key=lambda found: found[0])
+        crest, peak = max(places, key=lambda candidate: candidate[0])
     return lens, crest

@@ -65,6 +65,6 @@ class Instrument(Spec):
             f"the apodization '{objective.apodization}'": objective.apodization != "energy",
             "pixels that integrate": self.sampling.integrate,
         }
-        found = [name for name, present in unknown.items() if present]
-        if found:
-            raise InputError(f"the simulated microscope does not know {' and '.join(found)}")
+        left_out = [name for name, present in unknown.items() if present]
+        if left_out:
+            raise InputError(f"the simulated microscope does not know {' and '.join(left_out)}")

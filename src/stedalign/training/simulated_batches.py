@@ -210,9 +210,9 @@ class SimulatedBatches:
 
 def fixed_batches(source: SimulatedImages, count: int, batch_size: int, seed: int) -> list[Batch]:
     """The same ``count`` noisy images for every epoch, in batches of about one size."""
-    generator, batches = Generator().manual_seed(seed), -(-count // batch_size)
-    found = []
-    for index in range(batches):
-        images, labels = source.draw(count * (index + 1) // batches - count * index // batches, generator)
-        found.append((normalize(source.exposed(images, generator)), labels))
-    return found
+    generator, parts = Generator().manual_seed(seed), -(-count // batch_size)
+    batches = []
+    for index in range(parts):
+        images, labels = source.draw(count * (index + 1) // parts - count * index // parts, generator)
+        batches.append((normalize(source.exposed(images, generator)), labels))
+    return batches

@@ -33,16 +33,16 @@ def pattern_class(kind: str) -> type[Pattern]:
     if not colon:
         raise InputError(f"there is no pattern '{kind}'; known: {', '.join(known_kinds())}, or package.module:Class")
     try:
-        found = getattr(import_module(module), name)
+        candidate = getattr(import_module(module), name)
     except Exception as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise InputError(f"the pattern '{kind}' cannot be loaded: {reason}") from error
-    if not (isinstance(found, type) and issubclass(found, Pattern)):
+    if not (isinstance(candidate, type) and issubclass(candidate, Pattern)):
         raise InputError(f"the pattern '{kind}' is no subclass of stedalign.optics.patterns.Pattern")
-    called = found.model_fields["kind"].default
+    called = candidate.model_fields["kind"].default
     if called != kind:
         raise InputError(f"the pattern '{kind}' calls itself {called!r}: its kind must be the name that finds it")
-    return found
+    return candidate
 
 
 def parse_pattern(data: Any) -> Any:
@@ -53,12 +53,12 @@ def parse_pattern(data: Any) -> Any:
     """
     if not isinstance(data, Mapping):
         return data
-    found = pattern_class(str(data.get("kind", DEFAULT)))
-    strangers = [str(key) for key in data if key not in found.model_fields]
+    pattern = pattern_class(str(data.get("kind", DEFAULT)))
+    strangers = [str(key) for key in data if key not in pattern.model_fields]
     if strangers:
-        kind = found.model_fields["kind"].default
-        raise InputError(f"the pattern '{kind}' has no key '{strangers[0]}'; it has {', '.join(found.model_fields)}")
-    return found.model_validate(data)
+        kind = pattern.model_fields["kind"].default
+        raise InputError(f"the pattern '{kind}' has no key '{strangers[0]}'; it has {', '.join(pattern.model_fields)}")
+    return pattern.model_validate(data)
 
 
 AnyPattern = Annotated[SerializeAsAny[Pattern], BeforeValidator(parse_pattern)]

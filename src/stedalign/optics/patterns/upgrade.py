@@ -29,17 +29,17 @@ def idle_keys(description: Mapping[str, Any], table: str = "") -> dict[str, list
 
     ``description`` is plain data of any depth: a setup, or the optics that a file was made for.
     """
-    found: dict[str, list[str]] = {}
+    idle: dict[str, list[str]] = {}
     for key, value in description.items():
         if not isinstance(value, Mapping):
             continue
         name = f"{table}.{key}" if table else str(key)
-        found |= idle_keys(value, name)
+        idle |= idle_keys(value, name)
         kind = value.get("kind", DEFAULT)
         if key == "pattern" and kind in OLD_KINDS:
-            idle = [key for key in value if key in OLD_KEYS and key not in pattern_class(kind).model_fields]
-            found |= {name: idle} if idle else {}
-    return found
+            keys = [key for key in value if key in OLD_KEYS and key not in pattern_class(kind).model_fields]
+            idle |= {name: keys} if keys else {}
+    return idle
 
 
 def upgraded(description: Any) -> Any:
