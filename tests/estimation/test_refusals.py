@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from stedalign.errors import InputError
-from stedalign.estimation import effects, fits, hypotheses
+from stedalign.estimation import explain, fits, hypotheses
 from stedalign.estimation.checks import ImageError, Limits
 from stedalign.estimation.estimator import Estimator
 from stedalign.estimation.propose import propose
@@ -60,7 +60,7 @@ def test_an_empty_image_has_no_estimate(spec, empty):
 def test_a_fit_that_did_not_come_to_its_end_is_refused(spec, image, monkeypatch):
     monkeypatch.setattr(fits, "FIT_STEPS", 2)
     monkeypatch.setattr(fits, "LATE_FIT_STEPS", 1)
-    monkeypatch.setattr(effects, "EFFECT_FIT_STEPS", 1)
+    monkeypatch.setattr(explain, "FIT_STEPS", 1)
     monkeypatch.setattr(hypotheses, "LEAST_MISFIT", 1.0)
     limits = Limits(max_unexplained=1, search_generations=0)
     assert Estimator(spec, MODES, nuisances=KNOWN, limits=limits)(image).reason == "the fit did not converge"

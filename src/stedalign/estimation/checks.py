@@ -11,7 +11,7 @@ from pydantic import Field
 
 from stedalign.errors import InputError
 from stedalign.estimation.centering import displacement_nm
-from stedalign.estimation.effects import Explanation
+from stedalign.estimation.explain import Explanation
 from stedalign.estimation.fit import explains
 from stedalign.imaging.images import AXES_OF, VOLUME, Image
 from stedalign.imaging.nuisances import Nuisances

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stedalign.estimation.bound import BLIND_WAVES
-from stedalign.estimation.effects import HIGHER_MODES, Explanation
+from stedalign.estimation.effects import HIGHER_MODES
+from stedalign.estimation.explain import Explanation
 from stedalign.estimation.fit import FitResult
 from stedalign.estimation.observed import Observed
 from stedalign.estimation.recording import Recording

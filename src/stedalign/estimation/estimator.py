@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
+from torch import Tensor
 
 from stedalign.errors import InputError
 from stedalign.estimation.centering import displacement_nm
 from stedalign.estimation.checks import ImageError, Limits, check_image, cut_off, refusal
-from stedalign.estimation.effects import EFFECTS, Explanation, explain
+from stedalign.estimation.effects import EFFECTS, Effect, Usual
 from stedalign.estimation.estimate import Estimate, blind_modes, tell
+from stedalign.estimation.explain import Explanation, explain
 from stedalign.estimation.fit import FitResult, explains
 from stedalign.estimation.fits import fit_from, place, twins
 from stedalign.estimation.hypotheses import better_setup, shows_two_beads
@@ -24,6 +26,7 @@ from stedalign.estimation.recording import Recording, record
 from stedalign.estimation.search import likely_starts
 from stedalign.imaging.bead_in_volume import sections_through_bead
 from stedalign.imaging.detector import Detector
+from stedalign.imaging.forward import ForwardModel
 from stedalign.imaging.forward_spec import ForwardSpec
 from stedalign.imaging.images import Image, Volume
 from stedalign.imaging.nuisances import Nuisances, Prior
@@ -185,23 +188,32 @@ class Estimator:
         return tell(explanation, self.modes, begun.recording, blind=blind, start=start, reason=reason)
 
     def _explained(self, models: Models, observed: Observed, solution: FitResult, *, plainly: bool) -> Explanation:
-        """The fit with the effects that the image needs, of three sections; ``plainly`` without any."""
+        """The fit with the effects that the image needs, of some sections; ``plainly`` without any."""
         strong = models.is_strong(float(np.linalg.norm(place(models.layout, solution)[0])))
-        model = models.strong if strong else models.ordinary
-        usual, settled = models.layout.free_names, explains(solution)
-        binned = observed.binned(model)
+        spread = None
         if not (plainly or strong or len(models.view.parts) < 2):
-            whole = models.whole
             begin = models.in_whole(solution.parameters)
-            prior = Prior.of(whole, models.nuisances, binned.least_background(whole.pooled))
-            explanation = explain(whole, binned, begin, prior, usual, EFFECTS, settled=settled)
+            explanation = self._explained_by(models, models.whole, observed, begin, EFFECTS, explains(solution))
             if explanation.effects:
                 return explanation
+            spread = models.from_whole(explanation.spread)
+        model = models.strong if strong else models.ordinary
+        plain = self._explained_by(models, model, observed, solution.parameters, (), explains(solution))
+        return plain if spread is None else plain.with_spread(spread)
+
+    def _explained_by(
+        self,
+        models: Models,
+        model: ForwardModel,
+        observed: Observed,
+        begin: Tensor,
+        effects: Sequence[Effect],
+        settled: bool,
+    ) -> Explanation:
+        binned = observed.binned(model)
         prior = Prior.of(model, models.nuisances, binned.least_background(model.pooled))
-        plain = explain(model, binned, solution.parameters, prior, usual, settled=settled)
-        if plainly or strong or len(models.view.parts) < 2:
-            return plain
-        return plain.with_spread(models.from_whole(explanation.spread))
+        usual = Usual(model.layout, prior, models.layout.free_names, len(self.modes))
+        return explain(model, binned, begin, usual, effects, settled=settled)
 
     def _searched(self, models: Models, begun: Begun, solution: FitResult, generations: int) -> FitResult | None:
         """The first fit from another start that explains the image, else the likeliest; None where none is better.

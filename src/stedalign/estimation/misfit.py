@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,6 +67,15 @@ class Misfit:
     def pixels_alike(self) -> float:
         """How many pixels of a section vary as one."""
         return max(1.0, 4 * np.pi * self.length_px**2)
+
+    def correlation(self, shape: Sequence[int]) -> Float[Tensor, "pixels pixels"]:
+        """Between the pixels of a part of that shape: of the Matérn kind, which has some fine detail, too.
+
+        (Rasmussen and Williams 2006, eq. 4.17); near zero it falls as the Gaussian of ``length_px``.
+        """
+        places = torch.cartesian_prod(*(torch.arange(count, dtype=torch.float64) for count in shape))
+        apart = torch.cdist(places, places) / self.length_px
+        return (1 + apart) * torch.exp(-apart)
 
     def correlated(
         self, slopes: Float[Tensor, "parameters parts *pixels"]

@@ -18,13 +18,15 @@ from stedalign.imaging.images import View
 from stedalign.imaging.nuisances import SIGMAS, Nuisances
 from stedalign.imaging.parameter_layout import ParameterLayout, ParameterValues
 from stedalign.optics.beam import Beam
-from stedalign.optics.parameters import PARAMETERS
+from stedalign.optics.parameters import PARAMETERS, UNEVENNESS
 from stedalign.optics.resolution import bandwidth
 from stedalign.optics.targets import AXES
 from stedalign.optics.wavefront import ModeSet
 
 TOLERANCE, ROUGH_TOLERANCE = 1e-2, 3e-2
 """Of the models, for the strongest wavefronts and blurs that they are for; at half of both they are good to 1e-3."""
+WHOLE_TOLERANCE, WHOLE_WAVES = 3e-2, 0.2
+"""Of the model with all effects: where it is less good, that looks like an effect."""
 ORDINARY_WAVES, STRONG_WAVES = 0.2, 0.35
 """Strength of the wavefronts that the models are for: the stronger ones take twice the plane waves, and time."""
 KEPT_MODELS = 6
@@ -98,9 +100,10 @@ class Models:
             view=self.view,
             free={name: free[name] for name in PARAMETERS if name in free},
             drifting=self.drifting,
+            uneven=len(self.view.shape) == 2,
             binning=self.binning,
-            tolerance=ROUGH_TOLERANCE,
-            strength_waves=ORDINARY_WAVES,
+            tolerance=WHOLE_TOLERANCE,
+            strength_waves=WHOLE_WAVES,
         )
 
     @property
@@ -138,6 +141,7 @@ class Models:
             free=values.free.new_tensor(layout.nominal).repeat(len(parameters), 1),
             scale=values.scale,
             background=values.background,
+            surface=values.scale.new_zeros(len(parameters), len(self.view.parts) * layout.uneven, len(UNEVENNESS)),
         )
         vectors = layout.pack(whole)
         vectors[:, layout.columns(self.layout.free_names)] = values.free

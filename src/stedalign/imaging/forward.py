@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from functools import lru_cache
 
 import torch
 from jaxtyping import Float
@@ -35,13 +37,15 @@ class ForwardModel(torch.nn.Module):
         view: View | None = None,
         free: Mapping[str, float] | None = None,
         drifting: bool = False,
+        uneven: bool = False,
         binning: int = 1,
         tolerance: float = 1e-4,
         strength_waves: float = 0.35,
     ) -> None:
         """Build the factored focus; ``free``, ``drifting``, ``tolerance`` and ``strength_waves`` as for ``Focus``.
 
-        ``free`` may name ``DETECTION_PARAMETERS``, too, which follow after the others.
+        ``free`` may name ``DETECTION_PARAMETERS``, too, which follow after the others. With ``uneven`` the
+        background of sections is a surface of second order.
 
         In float32, which is finer than any detector. Without a ``view`` an image is the three sections of the spec's
         sampling. With ``binning`` it is a model of ``binned`` images, of N pixels along each axis where the view has
@@ -75,7 +79,9 @@ class ForwardModel(torch.nn.Module):
         ).float()
         self.reach = self.focus.reach | detected
         """How far each free parameter may deviate."""
-        self.layout = ParameterLayout(spec.beam, modes, self.view.parts, tuple(self.reach), drifting, spec.detection)
+        self.layout = ParameterLayout(
+            spec.beam, modes, self.view.parts, tuple(self.reach), drifting, spec.detection, uneven
+        )
         self.pinhole: Pinhole | None = None
         if detected or spec.detection != OPEN:
             self.pinhole = Pinhole(spec, self.view, self.layout, self.reach).float()
@@ -117,6 +123,10 @@ class ForwardModel(torch.nn.Module):
         for part in range(len(self.view.parts)):
             jacobian[:, self.layout.scale.start + part, part] = intensity[:, part] * self.pooled
             jacobian[:, self.layout.background.start + part, part] = self.pooled
+            if self.layout.uneven:
+                terms = _surface_terms(self.shape).to(jacobian)
+                first = self.layout.surface.start + part * len(terms)
+                jacobian[:, first : first + len(terms), part] = terms * self.pooled
         return self._lit(intensity, parameters) * self.pooled, jacobian
 
     def jacobian(
@@ -141,4 +151,18 @@ class ForwardModel(torch.nn.Module):
 
     def _lit(self, intensity: Tensor, parameters: Tensor) -> Tensor:
         """Counts (B, parts, pixels) of a pixel before binning."""
-        return intensity * parameters[:, self.layout.scale, None] + parameters[:, self.layout.background, None]
+        lit = intensity * parameters[:, self.layout.scale, None] + parameters[:, self.layout.background, None]
+        if not self.layout.uneven:
+            return lit
+        shape = self.shape if intensity.shape[-1] == math.prod(self.shape) else self.view.shape
+        terms = _surface_terms(shape).to(lit)
+        return lit + parameters[:, self.layout.surface].unflatten(1, (-1, len(terms))) @ terms
+
+
+@lru_cache
+def _surface_terms(shape: tuple[int, ...]) -> Tensor:
+    """The terms of an uneven background (5, pixels), each of the mean 0 over a section of this shape."""
+    rows, columns = (torch.linspace(-1 + 1 / count, 1 - 1 / count, count) for count in shape)
+    y, x = (part.flatten() for part in torch.meshgrid(rows, columns, indexing="ij"))
+    terms = torch.stack([x, y, x**2, x * y, y**2])
+    return terms - terms.mean(dim=1, keepdim=True)

@@ -13,7 +13,16 @@ from torch import Tensor
 
 from stedalign.optics.beam import Beam
 from stedalign.optics.detection import OPEN, Detection
-from stedalign.optics.parameters import BACKGROUND, DRIFTS, MASK_OFFSETS, PARAMETERS, SCALE, SHIFTS, nominal
+from stedalign.optics.parameters import (
+    BACKGROUND,
+    DRIFTS,
+    MASK_OFFSETS,
+    PARAMETERS,
+    SCALE,
+    SHIFTS,
+    UNEVENNESS,
+    nominal,
+)
 from stedalign.optics.wavefront import ModeSet
 
 
@@ -32,11 +41,13 @@ class ParameterValues(NamedTuple):
     """Counts at the unaberrated crest of each part, (B, parts)."""
     background: Float[Tensor, "images parts"]
     """Counts of each part, (B, parts)."""
+    surface: Float[Tensor, "images uneven 5"]
+    """Counts of the terms of each part's uneven background, (B, parts, 5); (B, 0, 5) where it is even."""
 
 
 @dataclass(frozen=True)
 class ParameterLayout:
-    """The order of a parameter vector: modes, shift, drifts, free parameters, scales, backgrounds.
+    """The order of a parameter vector: modes, shift, drifts, free parameters, scales, backgrounds, their surfaces.
 
     Each of them is a slice by that name; ``focus`` is all but the light: what a ``Focus`` takes, and after it what is
     free of the detection.
@@ -50,9 +61,11 @@ class ParameterLayout:
     """Of ``optics.parameters``, as ``ForwardModel.reach``."""
     drifting: bool = False
     detection: Detection = OPEN
+    uneven: bool = False
+    """Whether the background may change over each part."""
 
     def __len__(self) -> int:
-        return self.background.stop
+        return self.surface.stop
 
     @cached_property
     def modes(self) -> slice:
@@ -79,6 +92,10 @@ class ParameterLayout:
         return slice(self.scale.stop, self.scale.stop + len(self.parts))
 
     @cached_property
+    def surface(self) -> slice:
+        return slice(self.background.stop, self.background.stop + self.uneven * len(UNEVENNESS) * len(self.parts))
+
+    @cached_property
     def focus(self) -> slice:
         return slice(0, self.free.stop)
 
@@ -102,11 +119,22 @@ class ParameterLayout:
             *(PARAMETERS[name].label for name in self.free_names),
             *(_of_part(SCALE, part) for part in self.parts),
             *(_of_part(BACKGROUND, part) for part in self.parts),
+            *(_of_part(name, part) for part in self.parts for name in UNEVENNESS if self.uneven),
         )
 
     def columns(self, names: Iterable[str]) -> list[int]:
         """Where those of these parameters stand that are free."""
         return [self.free.start + self.free_names.index(name) for name in names if name in self.free_names]
+
+    def of_part(self, part: int) -> list[int]:
+        """The columns of a part's own place and light."""
+        drifts, terms = len(DRIFTS) * self.drifting, len(UNEVENNESS) * self.uneven
+        return [
+            *range(self.drift.start + drifts * part, self.drift.start + drifts * (part + 1)),
+            self.scale.start + part,
+            self.background.start + part,
+            *range(self.surface.start + terms * part, self.surface.start + terms * (part + 1)),
+        ]
 
     def pack_focus(
         self,
@@ -131,7 +159,8 @@ class ParameterLayout:
     def pack(self, values: ParameterValues) -> Float[Tensor, "images {len(self)}"]:
         """Vectors (B, P)."""
         focus = self.pack_focus(values.waves, values.shift_nm, values.drift_nm, values.free)
-        return torch.cat([focus, values.scale.to(focus), values.background.to(focus)], dim=1)
+        light = [part.flatten(1).to(focus) for part in (values.scale, values.background, values.surface)]
+        return torch.cat([focus, *light], dim=1)
 
     def unpack(self, vectors: Float[Tensor, "images {len(self)}"]) -> ParameterValues:
         """The parts of vectors (B, P), as views of them."""
@@ -142,6 +171,7 @@ class ParameterLayout:
             free=vectors[:, self.free],
             scale=vectors[:, self.scale],
             background=vectors[:, self.background],
+            surface=vectors[:, self.surface].unflatten(1, (-1 if self.uneven else 0, len(UNEVENNESS))),
         )
 
 

@@ -152,6 +152,8 @@ PIXEL_ERRORS = "pixel_error_x", "pixel_error_y", "pixel_error_z"
 SHIFTS = "shift_x", "shift_y", "shift_z"
 DRIFTS = "drift_x", "drift_y", "drift_z"
 SCALE, BACKGROUND = "scale", "background"
+UNEVENNESS = "unevenness_across", "unevenness_down", "unevenness_across2", "unevenness_both", "unevenness_down2"
+"""Of the background: its terms x, y, x² - 1/3, x y, y² - 1/3 of columns x and rows y, from -1 to 1 over a section."""
 
 _ROWS = (
     *(Parameter(name, "nm", f"displacement of the image along {name[-1]}", "place") for name in SHIFTS),
@@ -279,6 +281,10 @@ _ROWS = (
         SCALE, "counts", "what the unaberrated crest gives in a part of the image, with an open pinhole", "light", True
     ),
     Parameter(BACKGROUND, "counts", "of each pixel of a part of the image", "light", True),
+    *(
+        Parameter(name, "counts", "how the background changes over a section, in the mean by nothing", "light", True)
+        for name in UNEVENNESS
+    ),
 )
 PARAMETERS = {row.name: row for row in _ROWS}
 """All of them by name, in the order in which free ones follow each other."""

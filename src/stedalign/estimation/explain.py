@@ -1,0 +1,153 @@
+"""The fit of one image with the effects that it needs, and how far each parameter can then be believed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from stedalign.estimation.bound import covariance
+from stedalign.estimation.effects import Effect, Freedom, Usual, loss_left_out, step
+from stedalign.estimation.fit import SMALLEST_GAIN, FitResult, explains, fit
+from stedalign.estimation.linearized import Linearized
+from stedalign.estimation.misfit import Misfit
+from stedalign.estimation.observed import Observed
+from stedalign.imaging.forward import ForwardModel
+
+MOST_EFFECTS = 5
+BEYOND_CHANCE, BEYOND_NOISE = 15.0, 40.0
+"""Gain in twice the log-likelihood of sections left out that chance does not explain; and what it must be where noise
+explains all that is left, for then an effect that is not there may stand in for what no model knows."""
+FIT_STEPS = 40
+MISFIT_ROUNDS = 3
+"""Fits of one model: of noise alone, and with the misfit that they leave as further noise."""
+STEP_SHARES = 1.0, 0.3
+CORRELATED_STEPS = 3
+"""Gauss-Newton steps that know how the misfit is correlated."""
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """The fit of a model with the effects that an image needs, and how far its parameters can be believed."""
+
+    model: ForwardModel
+    solution: FitResult
+    misfit: Misfit
+    effects: tuple[str, ...]
+    noise_covariance: Float[Tensor, "parameters parameters"]
+    """Of the parameters (P, P), from noise alone."""
+    misfit_covariance: Float[Tensor, "parameters parameters"]
+    """From what the model leaves beyond noise."""
+    spread: Float[Tensor, "parameters parameters"]
+    """From what the fit would find with the effects that it did not take."""
+
+    @property
+    def total_covariance(self) -> Float[Tensor, "parameters parameters"]:
+        """Of the parameters (P, P), from all of it."""
+        return self.noise_covariance + self.misfit_covariance + self.spread
+
+    def with_spread(self, spread: Float[Tensor, "parameters parameters"]) -> Explanation:
+        """The same with another spread (P, P)."""
+        return replace(self, spread=spread)
+
+
+class Fitted(NamedTuple):
+    """A fit and what it leaves."""
+
+    solution: FitResult
+    misfit: Misfit
+
+
+def explain(
+    model: ForwardModel,
+    observed: Observed,
+    start: Float[Tensor, "1 parameters"],
+    usual: Usual,
+    effects: Sequence[Effect] = (),
+    *,
+    settled: bool = False,
+) -> Explanation:
+    """Finish the fit of one image ``observed``, whose pixels are the model's, with those ``effects`` that it needs.
+
+    ``start`` is the fit of the ``usual`` parameters. Where it is ``settled``, noise explains what it leaves. An effect
+    is taken where it predicts sections that were left out better beyond chance; with fewer than three parts none is
+    left out, and no effect taken. What the effects not taken would change is part of the error bars.
+    """
+    crest = float(start[0, model.layout.scale].max()) * model.pooled
+    taken: list[Effect] = []
+    given = usual.with_effects(taken, crest)
+    fitted = _fitted(model, observed, start, usual, given, settled=settled)
+    at = Linearized.at(model, observed, fitted.misfit, fitted.solution.parameters[0])
+    while len(taken) < MOST_EFFECTS and len(model.view.parts) > 2:
+        left = [effect for effect in effects if effect not in taken]
+        if not left:
+            break
+        with_each = [usual.with_effects([*taken, effect], crest) for effect in left]
+        usually = loss_left_out(at, given, model.layout).sum()
+        gains = [float(usually - loss_left_out(at, each, model.layout).sum()) for each in with_each]
+        best = max(range(len(left)), key=gains.__getitem__)
+        if gains[best] < (BEYOND_CHANCE if fitted.misfit.counts else BEYOND_NOISE):
+            break
+        taken.append(left[best])
+        given = with_each[best]
+        fitted = _fitted(model, observed, fitted.solution.parameters, usual, given)
+        at = Linearized.at(model, observed, fitted.misfit, fitted.solution.parameters[0])
+    noise, beyond = _covariances(at, given)
+    others = [usual.with_effects([*taken, effect], crest) for effect in effects if effect not in taken]
+    names = tuple(effect.name for effect in taken)
+    return Explanation(model, fitted.solution, fitted.misfit, names, noise, beyond, _spread(at, others))
+
+
+def _fitted(
+    model: ForwardModel, observed: Observed, start: Tensor, usual: Usual, given: Freedom, *, settled: bool = False
+) -> Fitted:
+    """The fit of what is free: as if noise were all, and then with what that leaves as further noise."""
+    prior, free = replace(usual.prior, precision=given.precision), int(given.free.sum())
+    solution = fit(model, observed, start, prior=prior, iterations=FIT_STEPS, held=~given.free)
+    misfit = Misfit.of_fit(model, observed, solution.parameters, free)
+    if settled or explains(solution):
+        return Fitted(solution, replace(misfit, counts=0.0, fraction=0.0))
+    for _ in range(MISFIT_ROUNDS - 1):
+        further = torch.full(observed.counts.shape[:2], misfit.counts**2, dtype=torch.float64)
+        noisy, begin = observed.with_more_noise(further), solution.parameters
+        solution = fit(model, noisy, begin, prior=prior, iterations=FIT_STEPS, held=~given.free)
+        misfit = Misfit.of_fit(model, observed, solution.parameters, free)
+    return _finished(model, observed, Fitted(solution, misfit), given)
+
+
+def _finished(model: ForwardModel, observed: Observed, fitted: Fitted, given: Freedom) -> Fitted:
+    """The fit after some steps by the likelihood of a correlated misfit, as long as they gain."""
+
+    def loss(at: Linearized) -> float:
+        return at.loss + float((given.precision * (at.parameters - given.mean) ** 2 * given.free).sum())
+
+    at = Linearized.at(model, observed, fitted.misfit, fitted.solution.parameters[0])
+    for _ in range(CORRELATED_STEPS):
+        trials = (
+            Linearized.at(model, observed, fitted.misfit, at.parameters + share * step(at, given))
+            for share in STEP_SHARES
+        )
+        better = next((trial for trial in trials if loss(trial) < loss(at) - SMALLEST_GAIN), None)
+        if better is None:
+            break
+        at = better
+    solution = replace(fitted.solution, parameters=at.parameters[None])
+    return Fitted(solution, Misfit.of_fit(model, observed, solution.parameters, int(given.free.sum())))
+
+
+def _covariances(at: Linearized, given: Freedom) -> tuple[Tensor, Tensor]:
+    """Covariances (P, P) of what is free: from noise with the prior, and from the misfit."""
+    free = given.free.double()
+    information = (at.information.sum(0) + torch.diag(given.precision)) * free[:, None] * free
+    inverse = covariance((information + torch.diag(1 - free))[None])[0] * free[:, None] * free
+    return inverse @ (at.noise + torch.diag(given.precision)) @ inverse, inverse @ at.misfit @ inverse
+
+
+def _spread(at: Linearized, others: Sequence[Freedom]) -> Tensor:
+    """Covariance (P, P) of the steps that the fit would take with each of the ``others``."""
+    steps = torch.stack([step(at, other) for other in others]) if others else torch.zeros(1, len(at.parameters))
+    return steps.double().T @ steps.double() / len(steps)
