@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
-from torch import Tensor
 
 from stedalign.errors import InputError
 from stedalign.estimation.centering import displacement_nm
 from stedalign.estimation.checks import ImageError, Limits, check_image, cut_off, refusal
-from stedalign.estimation.effects import EFFECTS, Effect, Usual
 from stedalign.estimation.estimate import Estimate, blind_modes, tell
-from stedalign.estimation.explain import Explanation, explain
+from stedalign.estimation.explain import Explanation, explained, explained_by_pinhole
 from stedalign.estimation.fit import FitResult, explains
 from stedalign.estimation.fits import fit_from, place, twins
 from stedalign.estimation.hypotheses import better_setup, shows_two_beads
@@ -26,10 +24,9 @@ from stedalign.estimation.recording import Recording, record
 from stedalign.estimation.search import likely_starts
 from stedalign.imaging.bead_in_volume import sections_through_bead
 from stedalign.imaging.detector import Detector
-from stedalign.imaging.forward import ForwardModel
 from stedalign.imaging.forward_spec import ForwardSpec
 from stedalign.imaging.images import Image, Volume
-from stedalign.imaging.nuisances import Nuisances, Prior
+from stedalign.imaging.nuisances import Nuisances
 from stedalign.networks.network import Network
 from stedalign.optics.parameters import MASK_OFFSETS
 from stedalign.optics.wavefront import ModeSet
@@ -144,13 +141,16 @@ class Estimator:
             return self._finish_plane(models, begun, solution)
         start, better = begun.source, ""
         if not explains(solution):
+            narrowed = explained_by_pinhole(models, begun.observed, solution, [begun.start, self._zero(begun.image)])
+            if narrowed is not None:
+                return self._told(begun, narrowed, start=start)
             better = self._better(models, begun, solution)
             if not better and _misfit(models, begun, solution).share > self.limits.max_unexplained:
                 other = self._searched(models, begun, solution, self.limits.search_generations)
                 if other is not None:
                     solution, start = other, SEARCH
             better = better or self._two_beads(models, begun, solution)
-        explanation = self._explained(models, begun.observed, solution, plainly=bool(better))
+        explanation = explained(models, begun.observed, solution, plainly=bool(better))
         return self._told(begun, explanation, start=start, better=better)
 
     def _finish_plane(self, models: Models, begun: Begun, solution: FitResult) -> Estimate:
@@ -170,12 +170,12 @@ class Estimator:
         better = ""
         if not explains(solution):
             better = self._better(models, begun, solution) or self._two_beads(models, begun, solution)
-        explanation = self._explained(models, observed, solution, plainly=True)
+        explanation = explained(models, observed, solution, plainly=True)
         blind = blind_modes(models.layout, solution, alike, explanation)
         return self._told(begun, explanation, start=start, better=better, blind=blind)
 
     def _told(
-        self, begun: Begun, explanation: Explanation, *, start: str, better: str, blind: tuple[Mode, ...] = ()
+        self, begun: Begun, explanation: Explanation, *, start: str, better: str = "", blind: tuple[Mode, ...] = ()
     ) -> Estimate:
         image = begun.image
         _, shift = place(explanation.model.layout, explanation.solution)
@@ -186,34 +186,6 @@ class Estimator:
             or refusal(explanation, self.modes, blind, self.nuisances, begun.recording.reading, self.limits)
         )
         return tell(explanation, self.modes, begun.recording, blind=blind, start=start, reason=reason)
-
-    def _explained(self, models: Models, observed: Observed, solution: FitResult, *, plainly: bool) -> Explanation:
-        """The fit with the effects that the image needs, of some sections; ``plainly`` without any."""
-        strong = models.is_strong(float(np.linalg.norm(place(models.layout, solution)[0])))
-        spread = None
-        if not (plainly or strong or len(models.view.parts) < 2):
-            begin = models.in_whole(solution.parameters)
-            explanation = self._explained_by(models, models.whole, observed, begin, EFFECTS, explains(solution))
-            if explanation.effects:
-                return explanation
-            spread = models.from_whole(explanation.spread)
-        model = models.strong if strong else models.ordinary
-        plain = self._explained_by(models, model, observed, solution.parameters, (), explains(solution))
-        return plain if spread is None else plain.with_spread(spread)
-
-    def _explained_by(
-        self,
-        models: Models,
-        model: ForwardModel,
-        observed: Observed,
-        begin: Tensor,
-        effects: Sequence[Effect],
-        settled: bool,
-    ) -> Explanation:
-        binned = observed.binned(model)
-        prior = Prior.of(model, models.nuisances, binned.least_background(model.pooled))
-        usual = Usual(model.layout, prior, models.layout.free_names, len(self.modes))
-        return explain(model, binned, begin, usual, effects, settled=settled)
 
     def _searched(self, models: Models, begun: Begun, solution: FitResult, generations: int) -> FitResult | None:
         """The first fit from another start that explains the image, else the likeliest; None where none is better.

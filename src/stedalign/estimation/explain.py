@@ -11,13 +11,25 @@ from jaxtyping import Float
 from torch import Tensor
 
 from stedalign.estimation.bound import covariance
-from stedalign.estimation.effects import Effect, Freedom, Usual, loss_left_out, step
+from stedalign.estimation.effects import EFFECTS, Effect, Freedom, Usual, loss_left_out, step
 from stedalign.estimation.fit import SMALLEST_GAIN, FitResult, explains, fit
+from stedalign.estimation.fits import start_at
 from stedalign.estimation.linearized import Linearized
 from stedalign.estimation.misfit import Misfit
+from stedalign.estimation.models import Models
 from stedalign.estimation.observed import Observed
+from stedalign.estimation.propose import Proposal
 from stedalign.imaging.forward import ForwardModel
+from stedalign.imaging.nuisances import Prior
+from stedalign.optics.parameters import PINHOLE
 
+LEAST_PARTS = 3
+"""Of an image of which one is left out."""
+NARROW = next(effect for effect in EFFECTS if PINHOLE in effect.sigmas)
+PINHOLES = 0.1, 1.0
+"""Where fits with a pinhole begin: 2.2 and 1 Airy units, as the table's parameter."""
+NARROWED, LEAST_NARROWED = 0.3, 0.01
+"""What a pinhole must leave unexplained at most, over what the usual fit does, and where it is not asked."""
 MOST_EFFECTS = 5
 BEYOND_CHANCE, BEYOND_NOISE = 15.0, 40.0
 """Gain in twice the log-likelihood of sections left out that chance does not explain; and what it must be where noise
@@ -50,10 +62,6 @@ class Explanation:
         """Of the parameters (P, P), from all of it."""
         return self.noise_covariance + self.misfit_covariance + self.spread
 
-    def with_spread(self, spread: Float[Tensor, "parameters parameters"]) -> Explanation:
-        """The same with another spread (P, P)."""
-        return replace(self, spread=spread)
-
 
 class Fitted(NamedTuple):
     """A fit and what it leaves."""
@@ -62,27 +70,71 @@ class Fitted(NamedTuple):
     misfit: Misfit
 
 
-def explain(
+def explained(models: Models, observed: Observed, solution: FitResult, *, plainly: bool = False) -> Explanation:
+    """The fit of one image ``observed``, begun from the usual one, with the effects that it needs.
+
+    ``plainly`` without any, as where the wavefront is beyond the model that has them, or there is one part alone.
+    """
+    plainly = plainly or len(models.view.parts) < 2 or models.for_fit(solution) is not models.ordinary
+    spread = None
+    if not plainly:
+        explanation = _explain(models, models.whole, observed, models.in_whole(solution.parameters), explains(solution))
+        if explanation.effects:
+            return explanation
+        spread = models.from_whole(explanation.spread)
+    plain = _explain(models, models.for_fit(solution), observed, solution.parameters, explains(solution), effects=())
+    return plain if spread is None else replace(plain, spread=spread)
+
+
+def explained_by_pinhole(
+    models: Models, observed: Observed, solution: FitResult, starts: Sequence[Proposal]
+) -> Explanation | None:
+    """The fit with a pinhole where that explains one image far better than the usual fit ``solution``; else None.
+
+    A narrow pinhole changes an image so much that the usual fit ends anywhere: this one begins at the ``starts``, too.
+    """
+    model = models.for_fit(solution)
+    before = Misfit.of_fit(model, observed.binned(model), solution.parameters, len(model.layout)).share
+    if len(models.view.parts) < LEAST_PARTS or before < LEAST_NARROWED:
+        return None
+    whole = models.whole
+    binned, usual = observed.binned(whole), _usual(models, whole, observed)
+    (column,) = whole.layout.columns([PINHOLE])
+    begin = torch.cat([solution.parameters, *(start_at(models.ordinary, observed, start) for start in starts)])
+    begin = models.in_whole(begin).repeat(len(PINHOLES), 1)
+    begin[:, column] = torch.tensor(PINHOLES).double().repeat_interleave(1 + len(starts))
+    given = usual.with_effects([NARROW], _crest(whole, begin[:1]))
+    several, prior = binned.repeated(len(begin)), replace(usual.prior, precision=given.precision)
+    ends = fit(whole, several, begin, prior=prior, iterations=FIT_STEPS, held=~given.free)
+    best = ends.item(int(ends.loss.nan_to_num(torch.inf).argmin()))
+    after = Misfit.of_fit(whole, binned, best.parameters, int(given.free.sum())).share
+    if after > NARROWED * before:
+        return None
+    return _explain(models, whole, observed, best.parameters, explains(best), first=(NARROW,))
+
+
+def _explain(
+    models: Models,
     model: ForwardModel,
     observed: Observed,
-    start: Float[Tensor, "1 parameters"],
-    usual: Usual,
-    effects: Sequence[Effect] = (),
+    start: Tensor,
+    settled: bool,
     *,
-    settled: bool = False,
+    effects: Sequence[Effect] = EFFECTS,
+    first: Sequence[Effect] = (),
 ) -> Explanation:
-    """Finish the fit of one image ``observed``, whose pixels are the model's, with those ``effects`` that it needs.
+    """Finish the fit of one image with those ``effects`` that it needs, beginning with the ``first`` ones.
 
-    ``start`` is the fit of the ``usual`` parameters. Where it is ``settled``, noise explains what it leaves. An effect
-    is taken where it predicts sections that were left out better beyond chance; with fewer than three parts none is
-    left out, and no effect taken. What the effects not taken would change is part of the error bars.
+    Where it is ``settled``, noise explains what the ``start`` leaves. An effect is taken where it predicts sections
+    that were left out better beyond chance; with fewer than three parts none is left out, and no effect taken. What
+    the effects not taken would change is part of the error bars.
     """
-    crest = float(start[0, model.layout.scale].max()) * model.pooled
-    taken: list[Effect] = []
+    usual, crest, observed = _usual(models, model, observed), _crest(model, start), observed.binned(model)
+    taken = list(first)
     given = usual.with_effects(taken, crest)
     fitted = _fitted(model, observed, start, usual, given, settled=settled)
     at = Linearized.at(model, observed, fitted.misfit, fitted.solution.parameters[0])
-    while len(taken) < MOST_EFFECTS and len(model.view.parts) > 2:
+    while len(taken) < MOST_EFFECTS and len(model.view.parts) >= LEAST_PARTS:
         left = [effect for effect in effects if effect not in taken]
         if not left:
             break
@@ -100,6 +152,16 @@ def explain(
     others = [usual.with_effects([*taken, effect], crest) for effect in effects if effect not in taken]
     names = tuple(effect.name for effect in taken)
     return Explanation(model, fitted.solution, fitted.misfit, names, noise, beyond, _spread(at, others))
+
+
+def _usual(models: Models, model: ForwardModel, observed: Observed) -> Usual:
+    least = observed.binned(model).least_background(model.pooled)
+    prior = Prior.of(model, models.nuisances, least)
+    return Usual(model.layout, prior, models.layout.free_names, len(models.modes))
+
+
+def _crest(model: ForwardModel, start: Tensor) -> float:
+    return float(start[0, model.layout.scale].max())
 
 
 def _fitted(

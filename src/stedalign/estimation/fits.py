@@ -52,6 +52,11 @@ def fit_from(models: Models, observed: Observed, starts: Sequence[Proposal]) -> 
     return solutions
 
 
+def start_at(model: ForwardModel, observed: Observed, start: Proposal) -> Float[Tensor, "1 parameters"]:
+    """Parameters (1, P) of a ``model`` of one image ``observed`` at a ``start``, with the light that suits them."""
+    return _start_parameters(model, observed.binned(model), [start])
+
+
 def twins(layout: ParameterLayout, solution: FitResult) -> list[Proposal]:
     """Wavefronts that look alike in the focal plane, or nearly so.
 
