@@ -24,7 +24,7 @@ Floats = NDArray[np.float64]
 LEAST_EIGENVALUE = 1e-4
 """Of the sequences that count as within the band, in share of their energy."""
 LEAST_FREEDOM = 200.0
-"""Independent numbers beyond the band below which nothing is measured, and the detector taken for a counter of photons."""
+"""Independent numbers beyond the band below which nothing is measured: the detector then counts photons."""
 LARGEST_RESIDUAL = 25.0
 """Squared residual, over its expectation, that counts for no more."""
 CHANCE = 9.2
