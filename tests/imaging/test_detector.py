@@ -63,3 +63,43 @@ def test_each_image_has_its_own_light_and_background() -> None:
     assert float(crest.log().mean()) == pytest.approx(np.log(100), abs=0.2)
     assert float(crest.min()) == pytest.approx(10, rel=0.2)
     assert float(crest.max()) == pytest.approx(1000, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("gain", "baseline", "read_noise"), [(3.0, 100.0, 5.0), (20.0, -400.0, 0.0), (1.0, -20.0, 8.0)]
+)
+def test_counts_have_the_moments_of_gain_baseline_and_noise(gain, baseline, read_noise) -> None:
+    detector = Detector(gain=gain, baseline=baseline, read_noise=read_noise)
+    expected = np.full(200_000, 60.0)
+    counts = detector.expose(expected, np.random.default_rng(0))
+    assert counts.mean() == pytest.approx(60 * gain + baseline, abs=0.01 * 60 * gain)
+    # Whole counts round.
+    assert counts.var() == pytest.approx(60 * gain**2 + read_noise**2 + (1 / 12 if read_noise else 0), rel=0.02)
+
+
+def test_a_detector_to_be_measured_exposes_as_a_counter_of_photons() -> None:
+    expected = np.linspace(0, 90, 40)
+    counted = Detector(gain=1.0, baseline=0.0, read_noise=0.0)
+    exposures = [detector.expose(expected, np.random.default_rng(1)) for detector in (Detector(), counted)]
+    np.testing.assert_array_equal(*exposures)
+    assert Detector().read_photons == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("gain", 0.0),
+        ("gain", -1.0),
+        ("gain", 1e7),
+        ("gain", True),
+        ("gain", float("nan")),
+        ("baseline", -1e7),
+        ("baseline", float("inf")),
+        ("baseline", "measured"),
+        ("read_noise", -0.1),
+        ("read_noise", None),
+    ],
+)
+def test_what_no_detector_has_is_refused_with_what_is_expected(name, value) -> None:
+    with pytest.raises(ValueError, match=r'"measure" or a number from .* to 1e\+06 is expected'):
+        Detector(**{name: value})

@@ -77,7 +77,7 @@ def check_image(image: Image, saturation: float | None = None) -> None:
         )
     for name, part in zip(view.parts, data, strict=True):
         noise = np.square(np.diff(part, axis=-1)).mean() / 2
-        if _blocks(part).var() * BLOCK_PIXELS**part.ndim < 2 * noise:
+        if _blocks(part).var() * BLOCK_PIXELS**part.ndim <= 2 * noise:
             what = "volume" if name == VOLUME else f"{name} section"
             raise ImageError(f"the {what} is empty: no focus stands out of its noise; find the bead first")
 

@@ -40,7 +40,7 @@ def detection_efficiency(
     # Arcs begin and end with infinite slopes, which the sine takes away.
     angle = np.pi / 2 * node
     share, weight = np.sin(angle), np.pi / 2 * weight * np.cos(angle)
-    found = []
+    efficiencies = []
     for radius in radii_nm:
         whole = np.maximum(radius - rho_nm, 0.0)
         middle, half = np.maximum(radius, rho_nm)[:, None], np.minimum(radius, rho_nm)[:, None]
@@ -48,8 +48,8 @@ def detection_efficiency(
         across = np.maximum(2 * circle * rho_nm[:, None], 1e-9)
         arc = np.arccos(np.clip((circle**2 + rho_nm[:, None] ** 2 - radius**2) / across, -1.0, 1.0))
         light = np.pi * enclosed(whole) + np.einsum("rs,rsz->rz", half * weight * arc, spread(circle))
-        found.append(light / (np.pi * focal.integrate(0.0, radius)))
-    return np.stack(found)
+        efficiencies.append(light / (np.pi * focal.integrate(0.0, radius)))
+    return np.stack(efficiencies)
 
 
 def point_spread(

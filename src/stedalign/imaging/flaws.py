@@ -19,6 +19,8 @@ OUTSTANDING = 4.0
 """How many times farther a bad line is from its neighbors than any other line is."""
 MOST_JUNK, MOST_BAD_LINES = 8, 3
 """Lines at each edge, and within each part along each axis, that may be flawed."""
+LINES_OF_JUNK, LINES_OF_BAD = 8, 16
+"""Lines of a part for each of them: in a small field a focus, too, has steps that stand alone."""
 HOT = 4.0
 """How far a flawed pixel lies from all around it, over the range of these, or the usual one where that is more."""
 MOST_HOT = 24
@@ -54,7 +56,7 @@ def find_flaws(image: Image) -> Flaws:
                 for line, count in _bad_lines(part[imaged], axis):
                     at = (imaged[axis].start or 0) + line
                     good[(slice(None),) * axis + (slice(at, at + count),)] = False
-                    messages.append(_told(name, kind, line, count))
+                    messages.append(_left_out(name, kind, line, count))
         filled = _filled(part, good)
         hot = _hot_pixels(filled) & good
         if hot.any():
@@ -74,7 +76,7 @@ def _imaged(image: Image, name: str) -> tuple[slice, ...]:
     return tuple(slice(beside, count - beside) for beside, count in zip(margin, image.view.shape, strict=True))
 
 
-def _told(name: str, kind: str, line: int, count: int) -> str:
+def _left_out(name: str, kind: str, line: int, count: int) -> str:
     where = f"{kind} {line}" if count == 1 else f"{kind}s {line} to {line + count - 1}"
     return f"{name}: {where} {'is' if count == 1 else 'are'} left out"
 
@@ -82,27 +84,44 @@ def _told(name: str, kind: str, line: int, count: int) -> str:
 def _bad_lines(part: Floats, axis: int) -> Sequence[tuple[int, int]]:
     """First line and number of lines that do not belong to the image, along one axis."""
     lines = np.moveaxis(part, axis, 0)
+    edge = min(MOST_JUNK, len(lines) // LINES_OF_JUNK)
+    away = np.zeros(len(lines))
+    away[1:-1] = np.median(np.abs(lines[1:-1] - (lines[:-2] + lines[2:]) / 2), axis=1)
+    # The line beside junk lies far from it.
+    away[: edge + 1] = away[len(lines) - edge - 1 :] = 0
+    bad = _outstanding(away, min(MOST_BAD_LINES, len(lines) // LINES_OF_BAD))
     steps = np.median(np.abs(np.diff(lines, axis=0)), axis=1)
-    first, last = _junk(steps), _junk(steps[::-1])
-    found = [(0, first)] * (first > 0) + [(len(lines) - last, last)] * (last > 0)
-    inner = lines[first : len(lines) - last]
-    away = np.zeros(len(inner))
-    away[1:-1] = np.median(np.abs(inner[1:-1] - (inner[:-2] + inner[2:]) / 2), axis=1)
-    for line in away.argsort()[: -MOST_BAD_LINES - 1 : -1]:
-        # Its neighbors are half as far from theirs, for they are its.
-        others = np.delete(away, slice(max(0, line - 1), line + 2))
-        if away[line] <= OUTSTANDING * others.max():
-            break
-        found.append((first + int(line), 1))
-        away[max(0, line - 1) : line + 2] = 0
-    return found
+    for line in bad:
+        steps[line - 1 : line + 1] = 0
+    first, last = _junk(steps, edge), _junk(steps[::-1], edge)
+    at_edges = [(0, first)] * (first > 0) + [(len(lines) - last, last)] * (last > 0)
+    return at_edges + [(line, 1) for line in bad]
 
 
-def _junk(steps: Floats) -> int:
-    """How many lines at the beginning lie beyond a ``step`` (lines - 1,) that no line of the image takes."""
-    at = int(steps[:MOST_JUNK].argmax())
-    others = steps[MOST_JUNK:]
-    return at + 1 if steps[at] > OUTSTANDING * others.max(initial=0.0) and steps[at] > 0 else 0
+def _outstanding(away: Floats, most: int) -> list[int]:
+    """The lines, ``most`` at most, that are farther ``away`` (lines,) from their neighbors than all others are."""
+    farthest: list[int] = []
+    outstanding = 0
+    rest = away.copy()
+    for count in range(1, most + 1):
+        line = int(rest.argmax())
+        farthest.append(line)
+        # Its neighbors are half as far from theirs, for it is one of them.
+        rest[max(0, line - 1) : line + 2] = 0
+        if away[line] > OUTSTANDING * rest.max() > 0:
+            outstanding = count
+    return farthest[:outstanding]
+
+
+def _junk(steps: Floats, edge: int) -> int:
+    """How many lines at the beginning, ``edge`` at most, lie before a step that no line takes behind it.
+
+    ``steps`` (lines - 1,) are those from each line to the next; those at the other edge are not looked at.
+    """
+    for line in reversed(range(edge)):
+        if steps[line] > OUTSTANDING * steps[line + 1 : len(steps) - edge].max() > 0:
+            return line + 1
+    return 0
 
 
 def _filled(part: Floats, good: Bools) -> Floats:

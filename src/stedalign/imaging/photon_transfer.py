@@ -24,15 +24,19 @@ Floats = NDArray[np.float64]
 LEAST_EIGENVALUE = 1e-4
 """Of the sequences that count as within the band, in share of their energy."""
 LEAST_FREEDOM = 200.0
-"""Numbers beyond the band below which nothing is measured, and the detector taken for a counter of photons."""
+"""Independent numbers beyond the band below which nothing is measured: the detector then counts photons."""
 LARGEST_RESIDUAL = 25.0
 """Squared residual, over its expectation, that counts for no more."""
 CHANCE = 9.2
 """Chi-squared of two numbers that chance exceeds once in a hundred times."""
+FAINTEST_SHARE = 0.01
+"""Of the mean square that the expected one of any pixel is taken to have at least, lest few faint pixels decide."""
 SHOT_SHARE = 0.01
 """Of the variance at the crest that photons are taken to have at least: with fewer the counts' unit says nothing."""
 FINEST_SHARE = 5e-4
 """Of the crest: noise that is always assumed, for neither model nor image is better than this."""
+DARK_QUANTILE = 0.1
+"""Share of the pixels that are taken for dark."""
 ROUNDS = 12
 
 
@@ -79,12 +83,6 @@ class Band:
         self.bases = [band_sequences(count, float(limit)) for count, limit in zip(shape, limits, strict=True)]
         """Orthonormal sequences (count, k) along each side."""
 
-    @property
-    def freedom(self) -> float:
-        """How many independent numbers an image has beyond the band."""
-        counts, ranks = zip(*(basis.shape for basis in self.bases), strict=True)
-        return float(np.prod(counts) - np.prod(ranks))
-
     def within(self, data: Float[Floats, "*shape"]) -> Float[Floats, "*shape"]:
         """The part of ``data`` within the band."""
         return _along_sides(data, [basis @ basis.T for basis in self.bases])
@@ -125,9 +123,9 @@ def read_detector(
     """
     asked = tuple(name for name in ("baseline", "gain", "read_noise") if getattr(detector, name) == MEASURE)
     known = Reading(number(detector.gain, 1.0), number(detector.baseline, 0.0), number(detector.read_noise, 0.0), ())
-    if not asked or sum(band.freedom for band in bands) < LEAST_FREEDOM:
-        return _with_least_noise(known, parts)
     squares, flat, light = (np.concatenate(part) for part in zip(*map(_moments, parts, weights, bands), strict=True))
+    if not asked or flat.sum() < LEAST_FREEDOM or not squares.any():
+        return _with_least_noise(known, parts)
     dark, slope, information = _line(squares, flat, light, detector)
     if len(asked) == 3:
         away = np.array([dark, slope - 1.0])
@@ -143,8 +141,11 @@ def read_detector(
         noise = float(detector.read_noise)
         baseline = (noise**2 - dark) / slope
     else:
-        # What is constant is noise of the electronics where it is more than none, and else a baseline.
-        baseline, noise = max(0.0, -dark / slope), float(np.sqrt(max(0.0, dark)))
+        # What is constant is noise of the electronics where it is more than none, and else a baseline; no light is
+        # negative, so that a baseline below zero must be one.
+        darkest = min(float(np.quantile(part, DARK_QUANTILE)) for part in parts)
+        baseline = -dark / slope if dark < 0 else min(0.0, darkest)
+        noise = float(np.sqrt(max(0.0, dark + slope * baseline)))
     return _with_least_noise(Reading(slope, baseline, noise, asked), parts)
 
 
@@ -163,8 +164,8 @@ def _moments(part: Floats, weight: Floats, band: Band) -> tuple[Floats, Floats, 
     lit = np.clip(within, np.quantile(part, 0.01), None)
     believed = weight > 0
     flat, light = band.noise_beyond(weight), band.noise_beyond(weight * lit)
-    told = believed & (flat > 0.05)
-    return np.square(part - within)[told], flat[told], light[told]
+    telling = believed & (flat > 0.05)
+    return np.square(part - within)[telling], flat[telling], light[telling]
 
 
 def _line(squares: Floats, flat: Floats, light: Floats, detector: Detector) -> tuple[float, float, Floats]:
@@ -177,9 +178,10 @@ def _line(squares: Floats, flat: Floats, light: Floats, detector: Detector) -> t
     known_dark = detector.baseline != MEASURE and detector.read_noise != MEASURE
     information = np.zeros((2, 2))
     for _ in range(ROUNDS):
-        expected = np.maximum(dark * flat + slope * light, 1e-9 * squares.mean() + 1e-300)
+        expected = np.maximum(dark * flat + slope * light, FAINTEST_SHARE * squares.mean())
         capped = np.minimum(squares, LARGEST_RESIDUAL * expected)
-        design, weight = np.stack([flat, light]), 0.5 / expected**2
+        # The residuals outnumber what is independent among them.
+        design, weight = np.stack([flat, light]), 0.5 * flat.mean() / expected**2
         information = (design * weight) @ design.T
         pull = (design * weight) @ capped
         if known_dark:

@@ -127,12 +127,12 @@ class Pinhole(torch.nn.Module):
         derivatives = slopes.new_zeros(len(slopes), parameters.shape[1], *light.shape[1:])
         for part in range(self.parts):
             pixels, place = self._pixels(parameters, part, binning), derivatives[:, :, part]
-            own, gradients = _efficiency(core, pixels), _gradients(light[:, part], pixels)
-            left[:, part] = _weighed(own, light[:, part], gradients, pixels)
+            efficiency, gradients = _efficiency(core, pixels), _gradients(light[:, part], pixels)
+            left[:, part] = _weighed(efficiency, light[:, part], gradients, pixels)
             given = slopes[:, :, part]
-            place[:, : given.shape[1]] = _weighed(own, given, _gradients(given, pixels), pixels)
+            place[:, : given.shape[1]] = _weighed(efficiency, given, _gradients(given, pixels), pixels)
             for column in layout.columns([BLUR]):
-                place[:, column] += sum(own[axis] * gradient for axis, gradient in gradients.items())
+                place[:, column] += sum(efficiency[axis] * gradient for axis, gradient in gradients.items())
                 for axis in range(3):
                     factors = [*pixels.factors[:axis], pixels.spread[axis], *pixels.factors[axis + 1 :]]
                     wider = _efficiency(core, pixels._replace(factors=factors))
@@ -194,19 +194,19 @@ class Pinhole(torch.nn.Module):
         inside = ((seen.abs() < half) / half)[..., None]
         # The efficiency is even in x and y.
         step = 1 if axis == 2 else 2
-        found = [polynomials((seen / half).clamp(-1, 1), step * (count - 1) + 1)]
+        derivatives = [polynomials((seen / half).clamp(-1, 1), step * (count - 1) + 1)]
         for _ in range(4):
-            found.append(slopes(found[-1]) * inside)
-        return [values[..., ::step] for values in found]
+            derivatives.append(slopes(derivatives[-1]) * inside)
+        return [values[..., ::step] for values in derivatives]
 
 
 def _efficiency(core: Tensor, pixels: _Pixels, along: int | None = None) -> dict[int | None, Tensor]:
     """The mean efficiency (B, pixels), or its slope ``along`` an axis, and slopes of that along the variances' axes."""
-    found: dict[int | None, Tensor] = {}
+    efficiency: dict[int | None, Tensor] = {}
     for further in (None, *pixels.variances):
         orders = [(axis == along) + (axis == further) for axis in range(3)]
-        found[further] = _product(core, [pixels.factors[axis][order] for axis, order in enumerate(orders)])
-    return found
+        efficiency[further] = _product(core, [pixels.factors[axis][order] for axis, order in enumerate(orders)])
+    return efficiency
 
 
 def _product(core: Tensor, factors: Sequence[Tensor]) -> Tensor:
@@ -234,13 +234,13 @@ def _weighed(
 
 def _gradients(light: Tensor, pixels: _Pixels) -> dict[int, Tensor]:
     """The slopes (B, ..., pixels) of light, per nm, along the axes of the variances."""
-    found = {}
+    gradients = {}
     for axis in pixels.variances:
         place, faster = pixels.places[axis], math.prod(pixels.shape[3 - axis :])
         matrix = torch.from_numpy(_differences(len(place))).to(light) / (place[1] - place[0])
         lines = light.reshape(-1, len(place), faster)
-        found[axis] = (matrix @ lines).reshape(light.shape)
-    return found
+        gradients[axis] = (matrix @ lines).reshape(light.shape)
+    return gradients
 
 
 @lru_cache(maxsize=32)
@@ -280,8 +280,8 @@ def _series(objective: Objective, wavelength_nm: float, half_nm: Triple, ends: t
     cubes = HALFWAY * closed / (1 - closed)
     resolved = np.maximum(cubes, WIDEST**-3)
     radii = 0.61 * wavelength_nm / objective.na * resolved ** (-1 / 3)
-    found = detection_efficiency(objective, wavelength_nm, radii, line, z)
-    found = 1 + (found - 1) * (cubes / resolved)[:, None, None]
-    values = CubicSpline(line, found, axis=1)(rho)
+    efficiency = detection_efficiency(objective, wavelength_nm, radii, line, z)
+    efficiency = 1 + (efficiency - 1) * (cubes / resolved)[:, None, None]
+    values = CubicSpline(line, efficiency, axis=1)(rho)
     fit = np.ones((1, 1)) if one else np.linalg.pinv(chebyshev.chebvander(place, TERMS - 1))
     return np.einsum("tp,ax,by,cz,pxyz->tabc", fit, *fits, values, optimize=True)

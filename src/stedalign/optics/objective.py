@@ -63,12 +63,12 @@ class Objective(Spec):
         nominal = 2 * self.focal_length_mm * self.na
         expected = {"focal_length_mm x na": nominal}
         if self.mapping != "sine":
-            own = 2 * self.focal_length_mm * self.immersion_index * self.pupil_height
-            expected[f"the pupil's radius by the mapping '{self.mapping}'"] = own
+            diameter = 2 * self.focal_length_mm * self.immersion_index * self.pupil_height
+            expected[f"the pupil's radius by the mapping '{self.mapping}'"] = diameter
         if all(abs(self.back_aperture_mm / diameter - 1) > APERTURE_ERROR for diameter in expected.values()):
-            both = " and ".join(f"2 x {name} = {diameter:.3g}" for name, diameter in expected.items())
+            each = " and ".join(f"2 x {name} = {diameter:.3g}" for name, diameter in expected.items())
             raise InputError(
-                f"back_aperture_mm = {self.back_aperture_mm} disagrees with {both} by more than "
+                f"back_aperture_mm = {self.back_aperture_mm} disagrees with {each} by more than "
                 f"{100 * APERTURE_ERROR:.0f} %"
             )
 

@@ -57,13 +57,13 @@ class TruePupil:
 
     def waves(self, levels: Levels) -> list[Complexes]:
         """The plane waves (3, N, N) of each component of the beam with these gray levels on the panel."""
-        found = []
+        components = []
         for (unmasked, panel), *others in self._components:
             waves = unmasked * panel.factor(levels)
             for unmasked, panel in others:
                 waves = waves + unmasked * panel.factor(levels)
-            found.append(waves)
-        return found
+            components.append(waves)
+        return components
 
 
 def _through_layer(
