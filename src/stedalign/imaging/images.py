@@ -223,6 +223,8 @@ class Sections(Image):
             if plane.data.ndim != 2 or min(plane.data.shape) < LEAST_PIXELS:
                 raise InputError(f"{name}: a section of at least {LEAST_PIXELS} pixels along each side is expected")
             for axis, pixel in zip(AXES_OF[name], plane.pixel_nm, strict=True):
+                if not 0 < pixel < np.inf:
+                    raise InputError(f"{name}: pixels have a positive size in nm, got {pixel}")
                 if abs(sizes.setdefault(axis, pixel) / pixel - 1) > SAME_PIXEL:
                     raise InputError(
                         f"{name}: pixels of {pixel:g} nm along {axis}, where another section has {sizes[axis]:g} nm: "
@@ -240,6 +242,11 @@ class Sections(Image):
     @property
     def view(self) -> View:
         return View(parts=self.parts, shape=self.data.shape[1:], pixel_nm=self.pixel_nm)
+
+    def imaged(self, name: str) -> tuple[slice, slice]:
+        """The rows and the columns of a section that were imaged."""
+        rows, columns = self.margins[self.parts.index(name)] if self.margins else (0, 0)
+        return slice(rows, self.data.shape[1] - rows), slice(columns, self.data.shape[2] - columns)
 
     def _check_shape(self, shape: tuple[int, ...]) -> None:
         if len(shape) != 3 or shape[0] != len(self.parts) or min(shape[1:]) < LEAST_PIXELS:
