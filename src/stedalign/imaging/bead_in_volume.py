@@ -16,8 +16,8 @@ Floats = NDArray[np.float64]
 Voxel = tuple[int, int, int]
 LARGEST_GAP_NM = {"x": 300.0, "y": 300.0, "z": 900.0}
 """Bright pieces with a gap of at most this along an axis belong to one focus, which is longer than wide."""
-FIELD_NM = {"x": 3000.0, "y": 3000.0, "z": 4500.0}
-"""What is looked at around a bead: two rings of a strongly aberrated focus, and twice its depth, to either side."""
+FIELD_NM = {"x": 2400.0, "y": 2400.0, "z": 3200.0}
+"""What is looked at around a bead: two widths of a donut to either side, and two depths. More takes longer to plan."""
 SMOOTHED_NM = 40.0
 """Standard deviation over which noise is averaged to find a bead: far less than any focus is wide."""
 VOXEL_MULTIPLE = 4
