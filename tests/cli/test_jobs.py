@@ -158,7 +158,7 @@ def test_sections_are_estimated_from_files_of_their_own(on_bench, bench, simulat
 
 
 def test_a_strict_estimate_with_model_error_fails_and_makes_no_mask(on_bench, bench, simulated):
-    """Of an image with a faint ghost beside it, which no model knows."""
+    """Of an image with fringes of stray light, which no model knows."""
     image = load_stack(bench / "bead.ome.tif")
     counts = image.data + 25 * (1 + np.sin(np.indices(image.data.shape).sum(axis=0) / 2.0))
     np.save(bench / "fringes.npy", counts)
