@@ -19,4 +19,4 @@ found = sa.estimate(sa.load_stack(file), setup)
 print("mode                            hidden   found ± sigma   (mλ)")
 for mode, truth, waves, sigma in zip(setup.modes, hidden.waves, found.wavefront.waves, found.sigma_waves, strict=True):
     print(f"{mode.name:30} {1e3 * truth:7.1f} {1e3 * waves:7.1f} ± {1e3 * sigma:.1f}")
-print(f"accepted: {found.accepted}, reduced chi2 {found.reduced_chi2:.2f}, null ratio {found.null_ratio:.2%}")
+print(f"{found.grade}, reduced chi2 {found.reduced_chi2:.2f}, null ratio {found.null_ratio:.2%}")

@@ -10,6 +10,7 @@ _HOMES = {
     "ModeSet": "stedalign.optics.wavefront",
     "Wavefront": "stedalign.optics.wavefront",
     "OrthoSections": "stedalign.imaging.images",
+    "load_sections": "stedalign.formats.stack",
     "load_stack": "stedalign.formats.stack",
     "Setup": "stedalign.config",
     "Estimate": "stedalign.estimation.estimate",
@@ -41,6 +42,7 @@ __all__ = [
     "focus",
     "focus_on",
     "load_microscope",
+    "load_sections",
     "load_stack",
 ]
 
@@ -48,7 +50,7 @@ if TYPE_CHECKING:
     from stedalign.config import Setup
     from stedalign.estimation.acquisition import Bounds
     from stedalign.estimation.estimate import Estimate
-    from stedalign.formats.stack import load_stack
+    from stedalign.formats.stack import load_sections, load_stack
     from stedalign.imaging.images import OrthoSections
     from stedalign.instrument.loading import load_microscope
     from stedalign.jobs.align import Alignment, align

@@ -50,6 +50,17 @@ def test_an_estimator_that_lies_about_its_success_is_caught_by_the_image(toy, es
     np.testing.assert_allclose(world.residual, world.misalignment)
 
 
+def test_only_a_strict_loop_ends_at_an_estimate_with_model_error(toy, estimate_of, mask_of, zero):
+    for strict in (False, True):
+        world = toy()
+        look = lambda _, world=world: estimate_of(world, world.residual, model_error=0.02)  # noqa: E731
+        events = run(world, look, mask_of, zero, strict=strict)
+        assert events[-1].converged is not strict
+        if strict:
+            assert "model error" in events[-1].reason
+            np.testing.assert_array_equal(world.panel.levels, BEFORE)
+
+
 def test_a_blind_estimator_changes_nothing(toy, estimate_of, mask_of, zero):
     world = toy()
     run(world, lambda _: estimate_of(world, (0.0, 0.0)), mask_of, zero)

@@ -29,3 +29,13 @@ def test_better_needs_a_smaller_wavefront_and_no_worse_image(toy, estimate_of):
     assert not policy.is_better(judged((0.01, 0.0), 0.89), old)
     assert not policy.is_better(judged((0.2, 0.0), 0.99), old)
     assert not policy.is_better(judged((0.01, 0.0), 0.99, accepted=False), old)
+
+
+def test_a_strict_policy_wants_no_model_error(toy, estimate_of):
+    exact, rough = estimate_of(toy(), (0.1, 0.0)), estimate_of(toy(), (0.01, 0.0), model_error=0.02)
+    refused = estimate_of(toy(), (0.1, 0.0), accepted=False)
+    assert [Policy().accepts(each) for each in (exact, rough, refused)] == [True, True, False]
+    assert [Policy(strict=True).accepts(each) for each in (exact, rough, refused)] == [True, False, False]
+    better = SimpleNamespace(estimate=rough, correlation=0.99), SimpleNamespace(estimate=exact, correlation=0.9)
+    assert Policy().is_better(*better)
+    assert not Policy(strict=True).is_better(*better)

@@ -143,6 +143,39 @@ def test_estimate_writes_mask_image_and_numbers_where_it_was_told(estimated, ben
     assert all(path == "estimated" or path.startswith("estimated/") for path in estimated.written)
 
 
+def test_sections_are_estimated_from_files_of_their_own(on_bench, bench, simulated):
+    image = load_stack(bench / "bead.ome.tif")
+    np.save(bench / "xz.npy", image.data[1])
+    np.save(bench / "yz.npy", image.data[2][2:-2])
+    pixel = ("--pixel-nm", *image.pixel_nm)
+    found = on_bench("estimate", "--xz", "xz.npy", "--yz", "yz.npy", *pixel, *SETUP, "--out", "sections", "--json")
+    assert (found.code, found.err) == (0, "")
+    error = np.array(found.json["waves"]) - simulated.json["waves"]
+    assert np.abs(error / found.json["sigma_waves"]).max() < 5
+    assert found.json["crest_uniformity"] is None
+    assert set(found.json["correlations"]) == {"xz", "yz"}
+    assert_drawn(bench / "sections/estimate.png")
+
+
+def test_a_strict_estimate_with_model_error_fails_and_makes_no_mask(on_bench, bench, simulated):
+    """Of an image with fringes of stray light, which no model knows."""
+    image = load_stack(bench / "bead.ome.tif")
+    counts = image.data + 25 * (1 + np.sin(np.indices(image.data.shape).sum(axis=0) / 2.0))
+    np.save(bench / "fringes.npy", counts)
+    arguments = ("estimate", "fringes.npy", "--pixel-nm", *image.pixel_nm, *SETUP)
+    usual = on_bench(*arguments, "--out", "usual")
+    assert usual.code == 0
+    assert "accepted with model error: " in usual.out
+    assert "counts a photon, baseline" in usual.out
+    assert (bench / "usual/mask.bmp").exists()
+    strict = on_bench(*arguments, "--strict", "--out", "strict", "--json")
+    assert strict.code == 1
+    assert strict.err.startswith("stedalign: refused: model error: the model misses ")
+    assert strict.json["mask"] is None
+    assert (strict.json["grade"], strict.json["accepted"]) == ("accepted with model error", True)
+    assert not list((bench / "strict").glob("mask.*"))
+
+
 def test_the_wrong_handedness_is_refused_with_a_reason(wrong_hand):
     assert wrong_hand.code == 1
     assert wrong_hand.err.count("\n") == 1

@@ -32,7 +32,9 @@ def test_no_command_at_all_shows_the_help_and_is_wrong_usage(run):
     ("arguments", "words"),
     [
         (["align-it"], ("No such command 'align-it'", "stedalign --help")),
-        (["estimate"], ("Missing argument 'file'", "stedalign estimate --help")),
+        (["estimate"], ("either one FILE or sections", "stedalign estimate --help")),
+        (["estimate", "a.tif", "--xy", "b.tif"], ("either one FILE or sections", "--xy")),
+        (["estimate", "--xz", "b.tif", "--whole-volume"], ("--whole-volume is for a FILE",)),
         (["simulate"], ("Missing option '--out'", "stedalign simulate --help")),
         (["align", "--fast"], ("No such option", "--fast", "stedalign align --help")),
         (["align", "--seed", "first"], ("--seed", "integer")),

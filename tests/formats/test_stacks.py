@@ -8,7 +8,7 @@ import torch
 from stedalign import formats
 from stedalign.focusing.focus import Focus
 from stedalign.formats.ome_tiff import save_sections, save_volume
-from stedalign.formats.stack import load_stack
+from stedalign.formats.stack import load_sections, load_stack
 from stedalign.formats.stored import StackError
 from stedalign.imaging.detector import Bead
 from stedalign.imaging.forward_spec import ForwardSpec
@@ -205,3 +205,86 @@ def test_a_disk_that_fails_is_not_called_a_bad_image(tmp_path, sections, monkeyp
     monkeypatch.setattr("stedalign.formats.ome_tiff.read", fail)
     with pytest.raises(OSError, match="Input/output error"):
         load_stack(tmp_path / "a.ome.tif")
+
+
+def save_section(path, data, pixel_nm):
+    """An OME-TIFF whose X and Y are the columns and rows of ``data``."""
+    metadata = {"axes": "YX"}
+    for axis, size in zip("XY", pixel_nm, strict=True):
+        metadata |= {f"PhysicalSize{axis}": size, f"PhysicalSize{axis}Unit": "nm"}
+    tifffile.imwrite(path, data, ome=True, photometric="minisblack", metadata=metadata)
+    return path
+
+
+def test_sections_of_files_of_their_own_have_the_pixels_of_their_axes(tmp_path):
+    xy, xz = np.arange(20 * 24, dtype=np.uint16).reshape(20, 24), np.arange(30 * 24, dtype=np.int16).reshape(30, 24)
+    files = {
+        "xz": save_section(tmp_path / "xz.ome.tif", xz, (20.0, 50.0)),
+        "xy": save_section(tmp_path / "xy.ome.tif", xy, (20.0, 25.0)),
+    }
+    found = load_sections(files)
+    assert (found.parts, found.pixel_nm, found.saturation) == (("xy", "xz"), (20.0, 25.0, 50.0), 32767)
+    for part, name, data in zip(found.data, ("xy", "xz"), (xy, xz), strict=True):
+        np.testing.assert_array_equal(part[found.imaged(name)], data)
+
+
+def test_the_users_pixel_sizes_go_to_the_axes_of_each_section(tmp_path):
+    for name in ("xz", "yz"):
+        np.save(tmp_path / f"{name}.npy", np.zeros((16, 20)))
+    files = {name: tmp_path / f"{name}.npy" for name in ("xz", "yz")}
+    assert load_sections(files, pixel_nm=(20.0, 25.0, 50.0)).pixel_nm == (20.0, 25.0, 50.0)
+    with pytest.raises(StackError, match=r"xz\.npy: the file does not tell its pixel sizes"):
+        load_sections(files)
+
+
+@pytest.mark.parametrize(
+    ("sections", "words"),
+    [
+        ({}, "sections xy, xz or yz are expected, got none"),
+        ({"zx": (16, 16)}, "sections xy, xz or yz are expected, got zx"),
+        (
+            {"xz": (3, 16, 16)},
+            r"xz\.ome\.tif: a file with the xz section alone is expected, got the shape",
+        ),
+        ({"xy": (7, 16)}, "xy: a section of at least 8 pixels"),
+    ],
+)
+def test_what_are_no_sections_is_refused(tmp_path, sections, words):
+    for name, shape in sections.items():
+        tifffile.imwrite(tmp_path / f"{name}.ome.tif", np.zeros(shape, np.uint16))
+    with pytest.raises(StackError, match=words):
+        load_sections({name: tmp_path / f"{name}.ome.tif" for name in sections}, pixel_nm=NM)
+
+
+def test_sections_with_other_pixels_along_a_shared_axis_are_refused(tmp_path):
+    files = {
+        "xy": save_section(tmp_path / "xy.ome.tif", np.zeros((16, 16), np.uint16), (20.0, 20.0)),
+        "xz": save_section(tmp_path / "xz.ome.tif", np.zeros((16, 16), np.uint16), (25.0, 20.0)),
+    }
+    with pytest.raises(StackError, match="xz: pixels of 25 nm along x, where another section has 20 nm"):
+        load_sections(files)
+
+
+@pytest.mark.parametrize("shape", [(300, 400), (3, 300, 300)])
+def test_large_sections_are_cut_around_their_bead(tmp_path, shape):
+    np.save(tmp_path / "a.npy", large(shape))
+    found = load_stack(tmp_path / "a.npy", pixel_nm=(20.0,) * 3)
+    assert type(found) is (FocalSection if len(shape) == 2 else OrthoSections)
+    side = 120 if len(shape) == 2 else 160
+    assert found.counts.shape[1:] == (side, side)
+    for part in found.counts:
+        assert np.unravel_index(part.argmax(), part.shape) == pytest.approx((side / 2, side / 2), abs=1)
+
+
+def large(shape):
+    """A spot beside the middle of each section."""
+    rows, columns = np.indices(shape[-2:])
+    spot = np.round(500 * np.exp(-((rows - 160) ** 2 + (columns - 160) ** 2) / 100))
+    return np.broadcast_to(spot, shape)
+
+
+def test_a_whole_volume_is_cut_to_what_a_bead_needs(tmp_path):
+    z, y, x = np.indices((50, 60, 60))
+    volume = np.round(100 * np.exp(-((z - 25) ** 2 + (y - 30) ** 2 + (x - 30) ** 2) / 8))
+    save_volume(tmp_path / "v.ome.tif", volume, (100.0, 100.0, 100.0))
+    assert load_stack(tmp_path / "v.ome.tif", whole=True).data.shape == (32, 24, 24)

@@ -39,7 +39,7 @@ def _measure_previous(bench: Bench) -> Generator[Event, None, Measured | None]:
     except ImageError:
         return None
     yield measured
-    return measured if measured.estimate.accepted else None
+    return measured if bench.policy.accepts(measured.estimate) else None
 
 
 def _improve(bench: Bench, mask: Callable[[Wavefront], Levels], start: Wavefront) -> Generator[Event, None, Finished]:
@@ -54,12 +54,12 @@ def _improve(bench: Bench, mask: Callable[[Wavefront], Levels], start: Wavefront
             if best is None:
                 raise AlignmentError(str(error)) from error
             return Finished(False, f"an image could not be used ({error}); the best mask is kept", best)
-        kept = measured.estimate.accepted if best is None else policy.is_better(measured, best)
+        kept = policy.accepts(measured.estimate) if best is None else policy.is_better(measured, best)
         measured = replace(measured, kept=kept)
         yield measured
         if not kept:
             if best is None:
-                return Finished(False, measured.estimate.reason, None)
+                return Finished(False, measured.estimate.objection(strict=policy.strict), None)
             near = policy.residual_waves(best.estimate) <= 2 * policy.target_waves
             return Finished(near, "the last correction did not measure better; the one before it is kept", best)
         best = measured

@@ -43,6 +43,12 @@ class Policy(Spec):
     """The stage follows the bead this far from where it began and no further."""
     correlation_slack: float = Field(0.005, ge=0)
     """How far the correlation with the ideal focus may fall by noise before a correction counts as worse."""
+    strict: bool = False
+    """Whether an estimate with model error counts as refused."""
+
+    def accepts(self, estimate: Estimate) -> bool:
+        """Whether a correction may follow from this estimate."""
+        return not estimate.objection(strict=self.strict)
 
     def is_aligned(self, estimate: Estimate) -> bool:
         """Whether what is left is small, or not distinguishable from zero (chi-squared test over all modes)."""
@@ -66,7 +72,7 @@ class Policy(Spec):
         takes from the fit only where the focus lies and how bright it is, must not have fallen.
         """
         return (
-            new.estimate.accepted
+            self.accepts(new.estimate)
             and new.estimate.rms_waves < old.estimate.rms_waves
             and new.correlation > old.correlation - self.correlation_slack
         )

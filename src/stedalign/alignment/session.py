@@ -12,6 +12,7 @@ from typing import Any
 
 from stedalign.alignment.bench import Bench
 from stedalign.alignment.events import Event, Finished, Measured
+from stedalign.alignment.policy import Policy
 from stedalign.files import json_text, replacing, write_json
 from stedalign.formats.ome_tiff import save_sections
 from stedalign.provenance import environment
@@ -56,7 +57,7 @@ class Session:
         with (self.folder / "log.jsonl").open("a", encoding="utf-8") as log:
 
             def tell(event: Event) -> None:
-                _append(log, self._keep(event))
+                _append(log, self._keep(event, bench.policy))
                 watch(event)
 
             try:
@@ -72,7 +73,7 @@ class Session:
             tell(finished)
         return finished
 
-    def _keep(self, event: Event) -> dict[str, Any]:
+    def _keep(self, event: Event, policy: Policy) -> dict[str, Any]:
         """The event's line in the log, after its image is saved."""
         line = event.to_json()
         if isinstance(event, Measured):
@@ -80,7 +81,7 @@ class Session:
             self.images += 1
             line["image"] = f"image-{self.images}.ome.tif"
             save_sections(self.folder / line["image"], event.sections)
-            if self.before is None and event.estimate.accepted:
+            if self.before is None and policy.accepts(event.estimate):
                 self.before = event
         return line
 

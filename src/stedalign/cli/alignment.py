@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -25,16 +26,24 @@ from stedalign.cli.options import (
     run_folder,
 )
 from stedalign.cli.progress import shown
-from stedalign.errors import JobError
+from stedalign.errors import InputError, JobError
 
 if TYPE_CHECKING:
     from stedalign.alignment.events import Event
     from stedalign.estimation.estimate import Estimate
+    from stedalign.imaging.photon_transfer import Reading
     from stedalign.jobs.align import Alignment
+
+GRADE_COLORS = {"accepted": "green", "accepted with model error": "yellow", "refused": "red"}
 
 
 def estimate(
-    file: Annotated[Path, typer.Argument(help="OME-TIFF or .npy: three sections, a volume, or one xy section.")],
+    file: Annotated[
+        Path | None, typer.Argument(help="OME-TIFF or .npy: three sections, a volume, or one xy section.")
+    ] = None,
+    xy: Annotated[Path | None, typer.Option("--xy", help="Instead of it: a file with the xy section alone.")] = None,
+    xz: Annotated[Path | None, typer.Option("--xz", help="A file with the xz section, z along its rows.")] = None,
+    yz: Annotated[Path | None, typer.Option("--yz", help="A file with the yz section, z along its rows.")] = None,
     setup: SetupFile = None,
     pixel_nm: Annotated[
         tuple[float, float, float] | None, typer.Option(help="Pixel sizes x y z, where the file does not tell.")
@@ -43,6 +52,7 @@ def estimate(
         bool,
         typer.Option("--whole-volume", help="Fit a volume evenly around its bead, not three sections of it."),
     ] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse what is accepted with model error, too.")] = False,
     weights: Weights = None,
     no_network: NoNetwork = False,
     out: Annotated[Path | None, typer.Option(help="Folder for mask, image and JSON; new under runs/.")] = None,
@@ -52,22 +62,29 @@ def estimate(
 
     One xy section alone does not tell the modes that it calls blind; the mask leaves those as they are.
     """
-    from stedalign.jobs.estimate import estimate_file
+    from stedalign.jobs.estimate import estimate_file, estimate_section_files
 
+    sections = {name: path for name, path in (("xy", xy), ("xz", xz), ("yz", yz)) if path is not None}
+    if (file is None) == (not sections):
+        raise InputError("give either one FILE or sections by --xy, --xz, --yz; 'stedalign estimate --help' tells more")
+    if sections and whole_volume:
+        raise InputError("--whole-volume is for a FILE with a volume, not for sections")
     the_setup = read_setup(setup)
     folder = run_folder(out, "estimate")
     network = read_network(the_setup, weights, no_network)
     with shown("reading", quiet=json) as tell:
-        done = estimate_file(
-            file, the_setup, folder, pixel_nm=pixel_nm, whole_volume=whole_volume, network=network, progress=tell
-        )
+        if file is not None:
+            job = partial(estimate_file, file, whole_volume=whole_volume)
+        else:
+            job = partial(estimate_section_files, sections)
+        done = job(the_setup, folder, pixel_nm=pixel_nm, strict=strict, network=network, progress=tell)
     estimate = done.estimate
     if json:
         print_json(done.to_json())
     else:
         _print_estimate(estimate, folder)
-    if not estimate.accepted:
-        raise JobError(f"refused: {estimate.reason}; see {folder / 'estimate.png'}")
+    if objection := estimate.objection(strict=strict):
+        raise JobError(f"refused: {objection}; see {folder / 'estimate.png'}")
 
 
 def align(
@@ -80,6 +97,7 @@ def align(
         Path | None, typer.Option(help="Side-car JSON of a mask to start from, such as yesterday's.")
     ] = None,
     max_corrections: Annotated[int, typer.Option(min=0, max=50, help="Corrections at most.")] = 3,
+    strict: Annotated[bool, typer.Option("--strict", help="Act on no estimate with model error.")] = False,
     weights: Weights = None,
     no_network: NoNetwork = False,
     out: Annotated[Path | None, typer.Option(help="Folder for log, mask and images; new under runs/.")] = None,
@@ -114,7 +132,7 @@ def align(
                 instrument,
                 the_setup,
                 folder,
-                policy=Policy(max_corrections=max_corrections),
+                policy=Policy(max_corrections=max_corrections, strict=strict),
                 network=network,
                 start=first,
                 watch=watch,
@@ -178,19 +196,48 @@ class _Progress:
 
 def _print_estimate(estimate: Estimate, folder: Path) -> None:
     table = Table(title="SIMULATED bead" if estimate.simulated else "bead", title_justify="left")
-    for name in ("mode", "(n, m)", "mλ rms", "± sigma"):
+    for name in ("mode", "(n, m)", "mλ rms", "noise", "model", "± sigma"):
         table.add_column(name, justify="left" if name == "mode" else "right")
-    wavefront = estimate.wavefront
-    for mode, waves, sigma in zip(wavefront.modes, wavefront.waves, estimate.sigma_waves, strict=True):
-        cells = (f"{1e3 * waves:.2f}", f"{1e3 * sigma:.2f}") if mode not in estimate.blind else ("", "blind")
+    sigmas = estimate.noise_sigma_waves, estimate.model_sigma_waves, estimate.sigma_waves
+    for mode, *values in zip(estimate.wavefront.modes, estimate.wavefront.waves, *sigmas, strict=True):
+        told = mode not in estimate.blind
+        cells = [f"{1e3 * value:.2f}" for value in values] if told else ["", "", "", "blind"]
         table.add_row(mode.name, f"{mode.n}, {mode.m}", *cells)
     table.add_section()
-    table.add_row("total", "", f"{1e3 * estimate.rms_waves:.1f}", f"{1e3 * estimate.rms_sigma_waves:.1f}")
+    totals = [estimate.rms_waves, *(sum(sigma**2 for sigma in each) ** 0.5 for each in sigmas)]
+    table.add_row("total", "", *(f"{1e3 * value:.1f}" for value in totals))
     console = Console(soft_wrap=True, highlight=False)
     console.print(table)
+    console.print(f"[{GRADE_COLORS[estimate.grade]}]{estimate.grade}[/]: {_unexplained(estimate)}")
+    console.print(_detector(estimate.reading))
+    for flaw in estimate.flaws:
+        console.print(escape(flaw))
+    if estimate.effects:
+        console.print(f"the image also needs: {', '.join(estimate.effects)}")
     if estimate.blind:
         names = ", ".join(mode.name for mode in estimate.blind)
         console.print(f"blind to {names}: image xz and yz, too; the mask leaves them as they are")
     null = _share(estimate.null_ratio)
     console.print(f"null ratio {null}, reduced chi2 {estimate.reduced_chi2:.3f}, began at {estimate.start}")
     print(f"mask, image and numbers  {folder}")
+
+
+def _unexplained(estimate: Estimate) -> str:
+    """What the model does not explain, in words."""
+    words = f"{estimate.unexplained:.2%} of what the image shows is unexplained"
+    if estimate.model_error == 0:
+        return words
+    return (
+        f"{words}; beyond noise the model misses {estimate.model_error:.1%} of the crest, "
+        f"alike over {estimate.model_error_nm:.0f} nm"
+    )
+
+
+def _detector(reading: Reading) -> str:
+    """How the counts became photons, in words."""
+    names = [name.replace("_", " ") for name in reading.measured]
+    source = "measured" if len(names) == 3 else f"{' and '.join(names)} measured" if names else "as the setup says"
+    return (
+        f"gain {reading.gain:.3g} counts a photon, baseline {reading.baseline:.4g}, "
+        f"read noise {reading.read_noise:.2g} counts; {source}"
+    )

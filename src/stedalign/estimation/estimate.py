@@ -70,7 +70,7 @@ class Estimate:
     null_ratio: float
     """Of the beam with the fitted wavefront: no bead, no noise. nan for a pattern without a zero."""
     crest_uniformity: float
-    """Lowest over highest crest around the fitted donut's xy section: 1 is an even ring."""
+    """Lowest over highest crest around the fitted donut's xy section: 1 is an even ring. nan for an image without."""
     correlations: dict[str, float]
     """Pearson correlation between each part of the image and the fitted model, on the pixels that were fitted."""
     start: str
@@ -97,6 +97,19 @@ class Estimate:
         if self.reason:
             return REFUSED
         return WITH_MODEL_ERROR if self.model_error > 0 else ACCEPTED
+
+    def objection(self, *, strict: bool = False) -> str:
+        """Why it is not to be used; empty where it is. ``strict`` also objects to model error."""
+        if self.reason or not (strict and self.grade == WITH_MODEL_ERROR):
+            return self.reason
+        return f"model error: the model misses {self.model_error:.1%} of the crest beyond noise, which strict excludes"
+
+    @property
+    def noise_counts(self) -> Float[Floats, " parts *pixels"]:
+        """Standard deviation of each pixel of the ``reconstruction`` by noise alone, in counts."""
+        photons = self.reading.photons(self.reconstruction)
+        # Where next to nothing is expected a single photon would be many deviations.
+        return np.asarray(self.reading.gain * np.sqrt(np.clip(photons + self.reading.extra, 1.0, None)))
 
     @property
     def sigma_waves(self) -> tuple[float, ...]:
@@ -138,7 +151,7 @@ class Estimate:
             "accepted": self.accepted,
             "reason": self.reason,
             "null_ratio": None if np.isnan(self.null_ratio) else self.null_ratio,
-            "crest_uniformity": self.crest_uniformity,
+            "crest_uniformity": None if np.isnan(self.crest_uniformity) else self.crest_uniformity,
             "correlation": self.correlation,
             "correlations": self.correlations,
             "shift_nm": list(self.shift_nm),
@@ -221,7 +234,7 @@ def tell(
         model_error_nm=misfit.length_px * model.binning * model.view.pixel_nm[0],
         reason=reason,
         null_ratio=null_ratio(model, Wavefront(model.modes, tuple(parameters[layout.modes].tolist()))),
-        crest_uniformity=crest_uniformity(_focal_section(image, expected[0], (x, y, z))),
+        crest_uniformity=_crest_uniformity(image, expected[0], (x, y, z)),
         correlations=_correlations(explanation, recording.observed),
         start=start,
         reconstruction=expected[0],
@@ -243,6 +256,11 @@ def _sigmas(covariance: Float[Tensor, "parameters parameters"]) -> Float[Floats,
     return np.asarray(covariance.diagonal().clamp_min(0).sqrt().numpy())
 
 
-def _focal_section(image: Image, counts: Floats, place_nm: Sequence[float]) -> Floats:
-    """The xy section (Y, X) of ``counts`` (parts, ...) nearest to the focus, which lies at ``place_nm``."""
-    return volume_planes(counts[0], image.pixel_nm, place_nm)["xy"] if isinstance(image, Volume) else counts[0]
+def _crest_uniformity(image: Image, counts: Floats, place_nm: Sequence[float]) -> float:
+    """Of the xy section of ``counts`` (parts, ...) nearest to the focus, which lies at ``place_nm``; nan if none."""
+    planes = (
+        volume_planes(counts[0], image.pixel_nm, place_nm)
+        if isinstance(image, Volume)
+        else dict(zip(image.view.parts, counts, strict=True))
+    )
+    return crest_uniformity(planes["xy"]) if "xy" in planes else float("nan")

@@ -10,16 +10,20 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from stedalign.errors import InputError
-from stedalign.imaging.images import OrthoSections, PixelSize, Volume, cut_sections
+from stedalign.imaging.images import VOLUME, OrthoSections, PixelSize, Volume, cut_sections
 
 Floats = NDArray[np.float64]
 Voxel = tuple[int, int, int]
-LARGEST_GAP_NM = 300.0, 300.0, 900.0
-"""Bright pieces with a gap of at most this along x, y, z belong to one focus, which is longer than wide."""
+LARGEST_GAP_NM = {"x": 300.0, "y": 300.0, "z": 900.0}
+"""Bright pieces with a gap of at most this along an axis belong to one focus, which is longer than wide."""
+FIELD_NM = {"x": 2400.0, "y": 2400.0, "z": 3200.0}
+"""What is looked at around a bead: two widths of a donut to either side, and two depths. More takes longer to plan."""
+SMOOTHED_NM = 40.0
+"""Standard deviation over which noise is averaged to find a bead: far less than any focus is wide."""
 VOXEL_MULTIPLE = 4
 """Planes, rows and columns come in multiples of this, so that pixels can be added up."""
 MOST_VOXELS = 128
-"""Voxels along each axis, as far as the memory goes."""
+"""Voxels along each axis, as far as memory and patience go."""
 
 
 def sections_through_bead(volume: Volume, samples: int | None = None) -> tuple[OrthoSections, Voxel]:
@@ -38,12 +42,15 @@ def sections_through_bead(volume: Volume, samples: int | None = None) -> tuple[O
 
 
 def around_bead(volume: Volume) -> Volume:
-    """The part of a volume that lies evenly around its brightest bead, ``MOST_VOXELS`` along each axis at most.
+    """The part of a volume that lies evenly around its brightest bead, ``FIELD_NM`` along each axis at most.
 
-    Raises ``InputError`` as ``sections_through_bead`` does.
+    Nor is it more than ``MOST_VOXELS`` there. Raises ``InputError`` as ``sections_through_bead`` does.
     """
     center, room = _bead(volume)
-    limits = [min(2 * space, MOST_VOXELS) // VOXEL_MULTIPLE * VOXEL_MULTIPLE for space in room]
+    limits = [
+        min(2 * space, MOST_VOXELS, int(FIELD_NM[axis] / pixel)) // VOXEL_MULTIPLE * VOXEL_MULTIPLE
+        for axis, space, pixel in zip("zyx", room, volume.pixel_nm[::-1], strict=True)
+    ]
     _check_room(min(limits) + 1, center, volume)
     box = tuple(slice(at - count // 2, at - count // 2 + count) for at, count in zip(center, limits, strict=True))
     return Volume(volume.data[box], volume.pixel_nm, saturation=volume.saturation, simulated=volume.simulated)
@@ -63,7 +70,7 @@ def _bead(volume: Volume) -> tuple[Voxel, list[int]]:
     signal = np.clip(volume.data - np.quantile(volume.data, 0.1), 0, None)
     if not signal.any():
         raise InputError("the volume is empty: every voxel has the same value")
-    signal = _brightest_bead(signal, volume.pixel_nm)
+    signal = brightest_bead(signal, "zyx", volume.pixel_nm[::-1], what=VOLUME)
     z, y, x = (
         round(float((signal.sum(axis=tuple({0, 1, 2} - {axis})) * np.arange(size)).sum() / signal.sum()))
         for axis, size in enumerate(signal.shape)
@@ -79,20 +86,22 @@ def _check_room(samples: int, center: Voxel, volume: Volume) -> None:
         )
 
 
-def _brightest_bead(signal: Floats, pixel_nm: PixelSize) -> Floats:
-    """The bright parts of the brightest bead in ``signal`` (Z, Y, X), zero elsewhere.
+def brightest_bead(
+    signal: Float[Floats, "*shape"], axes: str, pixel_nm: Sequence[float], *, what: str
+) -> Float[Floats, "*shape"]:
+    """The bright parts of the brightest bead in ``signal``, whose ``axes`` have these pixels, zero elsewhere.
 
     Raises ``InputError`` where another bead has more than half of its light.
     """
-    smooth = ndimage.gaussian_filter(signal, 1.0)
+    smooth = ndimage.gaussian_filter(signal, [max(1.0, SMOOTHED_NM / pixel) for pixel in pixel_nm])
     smooth[smooth < 0.3 * smooth.max()] = 0
     # Grown by half the gap to either side, the pieces of a donut touch.
-    reach = [2 * round(gap / 2 / pixel) + 1 for gap, pixel in zip(LARGEST_GAP_NM, pixel_nm, strict=True)]
-    grown = ndimage.maximum_filter(smooth > 0, size=reach[::-1], mode="constant")
+    reach = [2 * round(LARGEST_GAP_NM[axis] / 2 / pixel) + 1 for axis, pixel in zip(axes, pixel_nm, strict=True)]
+    grown = ndimage.maximum_filter(smooth > 0, size=reach, mode="constant")
     labels, count = ndimage.label(grown)
     light = ndimage.sum_labels(smooth, labels, np.arange(1, count + 1))
     first, second = (*np.sort(light)[::-1], 0.0)[:2]
     if second > 0.5 * first:
-        raise InputError("two beads: crop the volume to one")
+        raise InputError(f"two beads: crop the {what} to one")
     smooth[labels != 1 + light.argmax()] = 0
     return smooth

@@ -25,6 +25,7 @@ AXES_OF = {"xy": "yx", "xz": "zx", "yz": "zy", VOLUME: "zyx"}
 """The axes of each part of an image, the slowest first."""
 LEAST_PIXELS = 8
 """Pixels along each axis of an image."""
+LARGEST_PIXEL_NM = 1000.0
 SAME_PIXEL = 0.01
 """How far the size of pixels may differ between sections, as a fraction."""
 Floats = NDArray[np.float64]
@@ -112,6 +113,8 @@ class Image(ABC):
             raise InputError("the image holds NaN or infinite values")
         if len(self.pixel_nm) != 3 or not all(0 < pixel < np.inf for pixel in self.pixel_nm):
             raise InputError(f"pixel sizes must be three positive lengths in nm, got {self.pixel_nm}")
+        if max(self.pixel_nm) > LARGEST_PIXEL_NM:
+            raise InputError(f"pixel_nm {self.pixel_nm} must lie between 0 and {LARGEST_PIXEL_NM:g} nm")
         data.flags.writeable = False
         object.__setattr__(self, "data", data)
         object.__setattr__(self, "pixel_nm", tuple(float(pixel) for pixel in self.pixel_nm))
@@ -160,8 +163,8 @@ class Sampling(Spec):
     """Whether each pixel holds the mean over its area, as where a detector or a scan integrates."""
 
     def model_post_init(self, context: Any, /) -> None:
-        if not all(0 < pixel <= 1000 for pixel in self.pixel_nm):
-            raise InputError(f"pixel_nm {self.pixel_nm} must lie between 0 and 1000 nm")
+        if not all(0 < pixel <= LARGEST_PIXEL_NM for pixel in self.pixel_nm):
+            raise InputError(f"pixel_nm {self.pixel_nm} must lie between 0 and {LARGEST_PIXEL_NM:g} nm")
 
     @property
     def axis_px(self) -> Float[Floats, " samples"]:
@@ -192,7 +195,7 @@ class OrthoSections(Image):
 
     @property
     def view(self) -> View:
-        return self.sampling.view
+        return View(parts=PLANES, shape=self.data.shape[1:], pixel_nm=self.pixel_nm)
 
     def _check_shape(self, shape: tuple[int, ...]) -> None:
         if len(shape) != 3 or shape[0] != 3 or shape[1] != shape[2]:
@@ -223,6 +226,8 @@ class Sections(Image):
             if plane.data.ndim != 2 or min(plane.data.shape) < LEAST_PIXELS:
                 raise InputError(f"{name}: a section of at least {LEAST_PIXELS} pixels along each side is expected")
             for axis, pixel in zip(AXES_OF[name], plane.pixel_nm, strict=True):
+                if not 0 < pixel < np.inf:
+                    raise InputError(f"{name}: pixels have a positive size in nm, got {pixel}")
                 if abs(sizes.setdefault(axis, pixel) / pixel - 1) > SAME_PIXEL:
                     raise InputError(
                         f"{name}: pixels of {pixel:g} nm along {axis}, where another section has {sizes[axis]:g} nm: "
@@ -240,6 +245,11 @@ class Sections(Image):
     @property
     def view(self) -> View:
         return View(parts=self.parts, shape=self.data.shape[1:], pixel_nm=self.pixel_nm)
+
+    def imaged(self, name: str) -> tuple[slice, slice]:
+        """The rows and the columns of a section that were imaged."""
+        rows, columns = self.margins[self.parts.index(name)] if self.margins else (0, 0)
+        return slice(rows, self.data.shape[1] - rows), slice(columns, self.data.shape[2] - columns)
 
     def _check_shape(self, shape: tuple[int, ...]) -> None:
         if len(shape) != 3 or shape[0] != len(self.parts) or min(shape[1:]) < LEAST_PIXELS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +14,7 @@ from stedalign.estimation.centering import centering_wavefront
 from stedalign.estimation.estimate import Estimate
 from stedalign.estimation.estimator import Estimator
 from stedalign.files import replacing_all, write_json
-from stedalign.formats.stack import load_stack
+from stedalign.formats.stack import load_sections, load_stack
 from stedalign.imaging.images import Image, PixelSize
 from stedalign.jobs.mask import correction_levels, save_masks
 from stedalign.networks.checkpoint import OtherSetupError, load_network, packaged_weights
@@ -54,7 +55,7 @@ class SavedEstimate:
     estimate: Estimate
     run_folder: Path
     mask: Path | None
-    """The correcting mask; None where the estimate was refused."""
+    """The correcting mask; None where the estimate was refused, or strictly is."""
 
     def to_json(self) -> dict[str, Any]:
         mask = None if self.mask is None else str(self.mask)
@@ -71,7 +72,7 @@ def estimate(
 ) -> Estimate:
     """Estimate the wavefront in one image, starting the fit from what the network says (None: from zero).
 
-    Three sections, a ``Volume``, or a ``FocalSection`` alone, which tells less (see ``Estimator``). Raises
+    Sections, a ``Volume``, or a ``FocalSection`` alone, which tells less (see ``Estimator``). Raises
     ``ImageError`` for a saturated or an empty image.
     """
     check_type("sa.estimate", sections, Image)
@@ -86,6 +87,7 @@ def estimate_file(
     *,
     pixel_nm: PixelSize | None = None,
     whole_volume: bool = False,
+    strict: bool = False,
     network: Network | Literal["packaged"] | None = "packaged",
     progress: Tell | None = None,
     cancel: Cancel | None = None,
@@ -93,14 +95,34 @@ def estimate_file(
     """Estimate the image in a file, and write estimate and mask into ``run_folder``, which must be empty.
 
     Of a volume three sections through its bead are taken, or the ``whole_volume`` around it. ``pixel_nm`` (x, y, z) is
-    for files that do not tell. A refused estimate is written as well, without a mask. Raises ``StackError`` for a file
-    without a usable image, ``ImageError`` for a saturated or an empty one.
+    for files that do not tell. A refused estimate is written as well, without a mask; where it is to be ``strict``, so
+    is one with model error. Raises ``StackError`` for a file without a usable image, ``ImageError`` for a saturated or
+    an empty one.
     """
     steps = Progress(progress, cancel)
     steps(f"reading {file}")
     sections = load_stack(file, pixel_nm=pixel_nm, samples=setup.sampling.samples, whole=whole_volume)
     estimate = _estimate(sections, setup, network, steps)
-    return save_estimate(setup, sections, estimate, Path(run_folder), steps)
+    return save_estimate(setup, sections, estimate, Path(run_folder), steps, strict=strict)
+
+
+def estimate_section_files(
+    files: Mapping[str, Path | str],
+    setup: Setup,
+    run_folder: Path | str,
+    *,
+    pixel_nm: PixelSize | None = None,
+    strict: bool = False,
+    network: Network | Literal["packaged"] | None = "packaged",
+    progress: Tell | None = None,
+    cancel: Cancel | None = None,
+) -> SavedEstimate:
+    """The same of sections "xy", "xz" or "yz" of one bead, each in a file of its own."""
+    steps = Progress(progress, cancel)
+    steps(f"reading {', '.join(map(str, files.values()))}")
+    sections = load_sections(files, pixel_nm=pixel_nm)
+    estimate = _estimate(sections, setup, network, steps)
+    return save_estimate(setup, sections, estimate, Path(run_folder), steps, strict=strict)
 
 
 def _estimate(
@@ -111,9 +133,15 @@ def _estimate(
 
 
 def save_estimate(
-    setup: Setup, sections: Image, estimate: Estimate, folder: Path, progress: Progress = SILENT
+    setup: Setup,
+    sections: Image,
+    estimate: Estimate,
+    folder: Path,
+    progress: Progress = SILENT,
+    *,
+    strict: bool = False,
 ) -> SavedEstimate:
-    """Write ``estimate.json``, ``estimate.png`` and, where the estimate was accepted, the correcting mask.
+    """Write ``estimate.json``, ``estimate.png`` and, where nothing speaks against it, the correcting mask.
 
     The JSON also tells the tip, tilt and defocus that would bring the focus to the middle, which the mask leaves to the
     stage. All of the files are there in the end, or none. Raises ``InputError`` where the folder already holds
@@ -122,13 +150,13 @@ def save_estimate(
     progress(f"writing {folder}")
     if folder.is_dir() and any(folder.iterdir()):
         raise InputError(f"{folder} is not empty; choose another folder")
-    mask = folder / "mask.bmp" if estimate.accepted else None
-    saved = SavedEstimate(estimate, folder, mask)
+    usable = not estimate.objection(strict=strict)
+    saved = SavedEstimate(estimate, folder, folder / "mask.bmp" if usable else None)
     centering = centering_wavefront(estimate.shift_nm, setup.objective, setup.depletion.wavelength_nm)
     facts = {"wavelength_nm": setup.depletion.wavelength_nm, "centering": centering.to_json()}
     with replacing_all(folder) as staging:
         Session.start(staging, setup.to_toml())
-        if estimate.accepted:
+        if usable:
             save_masks(setup, correction_levels(setup, estimate.correction), estimate.correction, staging)
         draw_estimate(staging / "estimate.png", sections, estimate, "SIMULATED bead" if estimate.simulated else "bead")
         write_json(staging / "estimate.json", saved.to_json() | facts)

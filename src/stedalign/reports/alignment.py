@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import fill
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,13 +13,16 @@ from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
 from stedalign.alignment.events import Measured
-from stedalign.estimation.estimate import Estimate
+from stedalign.estimation.estimate import ACCEPTED, REFUSED, WITH_MODEL_ERROR, Estimate
 from stedalign.files import replacing
 from stedalign.imaging.bead_in_volume import volume_planes
-from stedalign.imaging.images import PLANES, Image, Volume
+from stedalign.imaging.images import PLANES, Image, Sections, Volume
 
 Floats = NDArray[np.float64]
 COLORS = "inferno"
+VERDICT_COLORS = {ACCEPTED: "palegreen", WITH_MODEL_ERROR: "khaki", REFUSED: "lightsalmon"}
+VERDICT_WIDTH = 48
+"""Letters in a line of the verdict."""
 
 
 def draw_alignment(path: Path, before: Measured, after: Measured, title: str) -> None:
@@ -26,7 +30,8 @@ def draw_alignment(path: Path, before: Measured, after: Measured, title: str) ->
     figure = Figure(figsize=(13, 6.2), layout="constrained")
     rows = figure.subplots(2, 5, width_ratios=[1, 1, 1, 1.15, 1.5])
     for row, name, measured in zip(rows, ("before", "after"), (before, after), strict=True):
-        draw_planes(list(row[:3]), by_name(measured.sections.data), measured.sections.pixel_nm)
+        low = float(measured.estimate.reconstruction.min())
+        draw_planes(list(row[:3]), by_name(measured.sections.data), measured.sections.pixel_nm, low=low)
         row[0].set_title(
             f"{name}   null {measured.estimate.null_ratio:.2%}, r = {measured.correlation:.3f}", loc="left"
         )
@@ -42,40 +47,45 @@ def draw_alignment(path: Path, before: Measured, after: Measured, title: str) ->
 
 
 def draw_estimate(path: Path, image: Image, estimate: Estimate, title: str) -> None:
-    """Image, fitted model and their difference in standard deviations; the coefficients with error bars.
+    """Image, fitted model and their difference in standard deviations of the noise; the coefficients with error bars.
 
-    Of a volume its planes through the focus.
+    Of a volume its planes through the focus, of other images the sections that were imaged.
     """
     figure = Figure(figsize=(12, 7.5), layout="constrained")
     model = estimate.reconstruction
-    difference = (image.counts - model) / np.sqrt(np.clip(model, 1, None))
+    difference = (image.counts - model) / estimate.noise_counts
+    low, high = float(model.min()), float(model.max())
     rows = ("image", image.counts), ("model", model), ("difference / sigma", difference)
     columns = len(_planes(image, model, estimate.shift_nm))
     grid = figure.add_gridspec(3, columns + 1, width_ratios=[*[1.0] * columns, 1.7])
     for row, (name, counts) in enumerate(rows):
         axes = [figure.add_subplot(grid[row, column]) for column in range(columns)]
         planes = _planes(image, counts, estimate.shift_nm)
-        drawn = draw_planes(axes, planes, image.pixel_nm, diverging=row == 2)
+        drawn = draw_planes(axes, planes, image.pixel_nm, low=low, high=high, diverging=row == 2)
         axes[0].set_title(name, loc="left")
         figure.colorbar(drawn, ax=axes, shrink=0.8, pad=0.01)
     _draw_coefficients(figure.add_subplot(grid[:2, columns]), estimate)
     words = figure.add_subplot(grid[2, columns])
     words.set_axis_off()
-    verdict = "accepted" if estimate.accepted else f"REFUSED: {estimate.reason}"
     lines = (
         f"{estimate.rms_waves * 1e3:.1f} ± {estimate.rms_sigma_waves * 1e3:.1f} mλ rms",
-        f"null ratio {estimate.null_ratio:.2%}, crest uniformity {estimate.crest_uniformity:.2f}",
+        f"null ratio {estimate.null_ratio:.2%}, crest uniformity {estimate.crest_uniformity:.2f}".replace("nan%", "-"),
         f"reduced chi2 {estimate.reduced_chi2:.3f}",
+        f"unexplained {estimate.unexplained:.2%}, model error {estimate.model_error:.1%} of the crest",
         f"shift {', '.join(f'{value:.0f}' for value in estimate.shift_nm)} nm (x, y, z)",
-        verdict,
     )
-    words.text(0, 1, "\n".join(lines), va="top", fontsize=11, wrap=True)
+    words.text(0, 1, "\n".join(lines), va="top", fontsize=11)
+    verdict = estimate.grade if estimate.accepted else f"REFUSED: {estimate.reason}"
+    box = {"facecolor": VERDICT_COLORS[estimate.grade], "edgecolor": "none", "pad": 4}
+    words.text(0, 0.3, fill(verdict, VERDICT_WIDTH), va="top", fontsize=11, bbox=box)
     figure.suptitle(title)
     save(figure, path)
 
 
 def _planes(image: Image, counts: Floats, place_nm: tuple[float, float, float]) -> dict[str, Floats]:
     """The planes of ``counts`` (parts, ...) that are drawn, by name."""
+    if isinstance(image, Sections):
+        return {name: part[image.imaged(name)] for name, part in zip(image.parts, counts, strict=True)}
     if not isinstance(image, Volume):
         return dict(zip(image.view.parts, counts, strict=True))
     return volume_planes(counts[0], image.pixel_nm, place_nm)
@@ -91,13 +101,14 @@ def draw_planes(
     planes: Mapping[str, Floats],
     pixel_nm: tuple[float, float, float],
     *,
+    low: float = 0.0,
     high: float | None = None,
     diverging: bool = False,
 ) -> AxesImage:
-    """Planes by name ("xy", "xz", "yz"), on one scale up to ``high`` (their maximum), or from -4 to 4."""
+    """Planes by name ("xy", "xz", "yz"), on one scale from ``low`` to ``high`` (their maximum), or from -4 to 4."""
     pixels = dict(zip("xyz", pixel_nm, strict=True))
     brightest = max(float(plane.max()) for plane in planes.values())
-    low, high = (-4.0, 4.0) if diverging else (0.0, brightest if high is None else high)
+    low, high = (-4.0, 4.0) if diverging else (low, brightest if high is None else high)
     for axes, (name, plane) in zip(row, planes.items(), strict=True):
         up, across = (pixels[axis] * count / 2e3 for axis, count in zip(name[::-1], plane.shape, strict=True))
         image = axes.imshow(
