@@ -17,7 +17,9 @@ from stedalign.optics.wavefront import ModeSet
 MODES = ModeSet.of([(2, 2), (2, -2), (3, 1), (3, -1), (4, 0)])
 SAMPLING = Sampling(samples=32, pixel_nm=(62.5, 62.5, 62.5))
 OPEN = ForwardSpec(sampling=SAMPLING)
-KNOWN = Nuisances(drift_nm=0, mask_offset=0, taper=0, fill_center=0, ellipticity_deg=0, blur_nm=0, pixel_error=0)
+KNOWN = Nuisances(
+    drift_nm=0, mask_offset=0, taper=0, fill_center=0, ellipticity_deg=0, blur_nm=0, pixel_error=0, z_scale=0
+)
 
 
 @pytest.mark.parametrize("airy", [1.0, 4.0])

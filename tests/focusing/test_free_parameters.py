@@ -108,5 +108,5 @@ def test_a_focus_knows_no_detector() -> None:
 
 @pytest.mark.parametrize("axes", ["yx", "zx", "zyx"])
 def test_pixel_errors_are_free_along_the_axes_that_an_image_resolves(axes: str) -> None:
-    free = free_deviations({"pixel_error": 0.02, "blur_nm": 20.0}, Beam(), axes)
+    free = free_deviations({"pixel_error": 0.02, "z_scale": 0.02, "blur_nm": 20.0}, Beam(), axes)
     assert free == {"blur_nm2": 400.0} | {f"pixel_error_{axis}": 0.02 for axis in sorted(axes)}

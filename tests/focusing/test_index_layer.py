@@ -32,7 +32,7 @@ def test_the_layer_is_a_mismatch_without_piston_and_defocus(objective: Objective
     grid = WaveGrid(objective, 12, 24)
     phase, deep = layer_phase(objective, grid, 775.0), of_the_mismatch(objective, grid, 250.0)
     moving = np.stack([np.ones(len(grid)), grid.direction[:, 2]], axis=1)
-    power = grid.area * objective.apodization(grid.direction[:, 2]) ** 2
+    power = grid.area * objective.amplitude(grid.direction[:, 2]) ** 2
     np.testing.assert_allclose(moving.T @ (power * phase), 0, atol=1e-12)
     difference = deep - 250.0 * phase
     left = difference - moving @ np.linalg.lstsq(moving, difference, rcond=None)[0]

@@ -79,7 +79,9 @@ def explained(models: Models, observed: Observed, solution: FitResult, *, plainl
     spread = None
     if not plainly:
         explanation = _explain(models, models.whole, observed, models.in_whole(solution.parameters), explains(solution))
-        if explanation.effects:
+        # The model with all effects is coarser, which may look like one: the image itself must be likelier with it.
+        gain = float(solution.loss - explanation.solution.loss)
+        if explanation.effects and (gain > BEYOND_NOISE or not explains(solution)):
             return explanation
         spread = models.from_whole(explanation.spread)
     plain = _explain(models, models.for_fit(solution), observed, solution.parameters, explains(solution), effects=())
@@ -95,7 +97,8 @@ def explained_by_pinhole(
     """
     model = models.for_fit(solution)
     before = Misfit.of_fit(model, observed.binned(model), solution.parameters, len(model.layout)).share
-    if len(models.view.parts) < LEAST_PARTS or before < LEAST_NARROWED:
+    usually = PINHOLE in models.layout.free_names
+    if usually or len(models.view.parts) < LEAST_PARTS or before < LEAST_NARROWED:
         return None
     whole = models.whole
     binned, usual = observed.binned(whole), _usual(models, whole, observed)
