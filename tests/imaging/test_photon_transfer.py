@@ -4,7 +4,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from stedalign.imaging.detector import Detector
@@ -171,6 +171,8 @@ def test_a_volume_tells_its_detector_too(light):
 
 @given(st.floats(-18, 14), st.floats(0, 1000))
 def test_photons_do_not_hang_on_the_unit_of_the_counts(light, decades, baseline):
+    # In a unit in which they look like photons, counts are taken for those.
+    assume(abs(decades + np.log10(3.0)) > 0.3)
     image = recorded(light[0], 3.0, baseline)
     plain, scaled = read(image), read(image * 10**decades)
     np.testing.assert_allclose(scaled.photons(image * 10**decades), plain.photons(image), rtol=1e-6, atol=1e-6)
