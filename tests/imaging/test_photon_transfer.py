@@ -4,7 +4,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stedalign.imaging.detector import Detector
@@ -170,11 +170,14 @@ def test_a_volume_tells_its_detector_too(light):
 
 
 @given(st.floats(-18, 14), st.floats(0, 1000))
+@example(-0.4771, 0.0)
 def test_photons_do_not_hang_on_the_unit_of_the_counts(light, decades, baseline):
-    # In a unit in which they look like photons, counts are taken for those.
-    assume(abs(decades + np.log10(3.0)) > 0.3)
     image = recorded(light[0], 3.0, baseline)
     plain, scaled = read(image), read(image * 10**decades)
+    if scaled.gain == 1.0:
+        # In a unit in which they may be photons, counts are taken for those, which is no farther off than chance.
+        assert 10**decades * plain.gain == pytest.approx(1.0, rel=0.15)
+        return
     np.testing.assert_allclose(scaled.photons(image * 10**decades), plain.photons(image), rtol=1e-6, atol=1e-6)
     assert scaled.extra == pytest.approx(plain.extra, rel=1e-6)
 
