@@ -38,6 +38,8 @@ FIT_STEPS = 40
 MISFIT_ROUNDS = 3
 """Fits of one model: of noise alone, and with the misfit that they leave as further noise."""
 STEP_SHARES = 1.0, 0.3
+LARGEST_GROWTH = 1.1
+"""How much more than the assumed misfit they may leave."""
 CORRELATED_STEPS = 3
 """Gauss-Newton steps that know how the misfit is correlated."""
 
@@ -185,23 +187,30 @@ def _fitted(
 
 
 def _finished(model: ForwardModel, observed: Observed, fitted: Fitted, given: Freedom) -> Fitted:
-    """The fit after some steps by the likelihood of a correlated misfit, as long as they gain."""
+    """The fit after some steps by the likelihood of a correlated misfit, as long as they gain.
+
+    And as long as what they leave is no larger than the misfit that this likelihood assumes.
+    """
 
     def loss(at: Linearized) -> float:
         return at.loss + float((given.precision * (at.parameters - given.mean) ** 2 * given.free).sum())
 
+    def left(parameters: Tensor) -> Misfit:
+        return Misfit.of_fit(model, observed, parameters[None], int(given.free.sum()))
+
     at = Linearized.at(model, observed, fitted.misfit, fitted.solution.parameters[0])
     for _ in range(CORRELATED_STEPS):
-        trials = (
-            Linearized.at(model, observed, fitted.misfit, at.parameters + share * step(at, given))
-            for share in STEP_SHARES
-        )
-        better = next((trial for trial in trials if loss(trial) < loss(at) - SMALLEST_GAIN), None)
+        whole_step, better = step(at, given), None
+        for share in STEP_SHARES:
+            trial = Linearized.at(model, observed, fitted.misfit, at.parameters + share * whole_step)
+            small = left(trial.parameters).counts <= LARGEST_GROWTH * fitted.misfit.counts
+            if small and loss(trial) < loss(at) - SMALLEST_GAIN:
+                better = trial
+                break
         if better is None:
             break
         at = better
-    solution = replace(fitted.solution, parameters=at.parameters[None])
-    return Fitted(solution, Misfit.of_fit(model, observed, solution.parameters, int(given.free.sum())))
+    return Fitted(replace(fitted.solution, parameters=at.parameters[None]), left(at.parameters))
 
 
 def _covariances(at: Linearized, given: Freedom) -> tuple[Tensor, Tensor]:
