@@ -25,8 +25,8 @@ FARTHEST_BEAD, FARTHEST_CENTER_OF_MASS = 0.75, 0.46
 """How far from the middle a bead may lie, and the center of mass of its donut, over half of the image's width.
 
 Over 2 um the center of mass lies within 0.41 up to 300 mλ, and beyond 0.52 where the donut's middle is near an edge."""
-FARTHEST_DRIFT = 4.0
-"""How far a section may lie beside the others, in standard deviations of the drift."""
+FARTHEST_DRIFT = 6.0
+"""How far a section may lie beside the mean of the others, in standard deviations of the drift of each."""
 LARGEST_COUNT = 1e15
 BLOCK_PIXELS = 4
 """Pixels along each axis whose mean tells a focus from noise."""
@@ -42,7 +42,7 @@ class Limits(Spec):
     min_reduced_chi2: float = Field(0.7, ge=0, lt=1)
     """Below this the noise is smaller than that of a detector of which nothing is to be measured."""
     max_reduced_chi2: float = Field(1.15, gt=1)
-    """Above this, and what noise explains, there is model error."""
+    """Up to this, or within chance, noise may be all that is left; above it there is model error."""
     max_unexplained: float = Field(0.02, gt=0, le=1)
     """Share of what the image shows, in squares, that may stay unexplained: with more it is another focus."""
     max_rms_waves: float = Field(0.5, gt=0)
@@ -106,7 +106,7 @@ def refusal(
     """Why an estimate of these ``modes`` is not to be trusted; empty if it is."""
     solution, misfit, view = explanation.solution, explanation.misfit, explanation.model.view
     chi2 = misfit.reduced_chi2
-    if misfit.share > limits.max_unexplained and not explains(solution):
+    if misfit.share > limits.max_unexplained and not explains(solution, limits.max_reduced_chi2):
         return (
             f"this does not look like this setup's focus: {misfit.share:.1%} of what the image shows is unexplained, "
             f"at most {limits.max_unexplained:.1%} may be: check pixel size, pattern and handedness"
@@ -153,7 +153,8 @@ def _beside_the_bead(explanation: Explanation, nuisances: Nuisances) -> str:
     if not layout.drifting:
         return ""
     drifts = explanation.solution.parameters[0, layout.drift].reshape(-1, 3)
-    apart = drifts - drifts.mean(dim=0)
+    # From the mean of the others, which is farther away than that of all.
+    apart = (drifts - drifts.mean(dim=0)) * len(drifts) / (len(drifts) - 1)
     part, axis = divmod(int(apart.abs().argmax()), 3)
     far = float(apart[part, axis])
     if abs(far) <= FARTHEST_DRIFT * nuisances.drift_nm:

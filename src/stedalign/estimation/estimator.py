@@ -140,17 +140,21 @@ class Estimator:
         if "z" not in models.view.axes:
             return self._finish_plane(models, begun, solution)
         start, better = begun.source, ""
-        if not explains(solution):
-            narrowed = explained_by_pinhole(models, begun.observed, solution, [begun.start, self._zero(begun.image)])
+        if not self._explains(solution):
+            starts = [begun.start, self._zero(begun.image)]
+            narrowed = explained_by_pinhole(
+                models, begun.observed, solution, starts, most_chi2=self.limits.max_reduced_chi2
+            )
             if narrowed is not None:
                 return self._told(begun, narrowed, start=start)
-            better = self._better(models, begun, solution)
-            if not better and _misfit(models, begun, solution).share > self.limits.max_unexplained:
+            misfit = _misfit(models, begun, solution)
+            better = better_setup(models, begun.observed, begun.image, solution, misfit, self._propose)
+            if not better and misfit.share > self.limits.max_unexplained:
                 other = self._searched(models, begun, solution, self.limits.search_generations)
                 if other is not None:
                     solution, start = other, SEARCH
             better = better or self._two_beads(models, begun, solution)
-        explanation = explained(models, begun.observed, solution, plainly=bool(better))
+        explanation = self._explained(models, begun.observed, solution, plainly=bool(better))
         return self._told(begun, explanation, start=start, better=better)
 
     def _finish_plane(self, models: Models, begun: Begun, solution: FitResult) -> Estimate:
@@ -158,7 +162,9 @@ class Estimator:
         observed, start = begun.observed, begun.source
         # So few pixels as one section has fit false minima, too.
         generations = self.limits.search_generations
-        other = self._searched(models, begun, solution, min(1, generations) if explains(solution) else generations)
+        other = self._searched(
+            models, begun, solution, min(1, generations) if self._explains(solution) else generations
+        )
         if other is not None:
             solution, start = other, SEARCH
         ends = fit_from(models, observed.repeated(2), twins(models.layout, solution))
@@ -168,11 +174,20 @@ class Estimator:
             alike = [solution, *(twin for twin in alike if twin is not likeliest)]
             solution, start = likeliest, TWIN
         better = ""
-        if not explains(solution):
-            better = self._better(models, begun, solution) or self._two_beads(models, begun, solution)
-        explanation = explained(models, observed, solution, plainly=True)
+        if not self._explains(solution):
+            misfit = _misfit(models, begun, solution)
+            better = better_setup(models, observed, begun.image, solution, misfit, self._propose)
+            better = better or self._two_beads(models, begun, solution)
+        explanation = self._explained(models, observed, solution, plainly=True)
         blind = blind_modes(models.layout, solution, alike, explanation)
         return self._told(begun, explanation, start=start, better=better, blind=blind)
+
+    def _explains(self, solution: FitResult) -> bool:
+        """Whether noise may be all that one fit leaves."""
+        return explains(solution, self.limits.max_reduced_chi2)
+
+    def _explained(self, models: Models, observed: Observed, solution: FitResult, *, plainly: bool) -> Explanation:
+        return explained(models, observed, solution, most_chi2=self.limits.max_reduced_chi2, plainly=plainly)
 
     def _told(
         self, begun: Begun, explanation: Explanation, *, start: str, better: str = "", blind: tuple[Mode, ...] = ()
@@ -205,8 +220,8 @@ class Estimator:
         for start in starts:
             candidate = fit_from(models, observed, [start])
             likelier = float(candidate.loss) < least
-            if explains(candidate):
-                return candidate if likelier or not explains(solution) else best
+            if self._explains(candidate):
+                return candidate if likelier or not self._explains(solution) else best
             if likelier:
                 best, least = candidate, float(candidate.loss)
         return best
@@ -228,14 +243,9 @@ class Estimator:
         shift = np.array(estimate.shift_nm) + np.array([x, y, z])
         return [Proposal(estimate.wavefront.array, shift, mask_offset=np.array(offset) if offset else None)]
 
-    def _better(self, models: Models, begun: Begun, solution: FitResult) -> str:
-        """Which other setup explains the image better, in words."""
-        misfit = _misfit(models, begun, solution)
-        return better_setup(models, begun.observed, begun.image, solution, misfit, self._propose)
-
     def _two_beads(self, models: Models, begun: Begun, solution: FitResult) -> str:
         """Whether two beads do, in words."""
-        if explains(solution):
+        if self._explains(solution):
             return ""
         misfit = _misfit(models, begun, solution)
         two = shows_two_beads(models, begun.observed, begun.image, misfit)

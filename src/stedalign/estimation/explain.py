@@ -72,26 +72,31 @@ class Fitted(NamedTuple):
     misfit: Misfit
 
 
-def explained(models: Models, observed: Observed, solution: FitResult, *, plainly: bool = False) -> Explanation:
+def explained(
+    models: Models, observed: Observed, solution: FitResult, *, most_chi2: float, plainly: bool = False
+) -> Explanation:
     """The fit of one image ``observed``, begun from the usual one, with the effects that it needs.
 
-    ``plainly`` without any, as where the wavefront is beyond the model that has them, or there is one part alone.
+    Noise may be all that is left up to a reduced chi-squared of ``most_chi2``. ``plainly`` without any effects, as
+    where the wavefront is beyond the model that has them, or there is one part alone.
     """
     plainly = plainly or len(models.view.parts) < 2 or models.for_fit(solution) is not models.ordinary
-    spread = None
+    spread, settled = None, explains(solution, most_chi2)
     if not plainly:
-        explanation = _explain(models, models.whole, observed, models.in_whole(solution.parameters), explains(solution))
+        begin = models.in_whole(solution.parameters)
+        explanation = _explain(models, models.whole, observed, begin, most_chi2, settled=settled)
         # The model with all effects is coarser, which may look like one: the image itself must be likelier with it.
         gain = float(solution.loss - explanation.solution.loss)
-        if explanation.effects and (gain > BEYOND_NOISE or not explains(solution)):
+        if explanation.effects and (gain > BEYOND_NOISE or not settled):
             return explanation
         spread = models.from_whole(explanation.spread)
-    plain = _explain(models, models.for_fit(solution), observed, solution.parameters, explains(solution), effects=())
+    model = models.for_fit(solution)
+    plain = _explain(models, model, observed, solution.parameters, most_chi2, settled=settled, effects=())
     return plain if spread is None else replace(plain, spread=spread)
 
 
 def explained_by_pinhole(
-    models: Models, observed: Observed, solution: FitResult, starts: Sequence[Proposal]
+    models: Models, observed: Observed, solution: FitResult, starts: Sequence[Proposal], *, most_chi2: float
 ) -> Explanation | None:
     """The fit with a pinhole where that explains one image far better than the usual fit ``solution``; else None.
 
@@ -115,7 +120,8 @@ def explained_by_pinhole(
     after = Misfit.of_fit(whole, binned, best.parameters, int(given.free.sum())).share
     if after > NARROWED * before:
         return None
-    return _explain(models, whole, observed, best.parameters, explains(best), first=(NARROW,))
+    settled = explains(best, most_chi2)
+    return _explain(models, whole, observed, best.parameters, most_chi2, settled=settled, first=(NARROW,))
 
 
 def _explain(
@@ -123,8 +129,9 @@ def _explain(
     model: ForwardModel,
     observed: Observed,
     start: Tensor,
-    settled: bool,
+    most_chi2: float,
     *,
+    settled: bool,
     effects: Sequence[Effect] = EFFECTS,
     first: Sequence[Effect] = (),
 ) -> Explanation:
@@ -137,7 +144,7 @@ def _explain(
     usual, crest, observed = _usual(models, model, observed), _crest(model, start), observed.binned(model)
     taken = list(first)
     given = usual.with_effects(taken, crest)
-    fitted = _fitted(model, observed, start, usual, given, settled=settled)
+    fitted = _fitted(model, observed, start, usual, given, most_chi2, settled=settled)
     at = Linearized.at(model, observed, fitted.misfit, fitted.solution.parameters[0])
     while len(taken) < MOST_EFFECTS and len(model.view.parts) >= LEAST_PARTS:
         left = [effect for effect in effects if effect not in taken]
@@ -151,7 +158,7 @@ def _explain(
             break
         taken.append(left[best])
         given = with_each[best]
-        fitted = _fitted(model, observed, fitted.solution.parameters, usual, given)
+        fitted = _fitted(model, observed, fitted.solution.parameters, usual, given, most_chi2)
         at = Linearized.at(model, observed, fitted.misfit, fitted.solution.parameters[0])
     noise, beyond = _covariances(at, given)
     others = [usual.with_effects([*taken, effect], crest) for effect in effects if effect not in taken]
@@ -170,13 +177,20 @@ def _crest(model: ForwardModel, start: Tensor) -> float:
 
 
 def _fitted(
-    model: ForwardModel, observed: Observed, start: Tensor, usual: Usual, given: Freedom, *, settled: bool = False
+    model: ForwardModel,
+    observed: Observed,
+    start: Tensor,
+    usual: Usual,
+    given: Freedom,
+    most_chi2: float,
+    *,
+    settled: bool = False,
 ) -> Fitted:
     """The fit of what is free: as if noise were all, and then with what that leaves as further noise."""
     prior, free = replace(usual.prior, precision=given.precision), int(given.free.sum())
     solution = fit(model, observed, start, prior=prior, iterations=FIT_STEPS, held=~given.free)
     misfit = Misfit.of_fit(model, observed, solution.parameters, free)
-    if settled or explains(solution):
+    if settled or explains(solution, most_chi2):
         return Fitted(solution, replace(misfit, counts=0.0, fraction=0.0))
     for _ in range(MISFIT_ROUNDS - 1):
         further = torch.full(observed.counts.shape[:2], misfit.counts**2, dtype=torch.float64)

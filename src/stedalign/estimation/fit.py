@@ -26,8 +26,6 @@ KEPT_PROMISE = 0.6
 """Share of the gain that the quadratic model promises below which derivatives are taken anew."""
 LARGEST_EXCESS = 4.0
 """Standard deviations of chi-squared that chance explains."""
-NOISY_CHI2 = 1.15
-"""Reduced chi-squared up to which noise may be all, since it is known no better."""
 LEAST_DETERMINED = 1e-5
 """Smallest eigenvalue of the balanced Fisher matrix that still tells parameters apart; 1 if none were correlated."""
 
@@ -89,10 +87,10 @@ class FitResult:
         return cls(*(torch.cat([getattr(part, each.name) for part in parts]) for each in fields(cls)))
 
 
-def explains(solution: FitResult) -> bool:
-    """Whether noise explains all that one fit leaves."""
+def explains(solution: FitResult, most_chi2: float) -> bool:
+    """Whether noise explains all that one fit leaves: a reduced chi-squared up to ``most_chi2`` or within chance."""
     excess = float((solution.reduced_chi2 - 1) / solution.chi2_sigma)
-    return bool(solution.converged) and (excess < LARGEST_EXCESS or float(solution.reduced_chi2) < NOISY_CHI2)
+    return bool(solution.converged) and (excess < LARGEST_EXCESS or float(solution.reduced_chi2) <= most_chi2)
 
 
 def start_parameters(
