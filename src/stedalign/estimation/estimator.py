@@ -15,7 +15,7 @@ from stedalign.estimation.estimate import Estimate, blind_modes, tell
 from stedalign.estimation.explain import Explanation, explained, explained_by_pinhole
 from stedalign.estimation.fit import FitResult, explains
 from stedalign.estimation.fits import fit_from, place, twins
-from stedalign.estimation.hypotheses import better_setup, shows_two_beads
+from stedalign.estimation.hypotheses import better_light, better_scan, shows_two_beads
 from stedalign.estimation.misfit import Misfit
 from stedalign.estimation.models import Models, models_of
 from stedalign.estimation.observed import Observed
@@ -141,14 +141,14 @@ class Estimator:
             return self._finish_plane(models, begun, solution)
         start, better = begun.source, ""
         if not self._explains(solution):
-            starts = [begun.start, self._zero(begun.image)]
-            narrowed = explained_by_pinhole(
-                models, begun.observed, solution, starts, most_chi2=self.limits.max_reduced_chi2
-            )
-            if narrowed is not None:
-                return self._told(begun, narrowed, start=start)
             misfit = _misfit(models, begun, solution)
-            better = better_setup(models, begun.observed, begun.image, solution, misfit, self._propose)
+            better = better_light(models, begun.observed, solution, misfit)
+            if not better:
+                # A narrow pinhole looks like other pixels, so it is asked first.
+                narrowed = self._explained_by_pinhole(models, begun, solution)
+                if narrowed is not None:
+                    return self._told(begun, narrowed, start=start)
+                better = better_scan(models, begun.observed, begun.image, solution, misfit, self._propose)
             if not better and misfit.share > self.limits.max_unexplained:
                 other = self._searched(models, begun, solution, self.limits.search_generations)
                 if other is not None:
@@ -176,7 +176,8 @@ class Estimator:
         better = ""
         if not self._explains(solution):
             misfit = _misfit(models, begun, solution)
-            better = better_setup(models, observed, begun.image, solution, misfit, self._propose)
+            better = better_light(models, observed, solution, misfit)
+            better = better or better_scan(models, observed, begun.image, solution, misfit, self._propose)
             better = better or self._two_beads(models, begun, solution)
         explanation = self._explained(models, observed, solution, plainly=True)
         blind = blind_modes(models.layout, solution, alike, explanation)
@@ -185,6 +186,11 @@ class Estimator:
     def _explains(self, solution: FitResult) -> bool:
         """Whether noise may be all that one fit leaves."""
         return explains(solution, self.limits.max_reduced_chi2)
+
+    def _explained_by_pinhole(self, models: Models, begun: Begun, solution: FitResult) -> Explanation | None:
+        starts = [begun.start, self._zero(begun.image)]
+        most_chi2 = self.limits.max_reduced_chi2
+        return explained_by_pinhole(models, begun.observed, solution, starts, most_chi2=most_chi2)
 
     def _explained(self, models: Models, observed: Observed, solution: FitResult, *, plainly: bool) -> Explanation:
         return explained(models, observed, solution, most_chi2=self.limits.max_reduced_chi2, plainly=plainly)

@@ -34,7 +34,8 @@ MOST_EFFECTS = 5
 BEYOND_CHANCE, BEYOND_NOISE = 15.0, 40.0
 """Gain in twice the log-likelihood of sections left out that chance does not explain; and what it must be where noise
 explains all that is left, for then an effect that is not there may stand in for what no model knows."""
-FIT_STEPS = 40
+FIT_STEPS, PINHOLE_STEPS = 40, 20
+"""Of a fit at most; and of those that ask for a pinhole, of which the likeliest is finished."""
 MISFIT_ROUNDS = 3
 """Fits of one model: of noise alone, and with the misfit that they leave as further noise."""
 STEP_SHARES = 1.0, 0.3
@@ -115,7 +116,7 @@ def explained_by_pinhole(
     begin[:, column] = torch.tensor(PINHOLES).double().repeat_interleave(1 + len(starts))
     given = usual.with_effects([NARROW], _crest(whole, begin[:1]))
     several, prior = binned.repeated(len(begin)), replace(usual.prior, precision=given.precision)
-    ends = fit(whole, several, begin, prior=prior, iterations=FIT_STEPS, held=~given.free)
+    ends = fit(whole, several, begin, prior=prior, iterations=PINHOLE_STEPS, held=~given.free)
     best = ends.item(int(ends.loss.nan_to_num(torch.inf).argmin()))
     after = Misfit.of_fit(whole, binned, best.parameters, int(given.free.sum())).share
     if after > NARROWED * before:

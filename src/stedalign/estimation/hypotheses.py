@@ -19,7 +19,6 @@ from stedalign.estimation.two_beads import two_beads_misfit
 from stedalign.imaging.forward import ForwardModel
 from stedalign.imaging.images import Image, OrthoSections
 from stedalign.imaging.nuisances import Prior
-from stedalign.optics.beam import Beam
 from stedalign.optics.parameters import PIXEL_ERRORS
 from stedalign.optics.patterns import Flat, Pattern, TopHat, Vortex
 
@@ -45,7 +44,15 @@ PATTERNS: tuple[tuple[str, Pattern], ...] = (
 )
 
 
-def better_setup(
+def better_light(models: Models, observed: Observed, solution: FitResult, misfit: Misfit) -> str:
+    """Which other light explains one image far better than the fit ``solution``, in words; empty if none does.
+
+    Tried by rough models of wavefront and shift, in some tenths of a second.
+    """
+    return _better(_other_lights(models, observed, solution), misfit)
+
+
+def better_scan(
     models: Models,
     observed: Observed,
     image: Image,
@@ -53,14 +60,18 @@ def better_setup(
     misfit: Misfit,
     propose: Callable[[Sequence[Image]], Sequence[Proposal]],
 ) -> str:
-    """Which other setup explains one image far better than the fit ``solution``, in words; empty if none does.
+    """Which other size of pixels or order of sections does, in words; empty if none does.
 
-    Other lights and scales are tried by rough models of wavefront and shift, other orders of the sections by the whole
-    one, which starts from what ``propose`` makes of such images.
+    Orders of the sections take the whole model, which starts from what ``propose`` makes of such images.
     """
+    return _better(_other_scans(models, observed, image, solution, propose), misfit)
+
+
+def _better(hypotheses: Iterator[tuple[str, float]], misfit: Misfit) -> str:
+    """The first of what leaves such shares of an image unexplained that is far better than what leaves ``misfit``."""
     if misfit.share < LEAST_MISFIT:
         return ""
-    for what, share in _other_setups(models, observed, image, solution, propose):
+    for what, share in hypotheses:
         if share < min(MOST_UNEXPLAINED, BETTER * misfit.share):
             return (
                 f"this does not look like this setup's focus: {what} explains the image better "
@@ -79,19 +90,9 @@ def shows_two_beads(models: Models, observed: Observed, image: Image, misfit: Mi
     return brightness > LEAST_SECOND and left.share < min(MOST_UNEXPLAINED, BETTER * misfit.share)
 
 
-def _other_setups(
-    models: Models,
-    observed: Observed,
-    image: Image,
-    solution: FitResult,
-    propose: Callable[[Sequence[Image]], Sequence[Proposal]],
-) -> Iterator[tuple[str, float]]:
-    """What else the image may show, and the share of it that this leaves unexplained; the cheapest first."""
-    if isinstance(image, OrthoSections):
-        yield from _turned(models, observed, image, propose)
-    waves, shift = place(models.layout, solution)
-    begin = Proposal(waves, shift)
-    beam = models.spec.beam
+def _other_lights(models: Models, observed: Observed, solution: FitResult) -> Iterator[tuple[str, float]]:
+    """What else the light may be, and the share of the image that this leaves unexplained."""
+    begin, beam = Proposal(*place(models.layout, solution)), models.spec.beam
     if beam.polarization.kind == "uniform" and beam.polarization.ellipticity_deg:
         other = beam.polarization.model_copy(update={"ellipticity_deg": -beam.polarization.ellipticity_deg})
         handed = beam.model_copy(update={"polarization": other})
@@ -99,21 +100,26 @@ def _other_setups(
     if beam.overlay is None:
         for what, pattern in PATTERNS:
             if pattern.kind != beam.pattern.kind:
-                patterned = _with_pattern(beam, pattern)
+                patterned = beam.model_copy(update={"pattern": pattern})
                 yield f"the focus of {what}", _rough(models.rough_of(patterned), observed, begin)[0].share
-    scaled = models.rough_of(beam, dict.fromkeys(_scales(models), LARGEST_SCALE))
-    misfit, parameters = _rough(scaled, observed, begin)
+
+
+def _other_scans(
+    models: Models,
+    observed: Observed,
+    image: Image,
+    solution: FitResult,
+    propose: Callable[[Sequence[Image]], Sequence[Proposal]],
+) -> Iterator[tuple[str, float]]:
+    """The same of sections of another size or order, the cheapest first."""
+    scales = [name for name in PIXEL_ERRORS if name[-1] in models.view.axes]
+    scaled = models.rough_of(models.spec.beam, dict.fromkeys(scales, LARGEST_SCALE))
+    misfit, parameters = _rough(scaled, observed, Proposal(*place(models.layout, solution)))
     far = float(parameters[0, scaled.layout.columns(PIXEL_ERRORS[:2])].abs().max())
     if far > LEAST_SCALE:
         yield f"a pixel size {far:.0%} off", misfit.share
-
-
-def _scales(models: Models) -> list[str]:
-    return [name for name in PIXEL_ERRORS if name[-1] in models.view.axes]
-
-
-def _with_pattern(beam: Beam, pattern: Pattern) -> Beam:
-    return beam.model_copy(update={"pattern": pattern})
+    if isinstance(image, OrthoSections):
+        yield from _turned(models, observed, image, propose)
 
 
 def _rough(model: ForwardModel, observed: Observed, begin: Proposal) -> tuple[Misfit, Tensor]:
