@@ -62,6 +62,7 @@ def test_a_fit_that_did_not_come_to_its_end_is_refused(spec, image, monkeypatch)
     monkeypatch.setattr(fits, "LATE_FIT_STEPS", 1)
     monkeypatch.setattr(explain, "FIT_STEPS", 1)
     monkeypatch.setattr(hypotheses, "LEAST_MISFIT", 1.0)
+    monkeypatch.setattr(explain, "LEAST_NARROWED", 1.0)
     limits = Limits(max_unexplained=1, search_generations=0)
     assert Estimator(spec, MODES, nuisances=KNOWN, limits=limits)(image).reason == "the fit did not converge"
 
