@@ -38,6 +38,20 @@ NETWORK, ZERO, SEARCH, TWIN = "network", "zero", "search", "twin"
 
 
 @dataclass(frozen=True, eq=False)
+class Finding:
+    """What explains an image, and what speaks against it."""
+
+    recording: Recording
+    explanation: Explanation
+    start: str
+    """Where the fit began that ended here: ``NETWORK``, ``ZERO``, ``SEARCH`` or ``TWIN``."""
+    better: str = ""
+    """What would explain the image better, in words."""
+    blind: tuple[Mode, ...] = ()
+    """The modes that the image does not tell."""
+
+
+@dataclass(frozen=True, eq=False)
 class Begun:
     """An image that can be estimated, and where its fit starts."""
 
@@ -94,6 +108,25 @@ class Estimator:
             raise estimate
         return estimate
 
+    def find(self, image: Image) -> Finding:
+        """What explains one image, of which ``told`` makes an estimate. Raises ``ImageError`` as a call does."""
+        (finding,) = self._together(self.models_for(image), [image])
+        if isinstance(finding, ImageError):
+            raise finding
+        return finding
+
+    def told(self, finding: Finding) -> Estimate:
+        """The estimate that a finding stands for."""
+        recording, explanation = finding.recording, finding.explanation
+        _, shift = place(explanation.model.layout, explanation.solution)
+        settled = explanation.misfit.share <= self.limits.max_unexplained
+        reason = (
+            cut_off(recording.image, shift.tolist() if settled else None)
+            or finding.better
+            or refusal(explanation, self.modes, finding.blind, self.nuisances, recording.reading, self.limits)
+        )
+        return tell(explanation, self.modes, recording, blind=finding.blind, start=finding.start, reason=reason)
+
     def all(self, images: Sequence[Image]) -> list[Estimate | ImageError]:
         """Estimates of many images, cheaper together; of one that none can be made from, the reason."""
         estimates: list[Estimate | ImageError] = []
@@ -101,24 +134,25 @@ class Estimator:
             alike = list(group)
             at_once = max(1, PIXELS_AT_ONCE * models.binning ** len(models.view.shape) // models.view.pixels)
             for first in range(0, len(alike), at_once):
-                estimates += self._together(models, alike[first : first + at_once])
+                for finding in self._together(models, alike[first : first + at_once]):
+                    estimates.append(finding if isinstance(finding, ImageError) else self.told(finding))
         return estimates
 
-    def _together(self, models: Models, images: Sequence[Image]) -> list[Estimate | ImageError]:
-        estimates: dict[int, Estimate | ImageError] = {}
+    def _together(self, models: Models, images: Sequence[Image]) -> list[Finding | ImageError]:
+        findings: dict[int, Finding | ImageError] = {}
         for index, image in enumerate(images):
             try:
                 check_image(image, self.detector.saturation)
             except ImageError as error:
-                estimates[index] = error
-        fine = [index for index in range(len(images)) if index not in estimates]
+                findings[index] = error
+        fine = [index for index in range(len(images)) if index not in findings]
         if fine:
             begun = self._begin([images[index] for index in fine])
             observed = Observed.joined([each.observed for each in begun])
             solutions = fit_from(models, observed, [each.start for each in begun])
             for row, index in enumerate(fine):
-                estimates[index] = self._finish(models, begun[row], solutions.item(row))
-        return [estimates[index] for index in range(len(images))]
+                findings[index] = self._finish(models, begun[row], solutions.item(row))
+        return [findings[index] for index in range(len(images))]
 
     def _begin(self, images: Sequence[Image]) -> list[Begun]:
         recordings = [record(image, self.spec, self.detector) for image in images]
@@ -135,8 +169,8 @@ class Estimator:
     def _zero(self, image: Image) -> Proposal:
         return Proposal(np.zeros(len(self.modes)), np.array(displacement_nm(image)))
 
-    def _finish(self, models: Models, begun: Begun, solution: FitResult) -> Estimate:
-        """The estimate of one image from its first ``solution``, after a search where that does not explain it."""
+    def _finish(self, models: Models, begun: Begun, solution: FitResult) -> Finding:
+        """What explains one image from its first ``solution``, after a search where that does not explain it."""
         if "z" not in models.view.axes:
             return self._finish_plane(models, begun, solution)
         start, better = begun.source, ""
@@ -147,7 +181,7 @@ class Estimator:
                 # A narrow pinhole looks like other pixels, so it is asked first.
                 narrowed = self._explained_by_pinhole(models, begun, solution)
                 if narrowed is not None:
-                    return self._told(begun, narrowed, start=start)
+                    return Finding(begun.recording, narrowed, start)
                 better = better_scan(models, begun.observed, begun.image, solution, misfit, self._propose)
             if not better and misfit.share > self.limits.max_unexplained:
                 other = self._searched(models, begun, solution, self.limits.search_generations)
@@ -155,9 +189,9 @@ class Estimator:
                     solution, start = other, SEARCH
             better = better or self._two_beads(models, begun, solution)
         explanation = self._explained(models, begun.observed, solution, plainly=bool(better))
-        return self._told(begun, explanation, start=start, better=better)
+        return Finding(begun.recording, explanation, start, better)
 
-    def _finish_plane(self, models: Models, begun: Begun, solution: FitResult) -> Estimate:
+    def _finish_plane(self, models: Models, begun: Begun, solution: FitResult) -> Finding:
         """The same of an xy section, which cannot tell some wavefronts apart."""
         observed, start = begun.observed, begun.source
         # So few pixels as one section has fit false minima, too.
@@ -181,7 +215,7 @@ class Estimator:
             better = better or self._two_beads(models, begun, solution)
         explanation = self._explained(models, observed, solution, plainly=True)
         blind = blind_modes(models.layout, solution, alike, explanation)
-        return self._told(begun, explanation, start=start, better=better, blind=blind)
+        return Finding(begun.recording, explanation, start, better, blind)
 
     def _explains(self, solution: FitResult) -> bool:
         """Whether noise may be all that one fit leaves."""
@@ -194,19 +228,6 @@ class Estimator:
 
     def _explained(self, models: Models, observed: Observed, solution: FitResult, *, plainly: bool) -> Explanation:
         return explained(models, observed, solution, most_chi2=self.limits.max_reduced_chi2, plainly=plainly)
-
-    def _told(
-        self, begun: Begun, explanation: Explanation, *, start: str, better: str = "", blind: tuple[Mode, ...] = ()
-    ) -> Estimate:
-        image = begun.image
-        _, shift = place(explanation.model.layout, explanation.solution)
-        settled = explanation.misfit.share <= self.limits.max_unexplained
-        reason = (
-            cut_off(image, shift.tolist() if settled else None)
-            or better
-            or refusal(explanation, self.modes, blind, self.nuisances, begun.recording.reading, self.limits)
-        )
-        return tell(explanation, self.modes, begun.recording, blind=blind, start=start, reason=reason)
 
     def _searched(self, models: Models, begun: Begun, solution: FitResult, generations: int) -> FitResult | None:
         """The first fit from another start that explains the image, else the likeliest; None where none is better.

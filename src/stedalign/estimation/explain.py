@@ -53,6 +53,8 @@ class Explanation:
     solution: FitResult
     misfit: Misfit
     effects: tuple[str, ...]
+    given: Freedom
+    """What was free in the fit, and what was known of it before."""
     noise_covariance: Float[Tensor, "parameters parameters"]
     """Of the parameters (P, P), from noise alone."""
     misfit_covariance: Float[Tensor, "parameters parameters"]
@@ -161,10 +163,10 @@ def _explain(
         given = with_each[best]
         fitted = _fitted(model, observed, fitted.solution.parameters, usual, given, most_chi2)
         at = Linearized.at(model, observed, fitted.misfit, fitted.solution.parameters[0])
-    noise, beyond = _covariances(at, given)
+    noise, beyond = covariances(at, given)
     others = [usual.with_effects([*taken, effect], crest) for effect in effects if effect not in taken]
     names = tuple(effect.name for effect in taken)
-    return Explanation(model, fitted.solution, fitted.misfit, names, noise, beyond, _spread(at, others))
+    return Explanation(model, fitted.solution, fitted.misfit, names, given, noise, beyond, _spread(at, others))
 
 
 def _usual(models: Models, model: ForwardModel, observed: Observed) -> Usual:
@@ -228,7 +230,7 @@ def _finished(model: ForwardModel, observed: Observed, fitted: Fitted, given: Fr
     return Fitted(replace(fitted.solution, parameters=at.parameters[None]), left(at.parameters))
 
 
-def _covariances(at: Linearized, given: Freedom) -> tuple[Tensor, Tensor]:
+def covariances(at: Linearized, given: Freedom) -> tuple[Tensor, Tensor]:
     """Covariances (P, P) of what is free: from noise with the prior, and from the misfit."""
     free = given.free.double()
     information = (at.information.sum(0) + torch.diag(given.precision)) * free[:, None] * free

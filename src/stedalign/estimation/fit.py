@@ -34,15 +34,21 @@ LEAST_DETERMINED = 1e-5
 class Model(Protocol):
     """What a fit needs of a forward model."""
 
-    pooled: int
-
     @property
     def focus(self) -> Focus: ...
-    def intensity(self, parameters: Float[Tensor, "images parameters"], /) -> Float[Tensor, "images parts *pixels"]: ...
     def __call__(self, parameters: Float[Tensor, "images parameters"], /) -> Float[Tensor, "images parts *pixels"]: ...
     def linearize(
         self, parameters: Float[Tensor, "images parameters"], /
     ) -> tuple[Float[Tensor, "images parts pixels"], Float[Tensor, "images parameters parts pixels"]]: ...
+
+
+@runtime_checkable
+class LitModel(Model, Protocol):
+    """One whose scales and backgrounds follow from the rest."""
+
+    pooled: int
+
+    def intensity(self, parameters: Float[Tensor, "images parameters"], /) -> Float[Tensor, "images parts *pixels"]: ...
 
 
 @dataclass(frozen=True)
@@ -108,7 +114,7 @@ def start_parameters(
 
 
 def with_light(
-    model: Model,
+    model: LitModel,
     observed: Observed,
     focus_parameters: Float[Tensor, "images focus"],
 ) -> Float[Tensor, "images parameters"]:
