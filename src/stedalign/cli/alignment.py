@@ -200,8 +200,8 @@ def _print_estimate(estimate: Estimate, folder: Path) -> None:
         table.add_column(name, justify="left" if name == "mode" else "right")
     sigmas = estimate.noise_sigma_waves, estimate.model_sigma_waves, estimate.sigma_waves
     for mode, *values in zip(estimate.wavefront.modes, estimate.wavefront.waves, *sigmas, strict=True):
-        told = mode not in estimate.blind
-        cells = [f"{1e3 * value:.2f}" for value in values] if told else ["", "", "", "blind"]
+        blind = mode in estimate.blind
+        cells = ["", "", "", "blind"] if blind else [f"{1e3 * value:.2f}" for value in values]
         table.add_row(mode.name, f"{mode.n}, {mode.m}", *cells)
     table.add_section()
     totals = [estimate.rms_waves, *(sum(sigma**2 for sigma in each) ** 0.5 for each in sigmas)]

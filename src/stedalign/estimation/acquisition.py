@@ -145,18 +145,18 @@ def acquisition_bounds(
         progress("planning the volume")
         shape = (samples,) * 3
         cube = planned(spec.sampling.view.model_copy(update={"parts": (VOLUME,), "shape": shape}), False)
-    found: dict[str, list[Floats]] = {name: [] for name in (XY, SECTIONS, *([VOLUME] if volume else []))}
+    sigmas_of: dict[str, list[Floats]] = {name: [] for name in (XY, SECTIONS, *([VOLUME] if volume else []))}
     for wavefront in progress.over(wavefronts, "wavefronts"):
         parts = _information(sections, wavefront, detector, 1.0)
-        found[XY].append(_sigmas(parts[PLANES.index("xy")], prior, unknown, sections.layout.modes))
-        found[SECTIONS].append(_sigmas(parts.sum(0), prior, unknown, sections.layout.modes))
+        sigmas_of[XY].append(_sigmas(parts[PLANES.index("xy")], prior, unknown, sections.layout.modes))
+        sigmas_of[SECTIONS].append(_sigmas(parts.sum(0), prior, unknown, sections.layout.modes))
         if cube is not None:
             # Photons are those at the crest of the sections, which the cube's pixels may miss.
             (whole,) = _information(cube, wavefront, detector, float(sections.focus.scale / cube.focus.scale))
-            found[VOLUME].append(_sigmas(whole, _prior(cube, nuisances), _unknown(cube), cube.layout.modes))
+            sigmas_of[VOLUME].append(_sigmas(whole, _prior(cube, nuisances), _unknown(cube), cube.layout.modes))
     pixels = {XY: samples**2, SECTIONS: len(PLANES) * samples**2, VOLUME: samples**3}
     images = {
-        name: ImageBound(modes, pixels[name], *map(Bound, np.stack(sigmas, axis=1))) for name, sigmas in found.items()
+        name: ImageBound(modes, pixels[name], *map(Bound, np.stack(sigmas, axis=1))) for name, sigmas in sigmas_of.items()
     }
     rms = float(np.sqrt(np.square(strengths).mean()))
     return Bounds(modes, detector.photons, detector.background, len(wavefronts), rms, images)
@@ -199,9 +199,9 @@ def _sigmas(information: Tensor, prior: Tensor, unknown: Tensor, modes: slice) -
     """(2, modes) of a Fisher matrix (P, P): with only the parameters ``unknown`` (P,) to find, and with all of them."""
     posterior = information + torch.diag(prior)
     # What neither image nor prior says anything about, as the light of a section that is not there, is no unknown.
-    told = posterior.diagonal() > 0
-    found = []
-    for some in (unknown & told, told):
-        variances = covariance(posterior[some][:, some][None])[0].diagonal()
-        found.append(variances[modes].clamp_min(0).sqrt().numpy())
-    return np.stack(found)
+    determined = posterior.diagonal() > 0
+    sigmas = []
+    for columns in (unknown & determined, determined):
+        variances = covariance(posterior[columns][:, columns][None])[0].diagonal()
+        sigmas.append(variances[modes].clamp_min(0).sqrt().numpy())
+    return np.stack(sigmas)

@@ -120,8 +120,8 @@ class Estimate:
     def correction(self) -> Wavefront:
         """What undoes the wavefront; modes that the image does not tell stay as they are."""
         modes, waves = self.wavefront.modes, self.wavefront.waves
-        told = [0.0 if mode in self.blind else -value for mode, value in zip(modes, waves, strict=True)]
-        return Wavefront(modes, tuple(told))
+        correcting = [0.0 if mode in self.blind else -value for mode, value in zip(modes, waves, strict=True)]
+        return Wavefront(modes, tuple(correcting))
 
     @property
     def rms_waves(self) -> float:
@@ -195,11 +195,11 @@ def tell(
     """The estimate of ``modes`` that the ``explanation`` of one image stands for."""
     model, misfit, reading, image = explanation.model, explanation.misfit, recording.reading, recording.image
     parameters, layout = explanation.solution.parameters[0], model.layout
-    told = slice(0, len(modes))
+    estimated = slice(0, len(modes))
     noise = _sigmas(explanation.noise_covariance)
     beyond = _sigmas(explanation.misfit_covariance + explanation.spread)
     sigma = np.hypot(noise, beyond)
-    wavefront = Wavefront(modes, tuple(parameters[told].tolist()))
+    wavefront = Wavefront(modes, tuple(parameters[estimated].tolist()))
     ideal = parameters.clone()
     ideal[layout.modes] = 0
     with torch.no_grad():
@@ -218,8 +218,8 @@ def tell(
     }
     return Estimate(
         wavefront=wavefront,
-        noise_sigma_waves=tuple(noise[told].tolist()),
-        model_sigma_waves=tuple(beyond[told].tolist()),
+        noise_sigma_waves=tuple(noise[estimated].tolist()),
+        model_sigma_waves=tuple(beyond[estimated].tolist()),
         blind=blind,
         shift_nm=(x, y, z),
         photons=tuple(parameters[layout.scale].tolist()),

@@ -230,7 +230,9 @@ def _finished(model: ForwardModel, observed: Observed, fitted: Fitted, given: Fr
     return Fitted(replace(fitted.solution, parameters=at.parameters[None]), left(at.parameters))
 
 
-def covariances(at: Linearized, given: Freedom) -> tuple[Tensor, Tensor]:
+def covariances(
+    at: Linearized, given: Freedom
+) -> tuple[Float[Tensor, "parameters parameters"], Float[Tensor, "parameters parameters"]]:
     """Covariances (P, P) of what is free: from noise with the prior, and from the misfit."""
     free = given.free.double()
     information = (at.information.sum(0) + torch.diag(given.precision)) * free[:, None] * free

@@ -254,8 +254,8 @@ def _least_determined(information: Tensor, unheard: Tensor) -> Tensor:
     The prior tells the others apart, however much light there is.
     """
     unknown = unheard.any(dim=0)
-    both = unheard[:, :, None] & unheard[:, None, :] | torch.diag_embed(~unheard)
-    return smallest_eigenvalue(torch.where(both, information, torch.zeros_like(information))[:, unknown][:, :, unknown])
+    pairs = unheard[:, :, None] & unheard[:, None, :] | torch.diag_embed(~unheard)
+    return smallest_eigenvalue(torch.where(pairs, information, torch.zeros_like(information))[:, unknown][:, :, unknown])
 
 
 def _freeze(information: Tensor, gradient: Tensor, resting: Tensor) -> tuple[Tensor, Tensor]:

@@ -36,9 +36,9 @@ def fit_from(models: Models, observed: Observed, starts: Sequence[Proposal]) -> 
     for tier in sorted(set(strong)):
         rows = [row for row, is_strong in enumerate(strong) if is_strong == tier]
         model = models.strong if tier else models.ordinary
-        some = observed.rows(rows)
-        begin = _start_parameters(model, some.binned(model), [starts[row] for row in rows])
-        parts.append(_fit_with(models, model, some, begin))
+        alike = observed.rows(rows)
+        begin = _start_parameters(model, alike.binned(model), [starts[row] for row in rows])
+        parts.append(_fit_with(models, model, alike, begin))
         order += rows
     solutions = FitResult.joined(parts).rows(np.argsort(order).tolist())
     outgrown = [
@@ -81,9 +81,9 @@ def _fit_with(models: Models, model: ForwardModel, observed: Observed, begin: Te
     solutions = fit(model, binned, begin, prior=prior, iterations=FIT_STEPS)
     late = (~solutions.converged & (solutions.reduced_chi2 < PROMISING_CHI2)).nonzero()[:, 0].tolist()
     if late:
-        some = binned.rows(late)
-        prior = Prior.of(model, models.nuisances, some.least_background(model.pooled))
-        more = fit(model, some, solutions.parameters[late], prior=prior, iterations=LATE_FIT_STEPS)
+        unfinished = binned.rows(late)
+        prior = Prior.of(model, models.nuisances, unfinished.least_background(model.pooled))
+        more = fit(model, unfinished, solutions.parameters[late], prior=prior, iterations=LATE_FIT_STEPS)
         solutions = solutions.with_rows(late, more)
     return solutions
 
