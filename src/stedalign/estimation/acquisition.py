@@ -156,7 +156,8 @@ def acquisition_bounds(
             sigmas_of[VOLUME].append(_sigmas(whole, _prior(cube, nuisances), _unknown(cube), cube.layout.modes))
     pixels = {XY: samples**2, SECTIONS: len(PLANES) * samples**2, VOLUME: samples**3}
     images = {
-        name: ImageBound(modes, pixels[name], *map(Bound, np.stack(sigmas, axis=1))) for name, sigmas in sigmas_of.items()
+        name: ImageBound(modes, pixels[name], *map(Bound, np.stack(sigmas, axis=1)))
+        for name, sigmas in sigmas_of.items()
     }
     rms = float(np.sqrt(np.square(strengths).mean()))
     return Bounds(modes, detector.photons, detector.background, len(wavefronts), rms, images)

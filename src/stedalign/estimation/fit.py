@@ -255,7 +255,9 @@ def _least_determined(information: Tensor, unheard: Tensor) -> Tensor:
     """
     unknown = unheard.any(dim=0)
     pairs = unheard[:, :, None] & unheard[:, None, :] | torch.diag_embed(~unheard)
-    return smallest_eigenvalue(torch.where(pairs, information, torch.zeros_like(information))[:, unknown][:, :, unknown])
+    return smallest_eigenvalue(
+        torch.where(pairs, information, torch.zeros_like(information))[:, unknown][:, :, unknown]
+    )
 
 
 def _freeze(information: Tensor, gradient: Tensor, resting: Tensor) -> tuple[Tensor, Tensor]:

@@ -80,14 +80,14 @@ class Overlay:
 class Foci:
     """Where foci lie in B images, each (B, 3) along x, y, z in nm."""
 
-    zero: Floats
+    zero: Float[Floats, "images 3"]
     """Of the depletion beam, as it is."""
-    mended: Floats
+    mended: Float[Floats, "images 3"]
     """The same without its wavefront."""
-    spot: Floats
-    zero_alone: Floats
+    spot: Float[Floats, "images 3"]
+    zero_alone: Float[Floats, "images 3"]
     """Where the depletion beam's focus would lie without any aberration, as the fit has it."""
-    spot_alone: Floats
+    spot_alone: Float[Floats, "images 3"]
 
 
 class PlaceOfFocus:
@@ -106,12 +106,12 @@ class PlaceOfFocus:
         self.near_nm = NEAR * beam.wavelength_nm / model.spec.objective.na
         self.closed = beam.pattern.has_zero and self._is_closed()
 
-    def __call__(self, vectors: Float[Tensor, "images parameters"]) -> Floats:
+    def __call__(self, vectors: Float[Tensor, "images parameters"]) -> Float[Floats, "images 3"]:
         """Places (B, 3) in nm for parameters (B, P)."""
         images = self._images(vectors)
         return np.stack([self._place(image, vector) for image, vector in zip(images, vectors, strict=True)])
 
-    def without_wavefront(self, vectors: Float[Tensor, "images parameters"]) -> Floats:
+    def without_wavefront(self, vectors: Float[Tensor, "images parameters"]) -> Float[Floats, "images 3"]:
         """The same with all modes zero."""
         plain = vectors.clone()
         plain[:, self.model.layout.modes] = 0

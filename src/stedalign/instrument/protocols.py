@@ -84,6 +84,9 @@ class Microscope:
     slm: Slm
     stage: Stage
     shutter: Shutter | None = None
+    excitation: PsfSource | None = None
+    """Where the excitation beam can be imaged, too: its ``acquire`` gives the sections of the same bead that were
+    scanned along with the last ones of ``source``."""
     name: str = "microscope"
     simulated: bool = False
     truth: Truth | None = None

@@ -32,6 +32,23 @@ class IndexLayer(Spec):
     """Its refractive index."""
 
 
+class HiddenExcitation(Spec):
+    """What differs in the excitation beam: all else is of scan, bead and detection, which both beams share."""
+
+    aberration: Wavefront | None = None
+    """What the optics do to it, in rms waves; none = nothing."""
+    displacement_nm: Position = (0.0, 0.0, 0.0)
+    """How its focus lies to that of the depletion beam, along x, y, z."""
+    fill: float | None = Field(default=None, gt=0)
+    """Its true 1/e amplitude radius in pupil radii; none = as the setup says."""
+    fill_center: tuple[float, float] | None = None
+    """Its true center (x, y) in the pupil, in pupil radii; none = as the setup says."""
+    ellipticity_error_deg: float = Field(default=0.0, ge=0, le=45)
+    """How far the ellipticity angle falls short of the setup's."""
+    ellipse_azimuth_deg: float = Field(default=0.0, ge=-90, le=90)
+    """Angle added to the azimuth of the polarization ellipse."""
+
+
 class HiddenWorld(Spec):
     """Everything about one simulated microscope that its setup does not tell."""
 
@@ -81,6 +98,8 @@ class HiddenWorld(Spec):
     """Where a second, equally bright bead lies relative to the first, which it follows; none = there is none."""
     unmodeled: Unmodeled = Unmodeled()
     """What no model of an image knows of."""
+    excitation: HiddenExcitation = HiddenExcitation()
+    """The excitation beam, where there is one."""
 
     @model_validator(mode="after")
     def _is_possible(self) -> HiddenWorld:
@@ -101,6 +120,17 @@ class HiddenWorld(Spec):
         if self.second_bead_nm is not None and not np.isfinite(self.second_bead_nm).all():
             raise InputError(f"second_bead_nm {self.second_bead_nm} must be finite")
         return self
+
+    def by_excitation(self) -> HiddenWorld:
+        """The world that the excitation beam sees: its own light in the scan of the other, and no panel."""
+        beam = self.excitation
+        place = np.add(self.bead_nm, beam.displacement_nm).tolist()
+        aberration = Wavefront.zero(self.aberration.modes) if beam.aberration is None else beam.aberration
+        light = beam.model_dump(include={"fill", "fill_center", "ellipticity_error_deg", "ellipse_azimuth_deg"})
+        panel = {"mask_shift": (0.0, 0.0), "halves_offset": (0.0, 0.0), "halves_tilt": (0.0, 0.0), "amplitude": ()}
+        unmodeled = self.unmodeled.model_copy(update={"flatness": None, "crosstalk_px": 0.0})
+        facts = {"aberration": aberration, "bead_nm": tuple(place), "unmodeled": unmodeled}
+        return self.model_copy(update=light | panel | facts)
 
     def pixel_nm(self, nominal: Position) -> Position:
         """The true pixel size along x, y, z, where the setup says ``nominal``."""

@@ -11,6 +11,7 @@ from stedalign.instrument.slm_mask import SlmGeometry
 from stedalign.instrument.stage import StageSpec
 from stedalign.optics.beam import Beam
 from stedalign.optics.objective import Objective
+from stedalign.optics.patterns import Flat
 from stedalign.optics.wavefront import ModeSet
 from stedalign.spec import Spec
 
@@ -22,6 +23,8 @@ class SimulatedSetup(Protocol):
     def objective(self) -> Objective: ...
     @property
     def depletion(self) -> Beam: ...
+    @property
+    def excitation(self) -> Beam: ...
     @property
     def bead(self) -> Bead: ...
     @property
@@ -41,6 +44,9 @@ class Instrument(Spec):
 
     objective: Objective = Objective()
     depletion: Beam = Beam()
+    """The beam of the images."""
+    excitation: Beam = Beam(wavelength_nm=640.0, pattern=Flat())
+    """Another one, without a panel of its own, that images the same bead in the same scan."""
     bead: Bead = Bead()
     sampling: Sampling = Sampling()
     detector: Detector = Detector()
@@ -51,6 +57,10 @@ class Instrument(Spec):
     def of(cls, setup: SimulatedSetup) -> Instrument:
         """The parts of ``setup``."""
         return cls(**{part: getattr(setup, part) for part in cls.model_fields})
+
+    def by_excitation(self) -> Instrument:
+        """The instrument whose images are those of the excitation beam."""
+        return self.model_copy(update={"depletion": self.excitation})
 
     def require_known_optics(self) -> None:
         """Raise ``InputError`` for optics that the simulation would silently leave out."""

@@ -9,6 +9,7 @@ import numpy as np
 from stedalign.instrument.protocols import Microscope, Position
 from stedalign.instrument.slm_mask import mask_levels
 from stedalign.optics.wavefront import Wavefront
+from stedalign.simulator.excitation import SimulatedExcitation
 from stedalign.simulator.hidden import HiddenWorld, draw_hidden
 from stedalign.simulator.instrument import Instrument, SimulatedSetup
 from stedalign.simulator.parts import SimulatedShutter, SimulatedSlm, SimulatedStage
@@ -34,13 +35,20 @@ def build(instrument: Instrument, hidden: HiddenWorld, seed: int) -> SimulatedMi
     optics that the simulation does not know.
     """
     instrument.require_known_optics()
-    _, image_seed = _world_and_image_seeds(seed)
+    _, image_seed, excitation_seed = _seeds(seed)
     pattern_alone = Wavefront.zero(hidden.aberration.modes)
     slm = SimulatedSlm(mask_levels(instrument.slm, instrument.depletion.pattern, pattern_alone))
     stage, shutter = SimulatedStage(instrument.stage), SimulatedShutter()
     world = SimulatedWorld(instrument, hidden, slm=slm, stage=stage, shutter=shutter, seed=image_seed)
     return SimulatedMicroscope(
-        source=world, slm=slm, stage=stage, shutter=shutter, name=NAME, simulated=True, truth=world
+        source=world,
+        slm=slm,
+        stage=stage,
+        shutter=shutter,
+        excitation=SimulatedExcitation(instrument, hidden, world, stage, excitation_seed),
+        name=NAME,
+        simulated=True,
+        truth=world,
     )
 
 
@@ -52,13 +60,13 @@ def make_microscope(
     bead_offset_nm: Position | None = None,
 ) -> SimulatedMicroscope:
     """The factory behind ``--microscope simulated``; what is hidden is drawn from ``seed`` unless given."""
-    world_seed, _ = _world_and_image_seeds(seed)
+    world_seed, *_ = _seeds(seed)
     hidden = draw_hidden(setup.modes, np.random.default_rng(world_seed))
     given = {"aberration": aberration, "bead_nm": bead_offset_nm}
     known = {name: value for name, value in given.items() if value is not None}
     return build(Instrument.of(setup), HiddenWorld(**(dict(hidden) | known)), seed)
 
 
-def _world_and_image_seeds(seed: int) -> list[np.random.SeedSequence]:
-    """Apart, so that the counts of a given hidden world are those of the same world drawn."""
-    return np.random.SeedSequence(seed).spawn(2)
+def _seeds(seed: int) -> list[np.random.SeedSequence]:
+    """Of world, images, and images by excitation: apart, so that the counts of a given world are those of one drawn."""
+    return np.random.SeedSequence(seed).spawn(3)

@@ -60,6 +60,8 @@ class SimulatedWorld:
         self._drift, self._noise = np.random.default_rng(drift), np.random.default_rng(noise)
         self._disorder, self._disorder_seed = np.random.default_rng(disorder), disorder
         self._bead_nm = np.array(hidden.bead_nm)
+        self.path_nm: list[Floats] = []
+        """Where the bead lay in each section of the last image."""
 
         objective, beam = instrument.objective, instrument.depletion
         lens, crest = ideal_crest(objective, beam, instrument.slm.pupil_radius_px * CELLS_PER_PIXEL)
@@ -93,12 +95,20 @@ class SimulatedWorld:
 
     def acquire(self) -> OrthoSections:
         """Three sections around the stage's position, in counts; between them the bead takes a step."""
-        waves = self._waves()
-        counts = []
-        for plane in range(3):
+        self.path_nm = []
+        for _ in SECTION_AXES:
+            self.path_nm.append(self._bead_nm)
+            self._bead_nm = self._bead_nm + self._drift.normal(scale=self.hidden.drift_nm, size=3)
+        return self.seen_along(self.path_nm)
+
+    def seen_along(self, path_nm: Sequence[Floats]) -> OrthoSections:
+        """Three sections in counts, the bead in each at its place of a path."""
+        waves, after, counts = self._waves(), self._bead_nm, []
+        for plane, place in enumerate(path_nm):
+            self._bead_nm = place
             intensity = self._section(plane, waves, self._disorder)
             counts.append(self.detector.expose(self.detector.expected(intensity), self._noise))
-            self._bead_nm = self._bead_nm + self._drift.normal(scale=self.hidden.drift_nm, size=3)
+        self._bead_nm = after
         return OrthoSections(
             np.stack(counts), self.sampling.pixel_nm, saturation=self.detector.saturation, simulated=True
         )
