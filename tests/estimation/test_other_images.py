@@ -4,16 +4,20 @@ import numpy as np
 import pytest
 import torch
 
+from stedalign.config import Setup
 from stedalign.estimation.estimator import Estimator
 from stedalign.imaging.forward import ForwardModel
-from stedalign.imaging.images import PLANES, FocalSection, Volume
+from stedalign.imaging.images import PLANES, FocalSection, Plane, Sections, Volume
 from stedalign.imaging.nuisances import Nuisances
 from stedalign.networks.image_network import SectionNetwork
 from stedalign.networks.network import Network
 from stedalign.networks.outputs import Outputs
 from stedalign.networks.registry import build
-from stedalign.optics.wavefront import ModeSet
+from stedalign.optics.wavefront import ModeSet, Wavefront
 from stedalign.optics.zernike import Mode
+from stedalign.simulator.hidden import HiddenWorld
+from stedalign.simulator.instrument import Instrument
+from stedalign.simulator.microscope import build as build_microscope
 
 MODES = ModeSet.default()
 SPHERICAL = Mode(4, 0)
@@ -156,3 +160,25 @@ def test_a_volume_that_no_fit_explains_is_begun_again_from_its_sections(spec, ph
     found = misled(photograph(empty, truth))
     assert found.start == "search"
     assert np.abs((found.wavefront.array - truth) / found.sigma_waves).max() < 4.5
+
+
+def test_sections_with_pixels_of_their_own_tell_the_wavefront_within_its_sigmas():
+    setup = Setup()
+    aberration = Wavefront.from_peak_waves(setup.modes, np.random.default_rng(5).normal(scale=0.08, size=11))
+    coarser = setup.sampling.model_copy(update={"samples": 48, "pixel_nm": (40.0, 40.0, 45.0)})
+    planes = {}
+    for sampling, names in ((setup.sampling, ["xy"]), (coarser, ["xz", "yz"])):
+        instrument = Instrument.of(setup).model_copy(update={"sampling": sampling})
+        microscope = build_microscope(instrument, HiddenWorld(aberration=aberration, bead_nm=(20.0, -10.0, 30.0)), 3)
+        microscope.shutter.open()
+        image = microscope.source.acquire()
+        for name in names:
+            data = image.data[image.view.parts.index(name)]
+            planes[name] = Plane(data, tuple(image.view.pixel_of(name).values()))
+    sections = Sections.of(planes, saturation=65535.0)
+    estimate = Estimator(setup.forward, setup.modes)(sections)
+    assert estimate.accepted
+    errors = (estimate.wavefront.array - aberration.array) / estimate.sigma_waves
+    assert np.sqrt(np.square(errors).mean()) < 2
+    assert estimate.rms_sigma_waves < 3e-3
+    np.testing.assert_allclose(estimate.shift_nm, (20.0, -10.0, 30.0), atol=5)

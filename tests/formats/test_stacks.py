@@ -256,13 +256,12 @@ def test_what_are_no_sections_is_refused(tmp_path, sections, words):
         load_sections({name: tmp_path / f"{name}.ome.tif" for name in sections}, pixel_nm=NM)
 
 
-def test_sections_with_other_pixels_along_a_shared_axis_are_refused(tmp_path):
+def test_sections_may_have_other_pixels_along_a_shared_axis(tmp_path):
     files = {
         "xy": save_section(tmp_path / "xy.ome.tif", np.zeros((16, 16), np.uint16), (20.0, 20.0)),
         "xz": save_section(tmp_path / "xz.ome.tif", np.zeros((16, 16), np.uint16), (25.0, 20.0)),
     }
-    with pytest.raises(StackError, match="xz: pixels of 25 nm along x, where another section has 20 nm"):
-        load_sections(files)
+    assert load_sections(files).part_pixel_nm == ((20.0, 20.0), (20.0, 25.0))
 
 
 @pytest.mark.parametrize("shape", [(300, 400), (3, 300, 300)])

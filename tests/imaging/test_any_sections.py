@@ -44,9 +44,12 @@ def test_pixels_may_differ_by_rounding():
     assert Sections.of({"xy": plane(9, 9), "xz": plane(9, 9, (90.0, 30.2))}).pixel_nm[0] == 30.0
 
 
-def test_pixels_that_differ_along_an_axis_are_refused_by_section_and_axis():
-    with pytest.raises(ValueError, match=r"xz: pixels of 31 nm along x, where another section has 30 nm"):
-        Sections.of({"xy": plane(9, 9), "xz": plane(9, 9, (90.0, 31.0))})
+def test_each_section_may_have_pixels_of_its_own():
+    view = Sections.of({"xy": plane(9, 9), "xz": plane(9, 9, (90.0, 31.0))}).view
+    assert view.pixel_of("xy") == {"y": 30.0, "x": 30.0}
+    assert view.pixel_of("xz") == {"z": 90.0, "x": 31.0}
+    assert [line.positions_nm[-1] for line in view.targets()[1].axes] == [4 * 90.0, 4 * 31.0]
+    assert view.half_width_nm("x") == 4.5 * 31.0
 
 
 @pytest.mark.parametrize(("planes", "said"), [({}, "none"), ({"zx": plane(9, 9)}, "zx")])

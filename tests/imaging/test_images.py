@@ -31,9 +31,9 @@ def test_an_image_of_another_shape_is_no_such_image(kind, shape):
         kind(np.zeros(shape), NM)
 
 
-def test_samples_are_told_by_their_axis():
-    view = Volume(np.zeros((8, 12, 16)), NM).view
-    assert [view.samples(axis) for axis in "xyz"] == [16, 12, 8]
+def test_the_half_width_of_an_image_is_that_of_its_axis():
+    view = Volume(np.zeros((8, 12, 16)), (20.0, 30.0, 50.0)).view
+    assert [view.half_width_nm(axis) for axis in "xyz"] == [160.0, 180.0, 200.0]
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from stedalign.imaging.center_of_mass import center_of_exposure_px, center_of_mass_px
-from stedalign.imaging.images import AXES_OF, Image, OrthoSections
+from stedalign.imaging.images import Image, OrthoSections
 from stedalign.optics.objective import Objective
 from stedalign.optics.wavefront import ModeSet, Wavefront
 from stedalign.optics.zernike import Mode
@@ -18,13 +18,14 @@ def displacement_nm(image: Image) -> tuple[float, float, float]:
     """Center of mass of the donut relative to the middle of the image, along x, y, z; 0 along an axis not seen."""
     if isinstance(image, OrthoSections):
         offset = center_of_mass_px(torch.from_numpy(np.array(image.data))[None])[0].tolist()
-    else:
-        along: dict[str, list[float]] = {axis: [] for axis in "xyz"}
-        for part, counts in zip(image.view.parts, image.counts, strict=True):
-            for axis, value in zip(AXES_OF[part], center_of_exposure_px(torch.from_numpy(counts.copy())), strict=True):
-                along[axis].append(value)
-        offset = [float(np.mean(values)) if values else 0.0 for values in along.values()]
-    x, y, z = (float(o * pixel) for o, pixel in zip(offset, image.pixel_nm, strict=True))
+        x, y, z = (float(o * pixel) for o, pixel in zip(offset, image.pixel_nm, strict=True))
+        return x, y, z
+    along: dict[str, list[float]] = {axis: [] for axis in "xyz"}
+    for part, counts in zip(image.view.parts, image.counts, strict=True):
+        center = center_of_exposure_px(torch.from_numpy(counts.copy()))
+        for (axis, pixel), value in zip(image.view.pixel_of(part).items(), center, strict=True):
+            along[axis].append(value * pixel)
+    x, y, z = (float(np.mean(values)) if values else 0.0 for values in along.values())
     return x, y, z
 
 

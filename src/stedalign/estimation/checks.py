@@ -88,8 +88,8 @@ def cut_off(image: Image, place_nm: Sequence[float] | None = None) -> str:
     It lies at ``place_nm`` (x, y, z) from the middle, or where the center of mass does while nothing better is known.
     """
     view, limit = image.view, FARTHEST_CENTER_OF_MASS if place_nm is None else FARTHEST_BEAD
-    for axis, place, pixel in zip("xyz", place_nm or displacement_nm(image), image.pixel_nm, strict=True):
-        if axis in view.axes and abs(place) > limit * pixel * view.samples(axis) / 2:
+    for axis, place in zip("xyz", place_nm or displacement_nm(image), strict=True):
+        if axis in view.axes and abs(place) > limit * view.half_width_nm(axis):
             side = "+" if place > 0 else "-"
             return f"the bead is cut off at the {side}{axis} edge of the image: move it to the middle"
     return ""

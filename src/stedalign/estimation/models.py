@@ -166,10 +166,10 @@ class Models:
     def _binning(self, share: float) -> int:
         """How many pixels fit that share of the width of the finest detail, along every axis."""
         view, spec = self.view, self.spec
-        pixels = dict(zip("xyz", view.pixel_nm, strict=True))
         widths = [
-            share * np.pi / bandwidth(spec.objective, AXES[axis], spec.beam.wavelength_nm) / pixels[axis]
-            for axis in view.axes
+            share * np.pi / bandwidth(spec.objective, AXES[axis], spec.beam.wavelength_nm) / pixel
+            for part in view.parts
+            for axis, pixel in view.pixel_of(part).items()
         ]
         fitting = [step for step in (2, 4, 8) if step <= min(widths) and not any(n % step for n in view.shape)]
         return max(fitting, default=1)

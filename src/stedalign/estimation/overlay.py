@@ -53,7 +53,7 @@ class Overlay:
     @classmethod
     def of(
         cls,
-        places: Callable[[Tensor], Foci],
+        places: Callable[[Float[Tensor, "images parameters"]], Foci],
         parameters: Float[Tensor, " parameters"],
         covariance: Float[Tensor, "parameters parameters"],
         depletion: ForwardSpec,
@@ -153,11 +153,10 @@ class PlaceOfFocus:
 
     def _grid(self, shape: tuple[int, ...], name: str, vector: Tensor) -> list[Floats]:
         """Where the rows and columns of a section lie, in true nm."""
-        layout, pixels = self.model.layout, dict(zip("xyz", self.model.view.pixel_nm, strict=True))
-        grid = []
-        for axis, count in zip(AXES_OF[name], shape, strict=True):
+        layout, grid = self.model.layout, []
+        for (axis, pixel), count in zip(self.model.view.pixel_of(name).items(), shape, strict=True):
             error = sum(float(vector[column]) for column in layout.columns([f"pixel_error_{axis}"]))
-            grid.append(centered(count, pixels[axis]) * (1 + error))
+            grid.append(centered(count, pixel) * (1 + error))
         return grid
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,7 +77,9 @@ def _shown(network: Network, image: Image, sampling: Sampling) -> tuple[Floats, 
     sections = _sections(image, displacement)
     if network.stack or not set(network.planes) <= set(sections):
         return None
-    centered = _centered(sections, np.array(image.pixel_nm), displacement, sampling)
+    pixels = {name: image.view.pixel_of(name) for name in image.view.parts if name in sections}
+    alike = dict(zip("xyz", image.pixel_nm, strict=True))
+    centered = _centered(sections, pixels or dict.fromkeys(sections, alike), displacement, sampling)
     if centered is None:
         return None
     planes, moved = centered
@@ -93,28 +95,29 @@ def _sections(image: Image, displacement_nm: Floats) -> dict[str, Floats]:
 
 
 def _centered(
-    sections: dict[str, Floats], pixel_nm: Floats, displacement_nm: Floats, sampling: Sampling
+    sections: dict[str, Floats], pixels: Mapping[str, Mapping[str, float]], place_nm: Floats, sampling: Sampling
 ) -> tuple[dict[str, Floats], Floats] | None:
-    """Each section (N, N) as the network wants it, and by how much (3,) all were moved; None if they are too small."""
-    wanted_nm, samples = np.array(sampling.pixel_nm), sampling.samples
-    axes = {name: tuple("xyz".index(axis) for axis in AXES_OF[name]) for name in sections}
-    seen = sorted({axis for pair in axes.values() for axis in pair})
-    sampled_alike = (pixel_nm == wanted_nm)[seen].all()
+    """Each section (N, N) as the network wants it, and by how much (3,) all were moved; None if they are too small.
+
+    ``pixels`` are the sizes of each section's in nm, along its axes.
+    """
+    wanted, samples = dict(zip("xyz", sampling.pixel_nm, strict=True)), sampling.samples
+    place = dict(zip("xyz", place_nm.tolist(), strict=True))
+    sampled_alike = all(pixels[name][axis] == wanted[axis] for name in sections for axis in AXES_OF[name])
     if sampled_alike and all(plane.shape == (samples, samples) for plane in sections.values()):
-        steps = np.rint(displacement_nm / pixel_nm)
+        steps = {axis: np.rint(place[axis] / wanted[axis]) for axis in "xyz"}
         moved = {
-            name: ndimage.shift(plane, [-steps[axis] for axis in axes[name]], order=0, mode="nearest")
+            name: ndimage.shift(plane, [-steps[axis] for axis in AXES_OF[name]], order=0, mode="nearest")
             for name, plane in sections.items()
         }
-        return moved, steps * pixel_nm
+        return moved, np.array([steps[axis] * wanted[axis] for axis in "xyz"])
     resampled = {}
     for name, plane in sections.items():
         places = []
-        for axis, count in zip(axes[name], plane.shape, strict=True):
-            if pixel_nm[axis] * count < LEAST_FIELD_SHARE * wanted_nm[axis] * samples:
+        for axis, count in zip(AXES_OF[name], plane.shape, strict=True):
+            pixel = pixels[name][axis]
+            if pixel * count < LEAST_FIELD_SHARE * wanted[axis] * samples:
                 return None
-            places.append(
-                (sampling.axis_px * wanted_nm[axis] + displacement_nm[axis]) / pixel_nm[axis] + (count - 1) / 2
-            )
+            places.append((sampling.axis_px * wanted[axis] + place[axis]) / pixel + (count - 1) / 2)
         resampled[name] = ndimage.map_coordinates(plane, np.meshgrid(*places, indexing="ij"), order=1, mode="nearest")
-    return resampled, displacement_nm
+    return resampled, place_nm

@@ -11,7 +11,7 @@ from stedalign.estimation.observed import Observed
 from stedalign.imaging.detector import Detector
 from stedalign.imaging.flaws import Flaws, find_flaws
 from stedalign.imaging.forward_spec import ForwardSpec
-from stedalign.imaging.images import AXES_OF, Image
+from stedalign.imaging.images import Image
 from stedalign.imaging.photon_transfer import Band, Reading, read_detector
 from stedalign.optics.resolution import bandwidth
 from stedalign.optics.targets import AXES
@@ -37,12 +37,12 @@ def record(image: Image, spec: ForwardSpec, detector: Detector) -> Recording:
     """Read an image of an instrument: find its flaws, then what its noise says of the detector."""
     flaws, view = find_flaws(image), image.view
     image = replace(image, data=flaws.filled.reshape(image.data.shape))
-    pixels = dict(zip("xyz", image.pixel_nm, strict=True))
     limits = {
-        axis: BAND_MARGIN[axis] * pixels[axis] * bandwidth(spec.objective, AXES[axis], spec.beam.wavelength_nm)
-        for axis in view.axes
+        axis: BAND_MARGIN[axis] * bandwidth(spec.objective, AXES[axis], spec.beam.wavelength_nm) for axis in view.axes
     }
-    bands = [Band(view.shape, [limits[axis] for axis in AXES_OF[part]]) for part in view.parts]
+    bands = [
+        Band(view.shape, [limits[axis] * pixel for axis, pixel in view.pixel_of(part).items()]) for part in view.parts
+    ]
     reading = read_detector(list(flaws.filled), list(flaws.weight), bands, detector)
     photons = torch.from_numpy(np.ascontiguousarray(reading.photons(flaws.filled)))[None]
     observed = Observed(photons, torch.full_like(photons, reading.extra), torch.from_numpy(flaws.weight.copy())[None])

@@ -24,8 +24,8 @@ def around_bead_in(sections: Mapping[str, Plane]) -> dict[str, Plane]:
     The sections share their middle, before and after. Along an axis on which none of them is longer it stays where it
     is. Raises ``InputError`` for two beads about as bright, for one close to an edge, and for what are no sections.
     """
-    pixels = _pixels(sections)
-    return _cut(sections, {axis: int(FIELD_NM[axis] / pixel) for axis, pixel in pixels.items()})
+    Sections.of(sections)
+    return _cut(sections, FIELD_NM)
 
 
 def square_around_bead(image: OrthoSections) -> OrthoSections:
@@ -35,31 +35,36 @@ def square_around_bead(image: OrthoSections) -> OrthoSections:
         name: Plane(part, (pixels[AXES_OF[name][0]], pixels[AXES_OF[name][1]]))
         for name, part in zip(image.view.parts, image.data, strict=True)
     }
-    most = max(int(FIELD_NM[axis] / pixel) for axis, pixel in pixels.items())
-    kept = _cut(sections, dict.fromkeys("xyz", most))
+    most = max(FIELD_NM[axis] / pixel for axis, pixel in pixels.items())
+    kept = _cut(sections, {axis: most * pixel for axis, pixel in pixels.items()})
     least = min(min(plane.data.shape) for plane in kept.values())
     return replace(image, data=np.stack([_inner(plane, least).data for plane in kept.values()]))
 
 
-def _cut(sections: Mapping[str, Plane], most: Mapping[str, int]) -> dict[str, Plane]:
-    """``most`` pixels along each axis, evenly around the bead where a section has more."""
+def _cut(sections: Mapping[str, Plane], field_nm: Mapping[str, float]) -> dict[str, Plane]:
+    """A field of that size along each axis, evenly around the bead where a section has a larger one."""
     long = {
         axis
         for name, plane in sections.items()
-        for axis, count in zip(AXES_OF[name], plane.data.shape, strict=True)
-        if count > most[axis]
+        for axis, count, pixel in zip(AXES_OF[name], plane.data.shape, plane.pixel_nm, strict=True)
+        if count > _whole(field_nm[axis] / pixel)
     }
     middle = {axis: place if axis in long else 0.0 for axis, place in (_bead_nm(sections) if long else {}).items()}
     kept = {}
     for name, plane in sections.items():
         sides = [
-            _side(count, middle.get(axis, 0.0) / pixel, most[axis])
+            _side(count, middle.get(axis, 0.0) / pixel, _whole(field_nm[axis] / pixel))
             for axis, count, pixel in zip(AXES_OF[name], plane.data.shape, plane.pixel_nm, strict=True)
         ]
         if min(side.stop - side.start for side in sides) < LEAST_PIXELS:
             raise InputError(f"the bead is too close to the end of the {name} section; image it nearer the middle")
         kept[name] = plane._replace(data=plane.data[tuple(sides)])
     return kept
+
+
+def _whole(pixels: float) -> int:
+    """As many whole ones, where rounding may have taken a little of the last."""
+    return int(pixels + 1e-9)
 
 
 def _side(count: int, middle_px: float, most: int) -> slice:
@@ -75,12 +80,6 @@ def _inner(plane: Plane, side: int) -> Plane:
     """The square in the middle of a section."""
     rows, columns = ((count - side) // 2 for count in plane.data.shape)
     return plane._replace(data=plane.data[rows : rows + side, columns : columns + side])
-
-
-def _pixels(sections: Mapping[str, Plane]) -> dict[str, float]:
-    """Pixel size along each axis, of which ``Sections.of`` checks that the sections agree."""
-    image = Sections.of(sections)
-    return {axis: pixel for axis, pixel in zip("xyz", image.pixel_nm, strict=True) if axis in image.view.axes}
 
 
 def _bead_nm(sections: Mapping[str, Plane]) -> dict[str, float]:

@@ -27,7 +27,7 @@ LEAST_PIXELS = 8
 """Pixels along each axis of an image."""
 LARGEST_PIXEL_NM = 1000.0
 SAME_PIXEL = 0.01
-"""How far the size of pixels may differ between sections, as a fraction."""
+"""How far the size of pixels may differ between sections and still be called the same, as a fraction."""
 Floats = NDArray[np.float64]
 PixelSize = tuple[float, float, float]
 
@@ -50,6 +50,8 @@ class View(Spec):
     """Pixels of each of them, along the slowest axis first; sample i of N lies at (i - (N-1)/2) pixels."""
     pixel_nm: PixelSize
     """Pixel size along x, y, z."""
+    part_pixel_nm: tuple[tuple[float, ...], ...] = ()
+    """Pixel size of each part along its own axes, where parts differ in it."""
     integrate: bool = False
     """Whether each pixel holds the mean over its area or volume."""
 
@@ -63,18 +65,27 @@ class View(Spec):
         """Of all parts together."""
         return len(self.parts) * int(np.prod(self.shape))
 
-    def samples(self, axis: str) -> int:
-        """Pixels along one of ``axes``."""
-        return next(
-            count for part in self.parts for name, count in zip(AXES_OF[part], self.shape, strict=True) if name == axis
+    def pixel_of(self, part: str) -> dict[str, float]:
+        """Pixel size in nm along each axis of a part, in the order of its axes."""
+        if self.part_pixel_nm:
+            return dict(zip(AXES_OF[part], self.part_pixel_nm[self.parts.index(part)], strict=True))
+        pixel = dict(zip("xyz", self.pixel_nm, strict=True))
+        return {axis: pixel[axis] for axis in AXES_OF[part]}
+
+    def half_width_nm(self, axis: str) -> float:
+        """How far the image reaches along one of ``axes``, from its middle."""
+        return max(
+            count * pixel / 2
+            for part in self.parts
+            for (name, pixel), count in zip(self.pixel_of(part).items(), self.shape, strict=True)
+            if name == axis
         )
 
     def targets(self) -> list[Grid]:
         """The parts for ``Focus``."""
-        pixel = dict(zip("xyz", self.pixel_nm, strict=True))
         return [
-            section(axes, self.shape, [pixel[axis] for axis in axes], integrate=self.integrate)
-            for axes in (AXES_OF[part] for part in self.parts)
+            section(AXES_OF[part], self.shape, list(self.pixel_of(part).values()), integrate=self.integrate)
+            for part in self.parts
         ]
 
 
@@ -211,28 +222,28 @@ class Sections(Image):
     parts: tuple[str, ...] = PLANES
     margins: tuple[tuple[int, int], ...] = ()
     """Rows and columns at either side of each section that were not imaged; none = all were."""
+    part_pixel_nm: tuple[tuple[float, float], ...] = ()
+    """Pixel size of each section along its rows' and its columns' axis, where sections differ in it."""
 
     @classmethod
     def of(cls, sections: Mapping[str, Plane], **facts: Any) -> Sections:
-        """Sections by name, "xy", "xz" or "yz", each of its own size, on one lattice of pixels.
+        """Sections by name, "xy", "xz" or "yz", each of its own size and with its own pixels.
 
         The middle of each is taken for that of the others; a row or a column is cut off where that needs one. Raises
-        ``InputError`` for other names, for no section, and for pixels that differ along an axis.
+        ``InputError`` for other names, for no section, and for pixels without a size.
         """
         if not sections or any(name not in PLANES for name in sections):
             raise InputError(f"sections xy, xz or yz are expected, got {', '.join(sections) or 'none'}")
         sizes: dict[str, float] = {}
+        alike = True
         for name, plane in sections.items():
             if plane.data.ndim != 2 or min(plane.data.shape) < LEAST_PIXELS:
                 raise InputError(f"{name}: a section of at least {LEAST_PIXELS} pixels along each side is expected")
             for axis, pixel in zip(AXES_OF[name], plane.pixel_nm, strict=True):
                 if not 0 < pixel < np.inf:
                     raise InputError(f"{name}: pixels have a positive size in nm, got {pixel}")
-                if abs(sizes.setdefault(axis, pixel) / pixel - 1) > SAME_PIXEL:
-                    raise InputError(
-                        f"{name}: pixels of {pixel:g} nm along {axis}, where another section has {sizes[axis]:g} nm: "
-                        "image all sections with the same pixels"
-                    )
+                alike &= abs(sizes.setdefault(axis, pixel) / pixel - 1) <= SAME_PIXEL
+                sizes[axis] = min(pixel, sizes[axis])
         parts = tuple(name for name in PLANES if name in sections)
         planes = [sections[name].data for name in parts]
         rows, columns = (max(plane.shape[side] for plane in planes) for side in (0, 1))
@@ -240,11 +251,17 @@ class Sections(Image):
         padded = [_padded(plane, (rows, columns), margin) for plane, margin in zip(planes, margins, strict=True)]
         # Along an axis that no section shows any size will do.
         x, y, z = (sizes.get(axis, next(iter(sizes.values()))) for axis in "xyz")
-        return cls(np.stack(padded), (x, y, z), parts=parts, margins=margins, **facts)
+        each = () if alike else tuple(sections[name].pixel_nm for name in parts)
+        return cls(np.stack(padded), (x, y, z), parts=parts, margins=margins, part_pixel_nm=each, **facts)
 
     @property
     def view(self) -> View:
-        return View(parts=self.parts, shape=self.data.shape[1:], pixel_nm=self.pixel_nm)
+        return View(
+            parts=self.parts,
+            shape=self.data.shape[1:],
+            pixel_nm=self.pixel_nm,
+            part_pixel_nm=self.part_pixel_nm,
+        )
 
     def imaged(self, name: str) -> tuple[slice, slice]:
         """The rows and the columns of a section that were imaged."""

@@ -171,7 +171,8 @@ class Pinhole(torch.nn.Module):
             if len(place) > 1:
                 place = place.unflatten(0, (-1, binning)).mean(1)
                 # Of the places in a pixel that holds ``binning`` points, or as many intervals.
-                over = self.view.pixel_nm[axis] ** 2 * (binning**2 - (not self.view.integrate)) / 12
+                pixel = self.view.pixel_of(self.view.parts[part])["xyz"[axis]]
+                over = pixel**2 * (binning**2 - (not self.view.integrate)) / 12
                 variance = variance + over
                 # A point that nothing smears takes no slopes, and one pixel has none.
                 if len(place) > 1 and (blur or self.ball_nm2 + over > 0):

@@ -61,7 +61,9 @@ def draw_estimate(path: Path, image: Image, estimate: Estimate, title: str) -> N
     for row, (name, counts) in enumerate(rows):
         axes = [figure.add_subplot(grid[row, column]) for column in range(columns)]
         planes = _planes(image, counts, estimate.shift_nm)
-        drawn = draw_planes(axes, planes, image.pixel_nm, low=low, high=high, diverging=row == 2)
+        drawn = draw_planes(
+            axes, planes, image.pixel_nm, low=low, high=high, diverging=row == 2, pixels=_own_pixels(image)
+        )
         axes[0].set_title(name, loc="left")
         figure.colorbar(drawn, ax=axes, shrink=0.8, pad=0.01)
     _draw_coefficients(figure.add_subplot(grid[:2, columns]), estimate)
@@ -91,6 +93,12 @@ def _planes(image: Image, counts: Floats, place_nm: tuple[float, float, float]) 
     return volume_planes(counts[0], image.pixel_nm, place_nm)
 
 
+def _own_pixels(image: Image) -> dict[str, dict[str, float]] | None:
+    """The pixel sizes of sections that differ in them."""
+    view = image.view
+    return {name: view.pixel_of(name) for name in view.parts} if view.part_pixel_nm else None
+
+
 def by_name(sections: Floats) -> dict[str, Floats]:
     """Three sections (3, N, N) for ``draw_planes``."""
     return dict(zip(PLANES, sections, strict=True))
@@ -104,13 +112,18 @@ def draw_planes(
     low: float = 0.0,
     high: float | None = None,
     diverging: bool = False,
+    pixels: Mapping[str, Mapping[str, float]] | None = None,
 ) -> AxesImage:
-    """Planes by name ("xy", "xz", "yz"), on one scale from ``low`` to ``high`` (their maximum), or from -4 to 4."""
-    pixels = dict(zip("xyz", pixel_nm, strict=True))
+    """Planes by name ("xy", "xz", "yz"), on one scale from ``low`` to ``high`` (their maximum), or from -4 to 4.
+
+    ``pixels`` are the sizes of planes whose pixels are their own, by name and axis.
+    """
+    alike = dict(zip("xyz", pixel_nm, strict=True))
     brightest = max(float(plane.max()) for plane in planes.values())
     low, high = (-4.0, 4.0) if diverging else (low, brightest if high is None else high)
     for axes, (name, plane) in zip(row, planes.items(), strict=True):
-        up, across = (pixels[axis] * count / 2e3 for axis, count in zip(name[::-1], plane.shape, strict=True))
+        size = alike if pixels is None else pixels[name]
+        up, across = (size[axis] * count / 2e3 for axis, count in zip(name[::-1], plane.shape, strict=True))
         image = axes.imshow(
             plane,
             cmap="RdBu_r" if diverging else COLORS,
