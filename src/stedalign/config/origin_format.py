@@ -11,6 +11,7 @@ from reprlib import repr as brief
 from typing import Any
 
 from stedalign.config.setup import Setup, SetupError
+from stedalign.files import MOST_TEXT, check_plain
 
 BEAMS = {"optical_params_sted": "depletion", "optical_params_gauss": "excitation"}
 NUMERICAL = "numerical_params"
@@ -77,6 +78,7 @@ def setup_from_origin(path: Path | str) -> Setup:
 
 def _literal(path: Path) -> dict[str, Any]:
     try:
+        check_plain(path, MOST_TEXT)
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise SetupError(f"{path}: cannot be read ({error.strerror})") from error

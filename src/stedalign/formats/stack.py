@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from stedalign import formats
 from stedalign.errors import InputError, check_type, is_about_the_name
+from stedalign.files import check_plain
 from stedalign.formats import tiff
 from stedalign.formats.facts import Facts
 from stedalign.formats.selection import (
@@ -161,12 +161,10 @@ def read_stack(
 def stored(path: Path) -> Stored:
     """What a file tells, by the format that its suffix names. No pixel is read.
 
-    Raises ``StackError`` for what is no image file, nor any other: a device or a pipe would be read forever.
+    Raises ``InputError`` for what is no image file, nor any other: a device or a pipe would be read forever.
     """
     try:
-        mode = path.stat().st_mode
-        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-            raise StackError(f"{path}: not a file but a device or a pipe")
+        check_plain(path, math.inf)
         return readers().get(path.suffix.lower(), tiff.read)(path)
     except OSError as error:
         if not is_about_the_name(error):
