@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from stedalign.errors import InputError
 from stedalign.formats.facts import Facts
 from stedalign.formats.imspector_tree import facts_of_tree
-from stedalign.formats.stored import UNTOLD, ImageStack, StackError, Stored, check_limits, readable
+from stedalign.formats.stored import UNTOLD, ImageStack, StackError, Stored, check_limits, check_packing, readable
 from stedalign.formats.xml_tree import parsed_xml
 
 SUFFIXES = (".msr", ".obf")
@@ -126,6 +126,7 @@ def _pixels(path: Path, at: int) -> NDArray[Any]:
         if written < stack.size:
             raise InputError(f"only {written} of its {stack.size} pixels were written: the scan was stopped")
         packed = _packed(path, _pieces(stack), wanted)
+        check_packing(wanted, len(packed))
         data = zlib.decompressobj().decompress(packed, wanted + 1) if stack.header.compression_type == 1 else packed
         if len(data) != wanted:
             raise InputError(f"its pixels are {'more' if len(data) > wanted else 'fewer'} than its size says")

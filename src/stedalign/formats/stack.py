@@ -45,6 +45,8 @@ from stedalign.imaging.images import (
     check_pixel_nm,
 )
 
+LARGE = 2**24
+"""Pixels of an image that is looked at once more before it is taken."""
 NAMED = "::"
 """Between a file and the name of the stack that is meant: scan.obf::Ch1 {13}."""
 
@@ -245,8 +247,11 @@ def _check_values(path: Path, data: NDArray[Any], pixel_nm: Sequence[float]) -> 
         check_pixel_nm(pixel_nm)
     except InputError as error:
         raise StackError(f"{path}: {error}") from error
-    if not np.isfinite(data).all():
+    if data.dtype.kind == "f" and not np.isfinite(data).all():
         raise StackError(f"{path}: the image holds NaN or infinite values")
+    # A small one finds its own words later, in numbers of eight bytes, of which a large one would take gigabytes.
+    if data.size > LARGE and data.min() == data.max():
+        raise StackError(f"{path}: the image is empty: every pixel has the same value")
 
 
 def _ceiling(data: NDArray[Any]) -> float | None:

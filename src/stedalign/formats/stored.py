@@ -18,6 +18,10 @@ from stedalign.imaging.images import PLANES
 
 MOST_PIXELS = 2**28
 """Pixels of one stack: as numbers of eight bytes they are 2 GiB."""
+ANY_RATIO = 2**26
+"""Bytes of an image that may be packed however tightly."""
+MOST_RATIO = 500
+"""How many times larger than packed others may be; dark recordings reach 120, zeros 1,000."""
 UNTOLD = "Q"
 """The label of an axis of which a file does not tell what it is."""
 
@@ -68,10 +72,10 @@ class Stored:
 
 @contextmanager
 def readable(path: Path, kind: str) -> Iterator[None]:
-    """Make one ``StackError`` of what a damaged file may end in, which is any exception; not of a disk that fails."""
+    """Make one ``StackError`` of what a damaged file may end in, which is any exception; a failing disk stays one."""
     try:
         yield
-    except (OSError, StackError):
+    except (OSError, MemoryError, StackError):
         raise
     except Exception as error:
         raise StackError(f"{path}: not a readable {kind} ({' '.join(str(error).split())[:150]})") from error
@@ -86,6 +90,12 @@ def check_limits(path: Path, stack: ImageStack) -> None:
             f"{path}: {pixels:.3g} pixels {in_words(stack.shape)}, at most {MOST_PIXELS} (2^28) are read; "
             "crop the image around its bead"
         )
+
+
+def check_packing(unpacked: int, packed: int) -> None:
+    """Raise ``InputError`` where a large image unpacks to more times its size than any recording, which has noise."""
+    if unpacked > ANY_RATIO and unpacked > MOST_RATIO * packed:
+        raise InputError(f"{packed} bytes would unpack to {unpacked}, which no recording does")
 
 
 def in_words(shape: tuple[int, ...]) -> str:

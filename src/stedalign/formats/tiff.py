@@ -21,7 +21,7 @@ from stedalign.errors import InputError
 from stedalign.formats.facts import Facts
 from stedalign.formats.lengths import in_nm
 from stedalign.formats.ome_xml import MOST_PLANES, OmeImage, checked_ome, ome_facts, ome_images
-from stedalign.formats.stored import UNTOLD, ImageStack, Stored, readable
+from stedalign.formats.stored import UNTOLD, ImageStack, Stored, check_packing, readable
 from stedalign.formats.xml_tree import check_xml
 
 SUFFIXES = (".tif", ".tiff")
@@ -147,6 +147,7 @@ def _check_unpacked(series: tifffile.TiffPageSeries) -> None:
     if compression not in UNPACKERS:
         name = tifffile.COMPRESSION(compression).name
         raise InputError(f"the compression {name} is not read: save it uncompressed or with deflate")
+    check_packing(series.nbytes, sum(sum(page.databytecounts) for page in series.pages if page is not None))
     room = max(4 * series.nbytes, ROOM)
     for page in series.pages:
         assert page is not None
