@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -51,6 +51,8 @@ NAMED = "::"
 """Between a file and the name of the stack that is meant: scan.obf::Ch1 {13}."""
 
 
+CheckPixels = Callable[[Mapping[str, float]], None]
+"""Raises ``InputError`` for sizes in nm along "x", "y", "z" that are too wide for what the image is taken for."""
 AnyImage = TypeVar("AnyImage", bound=Image, covariant=True)
 
 
@@ -66,6 +68,10 @@ class Loaded(Generic[AnyImage]):
 
     image: AnyImage
     facts: Facts
+
+
+def any_pixels(sizes: Mapping[str, float], /) -> None:
+    """Takes pixels of any size."""
 
 
 def readers() -> dict[str, Reader]:
@@ -110,9 +116,13 @@ def load_stack(
 
 
 def read_sections(
-    files: Mapping[str, Path | str], *, pixel_nm: PixelSize | None = None, selection: Selection = EVERYTHING
+    files: Mapping[str, Path | str],
+    *,
+    pixel_nm: PixelSize | None = None,
+    selection: Selection = EVERYTHING,
+    check: CheckPixels = any_pixels,
 ) -> Loaded[Sections]:
-    """``load_sections``, with what the first of the files tells of the microscope."""
+    """``load_sections`` of pixels that pass ``check``, with what the first of the files tells of the microscope."""
     check_type("sa.load_sections", files, Mapping)
     if not files or not set(files) <= set(PLANES):
         raise StackError(f"sections xy, xz or yz are expected, got {', '.join(files) or 'none'}")
@@ -133,7 +143,8 @@ def read_sections(
         if taken[name].axes != AXES_OF[name] and (found_stacks[0].scanned or taken[name].axes != "yx"):
             raise StackError(f"{path}: its axes are labeled {taken[name].axes}, not {AXES_OF[name]} as of {name}")
         facts = facts if len(taken) > 1 else found.facts
-    return Loaded(_sections({name: (str(file), taken[name]) for name, file in files.items()}, pixel_nm), facts)
+    parts = {name: (str(file), taken[name]) for name, file in files.items()}
+    return Loaded(_sections(parts, pixel_nm, check), facts)
 
 
 def read_stack(
@@ -143,8 +154,9 @@ def read_stack(
     selection: Selection = EVERYTHING,
     samples: int | None = None,
     whole: bool = False,
+    check: CheckPixels = any_pixels,
 ) -> Loaded[Image]:
-    """``load_stack``, with what the file tells of the microscope."""
+    """``load_stack`` of pixels that pass ``check``, with what the file tells of the microscope."""
     check_type("sa.load_stack", path, str, os.PathLike)
     if pixel_nm is not None:
         check_pixel_nm(pixel_nm)
@@ -152,11 +164,12 @@ def read_stack(
     found = stored(path)
     stacks = selected(path, found.stacks, selection)
     if len(stacks) == 1:
-        image: Image = _image(path, pixels_of(path, stacks[0], selection), pixel_nm, samples, whole)
+        taken = pixels_of(path, stacks[0], selection)
+        image: Image = _image(path, taken, pixel_nm, check, samples=samples, whole=whole)
     else:
         parts = _one_of_each(path, stacks, found.stacks)
-        taken = {name: (str(path), pixels_of(path, stack, selection)) for name, stack in parts.items()}
-        image = _sections(taken, pixel_nm)
+        planes = {name: (str(path), pixels_of(path, stack, selection)) for name, stack in parts.items()}
+        image = _sections(planes, pixel_nm, check)
     return Loaded(image, found.facts)
 
 
@@ -195,7 +208,15 @@ def _one_of_each(path: Path, stacks: Sequence[ImageStack], held: Sequence[ImageS
     )
 
 
-def _image(path: Path, taken: Pixels, pixel_nm: PixelSize | None, samples: int | None, whole: bool) -> Image:
+def _image(
+    path: Path,
+    taken: Pixels,
+    pixel_nm: PixelSize | None,
+    check: CheckPixels,
+    *,
+    samples: int | None,
+    whole: bool,
+) -> Image:
     data, axes = taken.data, taken.axes
     if taken.axes != SECTIONS and data.ndim not in (2, 3):
         raise StackError(
@@ -205,10 +226,12 @@ def _image(path: Path, taken: Pixels, pixel_nm: PixelSize | None, samples: int |
     if whole and axes != "zyx":
         raise StackError(f"{path}: no volume, whose planes could all be taken: its shape is {data.shape}")
     if axes in ("zx", "zy"):
-        return _sections({next(name for name in PLANES if AXES_OF[name] == axes): (str(path), taken)}, pixel_nm)
+        name = next(name for name in PLANES if AXES_OF[name] == axes)
+        return _sections({name: (str(path), taken)}, pixel_nm, check)
     x, y, z = pixel_nm or tuple(taken.stack.size_nm(axis) for axis in "xyz")
     pixel = x, y, x if axes == "yx" and pixel_nm is None else z
-    _check_values(path, data, pixel)
+    shown = "xyz" if axes == SECTIONS else axes
+    _check_values(path, data, {axis: size for axis, size in zip("xyz", pixel, strict=True) if axis in shown}, check)
     facts: dict[str, Any] = {"saturation": _ceiling(data), "simulated": taken.stack.simulated}
     try:
         if axes == "yx":
@@ -222,14 +245,14 @@ def _image(path: Path, taken: Pixels, pixel_nm: PixelSize | None, samples: int |
         raise StackError(f"{path}: {error}") from error
 
 
-def _sections(parts: Mapping[str, tuple[str, Pixels]], pixel_nm: PixelSize | None) -> Sections:
+def _sections(parts: Mapping[str, tuple[str, Pixels]], pixel_nm: PixelSize | None, check: CheckPixels) -> Sections:
     """Sections of their files, by name."""
     given = dict(zip("xyz", pixel_nm, strict=True)) if pixel_nm else None
     planes, levels = {}, []
     for name, (file, taken) in parts.items():
         # Rows and columns are x and y to a file that does not know how the scan went.
         rows, columns = (given[axis] for axis in AXES_OF[name]) if given else map(taken.stack.size_nm, taken.axes)
-        _check_values(Path(file), taken.data, (rows, columns))
+        _check_values(Path(file), taken.data, dict(zip(AXES_OF[name], (rows, columns), strict=True)), check)
         planes[name] = Plane(taken.data, (rows, columns))
         levels += [level for level in [_ceiling(taken.data)] if level is not None]
     simulated = any(taken.stack.simulated for _, taken in parts.values())
@@ -239,12 +262,13 @@ def _sections(parts: Mapping[str, tuple[str, Pixels]], pixel_nm: PixelSize | Non
         raise StackError(f"{', '.join(dict.fromkeys(file for file, _ in parts.values()))}: {error}") from error
 
 
-def _check_values(path: Path, data: NDArray[Any], pixel_nm: Sequence[float]) -> None:
+def _check_values(path: Path, data: NDArray[Any], sizes: Mapping[str, float], check: CheckPixels) -> None:
     """Raise ``StackError`` for values that are no numbers, and for pixels whose size is not told or cannot be."""
-    if any(map(math.isnan, pixel_nm)):
+    if any(map(math.isnan, sizes.values())):
         raise StackError(f"{path}: the file does not tell its pixel sizes; give them with --pixel-nm X Y Z")
     try:
-        check_pixel_nm(pixel_nm)
+        check_pixel_nm(tuple(sizes[axis] for axis in sorted(sizes)))
+        check(sizes)
     except InputError as error:
         raise StackError(f"{path}: {error}") from error
     if data.dtype.kind == "f" and not np.isfinite(data).all():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +16,7 @@ from stedalign.estimation.estimate import Estimate
 from stedalign.estimation.estimator import Estimator
 from stedalign.files import replacing_all, write_json
 from stedalign.formats.selection import EVERYTHING, Selection
-from stedalign.formats.stack import Loaded, read_sections, read_stack
+from stedalign.formats.stack import CheckPixels, Loaded, read_sections, read_stack
 from stedalign.imaging.images import Image, PixelSize
 from stedalign.jobs.differences import differences
 from stedalign.jobs.mask import correction_levels, save_masks
@@ -109,7 +110,8 @@ def estimate_file(
     steps = Progress(progress, cancel)
     steps(f"reading {file}")
     samples = setup.sampling.samples
-    loaded = read_stack(file, pixel_nm=pixel_nm, selection=selection, samples=samples, whole=whole_volume)
+    check = _shows_focus(setup)
+    loaded = read_stack(file, pixel_nm=pixel_nm, selection=selection, samples=samples, whole=whole_volume, check=check)
     return _estimate_loaded(loaded, setup, run_folder, strict, network, steps)
 
 
@@ -128,7 +130,7 @@ def estimate_section_files(
     """The same of sections "xy", "xz" or "yz" of one bead, each in a file or a stack of its own ("FILE::NAME")."""
     steps = Progress(progress, cancel)
     steps(f"reading {', '.join(map(str, files.values()))}")
-    loaded = read_sections(files, pixel_nm=pixel_nm, selection=selection)
+    loaded = read_sections(files, pixel_nm=pixel_nm, selection=selection, check=_shows_focus(setup))
     return _estimate_loaded(loaded, setup, run_folder, strict, network, steps)
 
 
@@ -145,12 +147,17 @@ def _estimate_loaded(
     return save_estimate(setup, loaded.image, estimate, Path(run_folder), progress, strict=strict, notes=notes)
 
 
+def _shows_focus(setup: Setup) -> CheckPixels:
+    """Tells pixels that are too wide for the setup's light, before a bead is looked for in them."""
+    return partial(check_pixels_show, setup.objective, setup.depletion.wavelength_nm)
+
+
 def _estimate(
     sections: Image, setup: Setup, network: Network | Literal["packaged"] | None, progress: Progress
 ) -> Estimate:
     axes = sections.view.axes
     sizes = {axis: size for axis, size in zip("xyz", sections.pixel_nm, strict=True) if axis in axes}
-    check_pixels_show(setup.objective, setup.depletion.wavelength_nm, sizes)
+    _shows_focus(setup)(sizes)
     progress("estimating")
     return make_estimator(setup, default_network(setup) if network == "packaged" else network)(sections)
 
