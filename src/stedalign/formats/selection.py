@@ -102,6 +102,8 @@ def pixels_of(path: Path, stack: ImageStack, choice: Selection) -> Pixels:
     check_limits(path, stack)
     axes = _axes(path, stack, choice)
     is_sections = choice.axes == SECTIONS or (choice.axes is None and stack.is_sections and axes == "CYX")
+    if is_sections and choice.channel is not None:
+        raise StackError(f"{path}: its channels are the sections xy, xz and yz, which belong together")
     taken = _taken(path, stack, axes.replace("C", "") if is_sections else axes, choice)
     data = stack.read().reshape(long_shape(stack))
     data = data[tuple(taken.get(axis, slice(None)) for axis in axes)]
