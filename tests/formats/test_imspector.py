@@ -207,6 +207,16 @@ def test_lengths_that_are_not_told_are_asked_for(tmp_path):
     assert load_stack(path, pixel_nm=(20.0, 20.0, 50.0)).pixel_nm == (20.0, 20.0, 50.0)
 
 
+def test_specpy_reads_what_the_tests_write(tmp_path):
+    specpy = pytest.importorskip("specpy", reason="specpy, Imspector's own library, is not installed")
+    data = plane(20, 30)
+    path = write_obf(tmp_path / "a.obf", Stack(data, XZ, (50.0, 20.0), "ExpControl Ch1 {13}"))
+    file = specpy.File(str(path), specpy.File.Read)
+    stack = file.read(0)
+    assert (stack.name(), stack.labels()) == ("ExpControl Ch1 {13}", ["ExpControl X", "ExpControl Z"])
+    np.testing.assert_array_equal(np.array(stack.data()), data)
+
+
 def test_what_specpy_writes_is_read(tmp_path):
     specpy = pytest.importorskip("specpy", reason="specpy, Imspector's own library, is not installed")
     volume = plane(12 * 16, 18).reshape(12, 16, 18)
