@@ -72,6 +72,14 @@ def test_stacks_of_the_three_planes_are_sections_of_one_bead(tmp_path):
         np.testing.assert_array_equal(part[found.imaged(name)], data)
 
 
+@pytest.mark.parametrize("options", [{"whole": True}, {"selection": Selection(axes="YX")}])
+def test_planes_of_one_bead_are_neither_a_volume_nor_labeled_otherwise(tmp_path, options):
+    path = write_obf(tmp_path / "a.msr", image("Ch1 {1}", XY, plane(40, 40)), image("Ch1 {2}", XZ, plane(40, 40)))
+    assert load_stack(path).view.parts == ("xy", "xz")
+    with pytest.raises(StackError, match="more than one stack could be meant"):
+        load_stack(path, **options)
+
+
 @pytest.fixture
 def two_beams(tmp_path):
     """Two channels of the same scans, and an overview."""

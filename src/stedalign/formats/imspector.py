@@ -95,7 +95,8 @@ def _stack(path: Path, at: int, stack: Any) -> ImageStack:
     letters = [UNTOLD if letter in twice else letter for letter in letters]
     units = [str(unit) for unit in footer.si_dimensions] or ["m"] * header.rank
     pixel_nm = {
-        letter: 1e9 * length / count if length and count and unit == "m" else math.nan
+        # Some lengths come from single precision: 19.9999995 nm were 20.
+        letter: float(f"{1e9 * length / count:.6g}") if length and count and unit == "m" else math.nan
         for letter, length, count, unit in zip(letters, header.lengths, header.res, units, strict=False)
     }
     channel = CONFIGURATION.fullmatch(stack.name)

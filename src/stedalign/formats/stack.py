@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -127,7 +128,8 @@ def read_sections(
     if not files or not set(files) <= set(PLANES):
         raise StackError(f"sections xy, xz or yz are expected, got {', '.join(files) or 'none'}")
     if pixel_nm is not None:
-        check_pixel_nm(pixel_nm)
+        with _unusable():
+            check_pixel_nm(pixel_nm)
     taken, facts = {}, Facts()
     for name, file in files.items():
         check_type("sa.load_sections", file, str, os.PathLike)
@@ -159,7 +161,8 @@ def read_stack(
     """``load_stack`` of pixels that pass ``check``, with what the file tells of the microscope."""
     check_type("sa.load_stack", path, str, os.PathLike)
     if pixel_nm is not None:
-        check_pixel_nm(pixel_nm)
+        with _unusable():
+            check_pixel_nm(pixel_nm)
     path, selection = _located(path, selection)
     found = stored(path)
     stacks = selected(path, found.stacks, selection)
@@ -167,7 +170,8 @@ def read_stack(
         taken = pixels_of(path, stacks[0], selection)
         image: Image = _image(path, taken, pixel_nm, check, samples=samples, whole=whole)
     else:
-        parts = _one_of_each(path, stacks, found.stacks)
+        # Planes that belong together are known by the file's own labels; of them there is no volume.
+        parts = _one_of_each(path, stacks if selection.axes is None and not whole else [], found.stacks)
         planes = {name: (str(path), pixels_of(path, stack, selection)) for name, stack in parts.items()}
         image = _sections(planes, pixel_nm, check)
     return Loaded(image, found.facts)
@@ -176,10 +180,11 @@ def read_stack(
 def stored(path: Path) -> Stored:
     """What a file tells, by the format that its suffix names. No pixel is read.
 
-    Raises ``InputError`` for what is no image file, nor any other: a device or a pipe would be read forever.
+    Raises ``StackError`` for what is no image file, nor any other: a device or a pipe would be read forever.
     """
-    try:
+    with _unusable():
         check_plain(path, math.inf)
+    try:
         return readers().get(path.suffix.lower(), tiff.read)(path)
     except OSError as error:
         if not is_about_the_name(error):
@@ -200,7 +205,7 @@ def _one_of_each(path: Path, stacks: Sequence[ImageStack], held: Sequence[ImageS
     """The one stack of each plane, where there are no others. Raises ``StackError`` with all that could be meant."""
     names = {axes: name for name, axes in AXES_OF.items()}
     found = [names.get(space_of(stack), "") for stack in stacks]
-    if set(found) <= set(PLANES) and len(set(found)) == len(found):
+    if found and set(found) <= set(PLANES) and len(set(found)) == len(found):
         return dict(zip(found, stacks, strict=True))
     raise StackError(
         f"{path}: more than one stack could be meant: {listed(held)}; choose by --stack NAME, --series N "
@@ -233,7 +238,7 @@ def _image(
     shown = "xyz" if axes == SECTIONS else axes
     _check_values(path, data, {axis: size for axis, size in zip("xyz", pixel, strict=True) if axis in shown}, check)
     facts: dict[str, Any] = {"saturation": _ceiling(data), "simulated": taken.stack.simulated}
-    try:
+    with _unusable(path):
         if axes == "yx":
             section = FocalSection(data, pixel, **facts)
             return replace(section, data=around_bead_in({"xy": Plane(section.data, pixel[1::-1])})["xy"].data)
@@ -241,8 +246,6 @@ def _image(
             return square_around_bead(OrthoSections(data, pixel, **facts))
         volume = Volume(data, pixel, **facts)
         return around_bead(volume) if whole else sections_through_bead(volume, samples)[0]
-    except InputError as error:
-        raise StackError(f"{path}: {error}") from error
 
 
 def _sections(parts: Mapping[str, tuple[str, Pixels]], pixel_nm: PixelSize | None, check: CheckPixels) -> Sections:
@@ -256,26 +259,31 @@ def _sections(parts: Mapping[str, tuple[str, Pixels]], pixel_nm: PixelSize | Non
         planes[name] = Plane(taken.data, (rows, columns))
         levels += [level for level in [_ceiling(taken.data)] if level is not None]
     simulated = any(taken.stack.simulated for _, taken in parts.values())
-    try:
+    with _unusable(*dict.fromkeys(file for file, _ in parts.values())):
         return Sections.of(around_bead_in(planes), saturation=min(levels, default=None), simulated=simulated)
-    except InputError as error:
-        raise StackError(f"{', '.join(dict.fromkeys(file for file, _ in parts.values()))}: {error}") from error
 
 
 def _check_values(path: Path, data: NDArray[Any], sizes: Mapping[str, float], check: CheckPixels) -> None:
     """Raise ``StackError`` for values that are no numbers, and for pixels whose size is not told or cannot be."""
     if any(map(math.isnan, sizes.values())):
         raise StackError(f"{path}: the file does not tell its pixel sizes; give them with --pixel-nm X Y Z")
-    try:
+    with _unusable(path):
         check_pixel_nm(tuple(sizes[axis] for axis in sorted(sizes)))
         check(sizes)
-    except InputError as error:
-        raise StackError(f"{path}: {error}") from error
     if data.dtype.kind == "f" and not np.isfinite(data).all():
         raise StackError(f"{path}: the image holds NaN or infinite values")
     # A small one finds its own words later, in numbers of eight bytes, of which a large one would take gigabytes.
     if data.size > LARGE and data.min() == data.max():
         raise StackError(f"{path}: the image is empty: every pixel has the same value")
+
+
+@contextmanager
+def _unusable(*files: Path | str) -> Iterator[None]:
+    """Make a ``StackError`` that names the files of any word about what was given."""
+    try:
+        yield
+    except InputError as error:
+        raise StackError(f"{', '.join(map(str, files))}: {error}" if files else str(error)) from error
 
 
 def _ceiling(data: NDArray[Any]) -> float | None:
