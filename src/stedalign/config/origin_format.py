@@ -77,8 +77,8 @@ def setup_from_origin(path: Path | str) -> Setup:
 
 
 def _literal(path: Path) -> dict[str, Any]:
+    check_plain(path, MOST_TEXT)
     try:
-        check_plain(path, MOST_TEXT)
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise SetupError(f"{path}: cannot be read ({error.strerror})") from error

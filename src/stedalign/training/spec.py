@@ -147,8 +147,8 @@ def load_train_spec(path: Path) -> TrainSpec:
     Raises ``InputError`` with one line for a missing or malformed file, an unknown key (the nearest known one
     is named) or a value out of range.
     """
+    check_plain(path, MOST_TEXT)
     try:
-        check_plain(path, MOST_TEXT)
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise InputError(f"{path} cannot be read: {error}") from None
