@@ -56,6 +56,7 @@ ZERO = sa.Wavefront.zero(SETUP.modes)
         (lambda: sa.bound(SETUP, [0.1]), "sa.bound wants a Wavefront, got a float"),
         (lambda: sa.align("simulated", SETUP), "sa.align wants a Microscope, got a str"),
         (lambda: sa.load_stack(5), "sa.load_stack wants a str or a PathLike, got an int"),
+        (lambda: sa.inspect(5), "sa.inspect wants a str or a PathLike, got an int"),
         (lambda: sa.load_sections("xy.tif"), "sa.load_sections wants a Mapping, got a str"),
         (lambda: sa.load_sections({"xy": 5}), "sa.load_sections wants a str or a PathLike, got an int"),
         (lambda: sa.load_microscope(5, SETUP), "sa.load_microscope wants a str, got an int"),

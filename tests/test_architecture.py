@@ -23,6 +23,7 @@ CONFINED = {
     ("rich", "cli/"): "so do tables and progress bars",
     ("h5py", "dataset/"): "the format of datasets is the dataset's own",
     ("tifffile", "formats/"): "each file format is known in one place",
+    ("obffile", "formats/imspector.py"): "so is this one, an extra",
     ("lightning", "training/"): "an extra, which an instrument's computer lacks",
     ("tomlkit", "config/"): "setups are written with their comments",
     ("tomlkit", "training/run_folder.py"): "a run writes down its configuration as it would be read again",

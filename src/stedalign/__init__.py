@@ -10,6 +10,8 @@ _HOMES = {
     "ModeSet": "stedalign.optics.wavefront",
     "Wavefront": "stedalign.optics.wavefront",
     "OrthoSections": "stedalign.imaging.images",
+    "Selection": "stedalign.formats.selection",
+    "inspect": "stedalign.jobs.inspect",
     "load_sections": "stedalign.formats.stack",
     "load_stack": "stedalign.formats.stack",
     "Setup": "stedalign.config",
@@ -32,6 +34,7 @@ __all__ = [
     "Mode",
     "ModeSet",
     "OrthoSections",
+    "Selection",
     "Setup",
     "Wavefront",
     "__version__",
@@ -41,6 +44,7 @@ __all__ = [
     "estimate",
     "focus",
     "focus_on",
+    "inspect",
     "load_microscope",
     "load_sections",
     "load_stack",
@@ -50,6 +54,7 @@ if TYPE_CHECKING:
     from stedalign.config import Setup
     from stedalign.estimation.acquisition import Bounds
     from stedalign.estimation.estimate import Estimate
+    from stedalign.formats.selection import Selection
     from stedalign.formats.stack import load_sections, load_stack
     from stedalign.imaging.images import OrthoSections
     from stedalign.instrument.loading import load_microscope
@@ -57,6 +62,7 @@ if TYPE_CHECKING:
     from stedalign.jobs.bound import bound
     from stedalign.jobs.estimate import estimate
     from stedalign.jobs.focus import effective_spot, focus, focus_on
+    from stedalign.jobs.inspect import inspect
     from stedalign.optics.wavefront import ModeSet, Wavefront
     from stedalign.optics.zernike import Mode
 

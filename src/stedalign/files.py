@@ -7,13 +7,18 @@ import math
 import os
 import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from stedalign.errors import InputError
+
 TEMPORARY = ".tmp-"
+MOST_TEXT = 2**20
+"""Bytes of a text that people write or that is written for them, such as a setup."""
 FORMER = ".former"
 """Folder of what a set of files replaces, while it is replaced."""
 
@@ -109,6 +114,19 @@ def _umask() -> int:
     umask = os.umask(0)
     os.umask(umask)
     return umask
+
+
+def check_plain(path: Path | str, most_bytes: float) -> None:
+    """Raise ``InputError`` for a device or a pipe, which would be read forever, and for a file of more bytes than that.
+
+    A file that is missing, and a folder, are left to whoever opens it.
+    """
+    with suppress(OSError):
+        found = Path(path).stat()
+        if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
+            raise InputError(f"{path}: not a file but a device or a pipe")
+        if stat.S_ISREG(found.st_mode) and found.st_size > most_bytes:
+            raise InputError(f"{path}: {found.st_size} bytes, at most {most_bytes:.0f} are read")
 
 
 def leftovers(folder: Path, name: str | None = None) -> list[Path]:

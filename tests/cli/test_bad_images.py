@@ -23,7 +23,8 @@ def estimate(run):
 @pytest.fixture
 def tiff(tmp_path: Path) -> Path:
     path = tmp_path / "bead.tif"
-    tifffile.imwrite(path, NOISE.astype(np.uint16), photometric="minisblack")
+    metadata = {"axes": "CYX", "Channel": {"Name": ["xy", "xz", "yz"]}}
+    tifffile.imwrite(path, NOISE.astype(np.uint16), ome=True, photometric="minisblack", metadata=metadata)
     return path
 
 
@@ -84,7 +85,7 @@ def test_a_pickle_in_an_npy_is_never_run(estimate, tmp_path):
             return Path.touch, (tmp_path / "owned",)
 
     np.save(tmp_path / "bead.npy", np.array([Evil()], dtype=object), allow_pickle=True)
-    estimate("bead.npy", *PIXEL).assert_refused("bead.npy: not a readable .npy file")
+    estimate("bead.npy", *PIXEL).assert_refused("bead.npy: real numbers are expected, got object")
     assert not (tmp_path / "owned").exists()
 
 
@@ -94,7 +95,7 @@ def test_a_pickle_in_an_npy_is_never_run(estimate, tmp_path):
         ((), "got the shape ()"),
         ((64,), "got the shape (64,)"),
         ((64, 7), "a section (Y, X) of at least 8 pixels each is expected, got the shape (64, 7)"),
-        ((2, 3, 64, 64), "got the shape (2, 3, 64, 64)"),
+        ((2, 3, 64, 64), "does not tell what its axes are, 2 x 3 x 64 x 64"),
         ((3, 64, 65), "three square sections (3, N, N) are expected, got the shape (3, 64, 65)"),
         ((3, 7, 7), "8 at least"),
         ((3, 0, 0), "8 at least"),
@@ -169,7 +170,7 @@ def test_a_pixel_size_that_is_no_length_is_refused(estimate, tiff, size):
 
 def test_a_pixel_size_of_millimeters_is_refused_without_jargon(run, bench, simulated, tmp_path):
     outcome = run("estimate", bench / "bead.ome.tif", "--pixel-nm", "1e6", "1e6", "1e6", "--no-network")
-    outcome.assert_refused("pixel_nm (1000000.0, 1000000.0, 1000000.0) must lie between 0 and 1000 nm")
+    outcome.assert_refused("pixels of (1e+06, 1e+06, 1e+06) nm must lie between 1 and 1000 nm")
     assert "pydantic" not in outcome.err
 
 

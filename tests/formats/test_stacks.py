@@ -8,6 +8,7 @@ import torch
 from stedalign import formats
 from stedalign.focusing.focus import Focus
 from stedalign.formats.ome_tiff import save_sections, save_volume
+from stedalign.formats.selection import Selection
 from stedalign.formats.stack import load_sections, load_stack
 from stedalign.formats.stored import StackError
 from stedalign.imaging.detector import Bead
@@ -119,9 +120,9 @@ def test_the_users_pixel_sizes_win_over_the_files(tmp_path, sections):
     assert load_stack(tmp_path / "a.ome.tif", pixel_nm=(1.0, 2.0, 3.0)).pixel_nm == (1.0, 2.0, 3.0)
 
 
-def test_a_tiff_without_ome_metadata_is_read_with_given_pixel_sizes(tmp_path, sections):
+def test_a_tiff_without_metadata_is_read_with_given_axes_and_pixel_sizes(tmp_path, sections):
     tifffile.imwrite(tmp_path / "plain.tif", sections.data.astype(np.uint8), photometric="minisblack")
-    found = load_stack(tmp_path / "plain.tif", pixel_nm=NM)
+    found = load_stack(tmp_path / "plain.tif", pixel_nm=NM, selection=Selection(axes="sections"))
     assert found.saturation == 255
 
 
@@ -174,14 +175,19 @@ def test_the_whole_volume_is_cropped_evenly_around_its_bead(tmp_path):
 
 SCRATCH = """
 import numpy as np
-from stedalign.formats.stored import Stored
+from stedalign.formats.stored import ImageStack, Stored
 
 SUFFIXES = (".scratch",)
 
 
 def read(path):
     side = int(path.read_text())
-    return Stored(np.arange(side * side).reshape(side, side), (20.0, 20.0, 20.0), simulated=True)
+
+    def pixels():
+        return np.arange(side * side).reshape(side, side)
+
+    nm = {"X": 20.0, "Y": 20.0}
+    return Stored([ImageStack("YX", (side, side), np.dtype(int), pixels, pixel_nm=nm, simulated=True)])
 """
 
 
@@ -202,7 +208,7 @@ def test_a_disk_that_fails_is_not_called_a_bad_image(tmp_path, sections, monkeyp
     def fail(path):
         raise OSError(errno.EIO, "Input/output error", str(path))
 
-    monkeypatch.setattr("stedalign.formats.ome_tiff.read", fail)
+    monkeypatch.setattr("stedalign.formats.tiff.read", fail)
     with pytest.raises(OSError, match="Input/output error"):
         load_stack(tmp_path / "a.ome.tif")
 
@@ -244,16 +250,16 @@ def test_the_users_pixel_sizes_go_to_the_axes_of_each_section(tmp_path):
         ({"zx": (16, 16)}, "sections xy, xz or yz are expected, got zx"),
         (
             {"xz": (3, 16, 16)},
-            r"xz\.ome\.tif: a file with the xz section alone is expected, got the shape",
+            r"xz\.npy: a file with the xz section alone is expected, got the shape",
         ),
         ({"xy": (7, 16)}, "xy: a section of at least 8 pixels"),
     ],
 )
 def test_what_are_no_sections_is_refused(tmp_path, sections, words):
     for name, shape in sections.items():
-        tifffile.imwrite(tmp_path / f"{name}.ome.tif", np.zeros(shape, np.uint16))
+        np.save(tmp_path / f"{name}.npy", np.zeros(shape, np.uint16))
     with pytest.raises(StackError, match=words):
-        load_sections({name: tmp_path / f"{name}.ome.tif" for name in sections}, pixel_nm=NM)
+        load_sections({name: tmp_path / f"{name}.npy" for name in sections}, pixel_nm=NM)
 
 
 def test_sections_may_have_other_pixels_along_a_shared_axis(tmp_path):

@@ -13,6 +13,7 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
+from stedalign.cli.files import Axes, Channel, Frame, Series, Stack, chosen
 from stedalign.cli.options import (
     Json,
     NoNetwork,
@@ -39,15 +40,20 @@ GRADE_COLORS = {"accepted": "green", "accepted with model error": "yellow", "ref
 
 def estimate(
     file: Annotated[
-        Path | None, typer.Argument(help="OME-TIFF or .npy: three sections, a volume, or one xy section.")
+        Path | None, typer.Argument(help="TIFF, .npy, .msr or .obf: sections, a volume, or one xy section.")
     ] = None,
-    xy: Annotated[Path | None, typer.Option("--xy", help="Instead of it: a file with the xy section alone.")] = None,
-    xz: Annotated[Path | None, typer.Option("--xz", help="A file with the xz section, z along its rows.")] = None,
-    yz: Annotated[Path | None, typer.Option("--yz", help="A file with the yz section, z along its rows.")] = None,
+    xy: Annotated[Path | None, typer.Option("--xy", help="Instead: FILE or FILE::STACK with the xy section.")] = None,
+    xz: Annotated[Path | None, typer.Option("--xz", help="The same of the xz section, z along its rows.")] = None,
+    yz: Annotated[Path | None, typer.Option("--yz", help="The same of the yz section, z along its rows.")] = None,
     setup: SetupFile = None,
     pixel_nm: Annotated[
         tuple[float, float, float] | None, typer.Option(help="Pixel sizes x y z, where the file does not tell.")
     ] = None,
+    stack: Stack = None,
+    series: Series = None,
+    channel: Channel = None,
+    frame: Frame = None,
+    axes: Axes = None,
     whole_volume: Annotated[
         bool,
         typer.Option("--whole-volume", help="Fit a volume evenly around its bead, not three sections of it."),
@@ -69,6 +75,7 @@ def estimate(
         raise InputError("give either one FILE or sections by --xy, --xz, --yz; 'stedalign estimate --help' tells more")
     if sections and whole_volume:
         raise InputError("--whole-volume is for a FILE with a volume, not for sections")
+    selection = chosen(stack, series, channel, frame, axes)
     the_setup = read_setup(setup)
     folder = run_folder(out, "estimate")
     network = read_network(the_setup, weights, no_network)
@@ -77,8 +84,11 @@ def estimate(
             job = partial(estimate_file, file, whole_volume=whole_volume)
         else:
             job = partial(estimate_section_files, sections)
-        done = job(the_setup, folder, pixel_nm=pixel_nm, strict=strict, network=network, progress=tell)
+        job = partial(job, pixel_nm=pixel_nm, selection=selection)
+        done = job(the_setup, folder, strict=strict, network=network, progress=tell)
     estimate = done.estimate
+    for note in done.notes:
+        Console(stderr=True, soft_wrap=True).print(f"[yellow]{escape(note)}[/yellow]", highlight=False)
     if json:
         print_json(done.to_json())
     else:

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from stedalign.cli import alignment, benchmark, evaluation, learning, setups
+from stedalign.cli import alignment, benchmark, evaluation, files, learning, setups
 from stedalign.cli.explain import WRONG_INPUT, fail, of_standard_output
 from stedalign.errors import JobError
 from stedalign.version import __version__
@@ -45,6 +45,7 @@ app = typer.Typer(
 app.command()(setups.init)
 app.command()(setups.simulate)
 app.command()(setups.mask)
+app.command()(files.inspect)
 app.command()(alignment.estimate)
 app.command()(alignment.align)
 app.command()(learning.dataset)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from stedalign.errors import InputError
-from stedalign.files import json_text
+from stedalign.files import MOST_TEXT, check_plain, json_text
 
 if TYPE_CHECKING:
     from stedalign.config import Setup
@@ -52,6 +52,7 @@ def read_wavefront(
     """
     from stedalign.optics.wavefront import Wavefront
 
+    check_plain(path, MOST_TEXT)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         wavefront = Wavefront.from_json(content)

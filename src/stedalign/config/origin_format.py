@@ -11,6 +11,7 @@ from reprlib import repr as brief
 from typing import Any
 
 from stedalign.config.setup import Setup, SetupError
+from stedalign.files import MOST_TEXT, check_plain
 
 BEAMS = {"optical_params_sted": "depletion", "optical_params_gauss": "excitation"}
 NUMERICAL = "numerical_params"
@@ -76,6 +77,7 @@ def setup_from_origin(path: Path | str) -> Setup:
 
 
 def _literal(path: Path) -> dict[str, Any]:
+    check_plain(path, MOST_TEXT)
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:

@@ -15,6 +15,7 @@ from tomlkit.toml_document import TOMLDocument
 from stedalign.config.pattern_listing import pattern_comment
 from stedalign.errors import InputError
 from stedalign.estimation.checks import Limits
+from stedalign.files import MOST_TEXT, check_plain
 from stedalign.imaging.detector import Bead, Detector
 from stedalign.imaging.forward_spec import ForwardSpec
 from stedalign.imaging.images import Sampling
@@ -133,7 +134,8 @@ class Setup(Spec):
 
 
 def read_toml(path: Path | str) -> tuple[str, dict[str, Any]]:
-    """The text of a TOML file and what it says. Raises ``SetupError``, one line that names the file."""
+    """The text of a TOML file and what it says. Raises ``InputError``, one line that names the file."""
+    check_plain(path, MOST_TEXT)
     try:
         # Editors on Windows put a byte-order mark in front of UTF-8.
         text = Path(path).read_text(encoding="utf-8-sig")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -25,6 +25,8 @@ AXES_OF = {"xy": "yx", "xz": "zx", "yz": "zy", VOLUME: "zyx"}
 """The axes of each part of an image, the slowest first."""
 LEAST_PIXELS = 8
 """Pixels along each axis of an image."""
+SMALLEST_PIXEL_NM = 1.0
+"""Of an image that was recorded: a smaller number is one of micrometers."""
 LARGEST_PIXEL_NM = 1000.0
 SAME_PIXEL = 0.01
 """How far the size of pixels may differ between sections and still be called the same, as a fraction."""
@@ -122,10 +124,9 @@ class Image(ABC):
         self._check_shape(data.shape)
         if not np.isfinite(data).all():
             raise InputError("the image holds NaN or infinite values")
-        if len(self.pixel_nm) != 3 or not all(0 < pixel < np.inf for pixel in self.pixel_nm):
+        if len(self.pixel_nm) != 3:
             raise InputError(f"pixel sizes must be three positive lengths in nm, got {self.pixel_nm}")
-        if max(self.pixel_nm) > LARGEST_PIXEL_NM:
-            raise InputError(f"pixel_nm {self.pixel_nm} must lie between 0 and {LARGEST_PIXEL_NM:g} nm")
+        check_pixel_nm(self.pixel_nm)
         data.flags.writeable = False
         object.__setattr__(self, "data", data)
         object.__setattr__(self, "pixel_nm", tuple(float(pixel) for pixel in self.pixel_nm))
@@ -280,6 +281,18 @@ def _padded(plane: Floats, shape: tuple[int, int], margin: tuple[int, int]) -> F
     rows, columns = (size - 2 * beside for size, beside in zip(shape, margin, strict=True))
     (above, beside) = margin
     return np.pad(plane[:rows, :columns].astype(np.float64), ((above, above), (beside, beside)), mode="edge")
+
+
+def check_pixel_nm(sizes: Sequence[float]) -> None:
+    """Raise ``InputError`` for pixel sizes that no image of a bead has, among them those in micrometers."""
+    told = f"({', '.join(f'{size:g}' for size in sizes)})"
+    if not all(0 < size < np.inf for size in sizes):
+        raise InputError(f"pixel sizes must be three positive lengths in nm, got {told}")
+    if min(sizes) < SMALLEST_PIXEL_NM:
+        in_nm = f"({', '.join(f'{1e3 * size:g}' for size in sizes)})"
+        raise InputError(f"pixels of {told} nm look like micrometers: give nm, here {in_nm}")
+    if max(sizes) > LARGEST_PIXEL_NM:
+        raise InputError(f"pixels of {told} nm must lie between {SMALLEST_PIXEL_NM:g} and {LARGEST_PIXEL_NM:g} nm")
 
 
 def cut_sections(

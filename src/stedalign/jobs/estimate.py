@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,11 +15,14 @@ from stedalign.estimation.centering import centering_wavefront
 from stedalign.estimation.estimate import Estimate
 from stedalign.estimation.estimator import Estimator
 from stedalign.files import replacing_all, write_json
-from stedalign.formats.stack import load_sections, load_stack
+from stedalign.formats.selection import EVERYTHING, Selection
+from stedalign.formats.stack import CheckPixels, Loaded, read_sections, read_stack
 from stedalign.imaging.images import Image, PixelSize
+from stedalign.jobs.differences import differences
 from stedalign.jobs.mask import correction_levels, save_masks
 from stedalign.networks.checkpoint import OtherSetupError, load_network, packaged_weights
 from stedalign.networks.network import Network
+from stedalign.optics.resolution import check_pixels_show
 from stedalign.progress import SILENT, Cancel, Progress, Tell
 from stedalign.reports.alignment import draw_estimate
 
@@ -56,10 +60,12 @@ class SavedEstimate:
     run_folder: Path
     mask: Path | None
     """The correcting mask; None where the estimate was refused, or strictly is."""
+    notes: tuple[str, ...] = ()
+    """In what the file and the setup differ."""
 
     def to_json(self) -> dict[str, Any]:
         mask = None if self.mask is None else str(self.mask)
-        return self.estimate.to_json() | {"mask": mask, "run_folder": str(self.run_folder)}
+        return self.estimate.to_json() | {"mask": mask, "run_folder": str(self.run_folder), "notes": self.notes}
 
 
 def estimate(
@@ -86,6 +92,7 @@ def estimate_file(
     run_folder: Path | str,
     *,
     pixel_nm: PixelSize | None = None,
+    selection: Selection = EVERYTHING,
     whole_volume: bool = False,
     strict: bool = False,
     network: Network | Literal["packaged"] | None = "packaged",
@@ -95,15 +102,17 @@ def estimate_file(
     """Estimate the image in a file, and write estimate and mask into ``run_folder``, which must be empty.
 
     Of a volume three sections through its bead are taken, or the ``whole_volume`` around it. ``pixel_nm`` (x, y, z) is
-    for files that do not tell. A refused estimate is written as well, without a mask; where it is to be ``strict``, so
-    is one with model error. Raises ``StackError`` for a file without a usable image, ``ImageError`` for a saturated or
-    an empty one.
+    for files that do not tell, ``selection`` for those that hold more than one image. A refused estimate is written as
+    well, without a mask; where it is to be ``strict``, so is one with model error. Raises ``StackError`` for a file
+    without a usable image, ``InputError`` for pixels that show nothing of a focus, ``ImageError`` for a saturated or an
+    empty image.
     """
     steps = Progress(progress, cancel)
     steps(f"reading {file}")
-    sections = load_stack(file, pixel_nm=pixel_nm, samples=setup.sampling.samples, whole=whole_volume)
-    estimate = _estimate(sections, setup, network, steps)
-    return save_estimate(setup, sections, estimate, Path(run_folder), steps, strict=strict)
+    samples = setup.sampling.samples
+    check = _shows_focus(setup)
+    loaded = read_stack(file, pixel_nm=pixel_nm, selection=selection, samples=samples, whole=whole_volume, check=check)
+    return _estimate_loaded(loaded, setup, run_folder, strict, network, steps)
 
 
 def estimate_section_files(
@@ -112,22 +121,43 @@ def estimate_section_files(
     run_folder: Path | str,
     *,
     pixel_nm: PixelSize | None = None,
+    selection: Selection = EVERYTHING,
     strict: bool = False,
     network: Network | Literal["packaged"] | None = "packaged",
     progress: Tell | None = None,
     cancel: Cancel | None = None,
 ) -> SavedEstimate:
-    """The same of sections "xy", "xz" or "yz" of one bead, each in a file of its own."""
+    """The same of sections "xy", "xz" or "yz" of one bead, each in a file or a stack of its own ("FILE::NAME")."""
     steps = Progress(progress, cancel)
     steps(f"reading {', '.join(map(str, files.values()))}")
-    sections = load_sections(files, pixel_nm=pixel_nm)
-    estimate = _estimate(sections, setup, network, steps)
-    return save_estimate(setup, sections, estimate, Path(run_folder), steps, strict=strict)
+    loaded = read_sections(files, pixel_nm=pixel_nm, selection=selection, check=_shows_focus(setup))
+    return _estimate_loaded(loaded, setup, run_folder, strict, network, steps)
+
+
+def _estimate_loaded(
+    loaded: Loaded[Image],
+    setup: Setup,
+    run_folder: Path | str,
+    strict: bool,
+    network: Network | Literal["packaged"] | None,
+    progress: Progress,
+) -> SavedEstimate:
+    estimate = _estimate(loaded.image, setup, network, progress)
+    notes = tuple(differences(loaded.facts, setup))
+    return save_estimate(setup, loaded.image, estimate, Path(run_folder), progress, strict=strict, notes=notes)
+
+
+def _shows_focus(setup: Setup) -> CheckPixels:
+    """Tells pixels that are too wide for the setup's light, before a bead is looked for in them."""
+    return partial(check_pixels_show, setup.objective, setup.depletion.wavelength_nm)
 
 
 def _estimate(
     sections: Image, setup: Setup, network: Network | Literal["packaged"] | None, progress: Progress
 ) -> Estimate:
+    axes = sections.view.axes
+    sizes = {axis: size for axis, size in zip("xyz", sections.pixel_nm, strict=True) if axis in axes}
+    _shows_focus(setup)(sizes)
     progress("estimating")
     return make_estimator(setup, default_network(setup) if network == "packaged" else network)(sections)
 
@@ -140,6 +170,7 @@ def save_estimate(
     progress: Progress = SILENT,
     *,
     strict: bool = False,
+    notes: tuple[str, ...] = (),
 ) -> SavedEstimate:
     """Write ``estimate.json``, ``estimate.png`` and, where nothing speaks against it, the correcting mask.
 
@@ -151,7 +182,7 @@ def save_estimate(
     if folder.is_dir() and any(folder.iterdir()):
         raise InputError(f"{folder} is not empty; choose another folder")
     usable = not estimate.objection(strict=strict)
-    saved = SavedEstimate(estimate, folder, folder / "mask.bmp" if usable else None)
+    saved = SavedEstimate(estimate, folder, folder / "mask.bmp" if usable else None, notes)
     centering = centering_wavefront(estimate.shift_nm, setup.objective, setup.depletion.wavelength_nm)
     facts = {"wavelength_nm": setup.depletion.wavelength_nm, "centering": centering.to_json()}
     with replacing_all(folder) as staging:

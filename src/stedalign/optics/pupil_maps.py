@@ -18,13 +18,17 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from stedalign.errors import InputError
+from stedalign.files import check_plain
 from stedalign.optics.arrays import Array
 
 LEAST_SAMPLES, MOST_SAMPLES = 8, 4096
+MOST_BYTES = 2**30
+"""Of a file: the largest map has half of it."""
 
 
 def fingerprint(path: str) -> str:
     """SHA-256 of a file; raises ``InputError`` where it cannot be read."""
+    check_plain(path, MOST_BYTES)
     try:
         return hashlib.sha256(Path(path).read_bytes()).hexdigest()
     except OSError as error:
@@ -50,10 +54,12 @@ def phase_map(path: str, sha256: str, levels_per_2pi: float) -> Tensor:
     else:
         try:
             with Image.open(path) as image:
+                if max(image.size) > MOST_SAMPLES:
+                    raise InputError(f"the map {path!r} is larger than {MOST_SAMPLES} pixels a side")
                 # Pillow clips what it converts from more than 8 bits.
                 gray = image if image.mode.startswith(("L", "I", "F")) and image.mode != "LA" else image.convert("L")
                 values = np.asarray(gray, dtype=float) * (2 * np.pi / levels_per_2pi)
-        except (UnidentifiedImageError, OSError):
+        except (UnidentifiedImageError, OSError, Image.DecompressionBombError):
             raise InputError(f"{path!r} is neither an image nor an .npy array") from None
     if np.iscomplexobj(values):
         raise InputError(f"the phase mask {path!r} must hold real numbers, in radians")
@@ -100,7 +106,8 @@ def _check(path: str, sha256: str) -> None:
 
 def _load(path: str) -> NDArray[np.generic]:
     try:
-        return np.asarray(np.load(path, allow_pickle=False))
+        # Mapped, no more is read than the file has, whatever its header promises.
+        return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
     except (OSError, ValueError, EOFError):
         raise InputError(f"{path!r} is no .npy array of numbers") from None
 

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from stedalign.dataset.spec import DatasetSpec
 from stedalign.errors import InputError
+from stedalign.files import MOST_TEXT, check_plain
 from stedalign.imaging.detector import NoiseSpec
 from stedalign.networks.outputs import Outputs
 from stedalign.networks.registry import architecture
@@ -146,6 +147,7 @@ def load_train_spec(path: Path) -> TrainSpec:
     Raises ``InputError`` with one line for a missing or malformed file, an unknown key (the nearest known one
     is named) or a value out of range.
     """
+    check_plain(path, MOST_TEXT)
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
