@@ -1,19 +1,23 @@
-"""What is refused, and for which reason: images that no estimate should be made from, and good ones.
+"""What is refused, for which reason and how soon: images that no estimate should be made from, and good ones.
 
     python benchmarks/refusals.py --cases 200 --good 500 --workers 2
 
 Images come from the independent Cartesian simulator at 350 photons, wavefronts of 120 mλ, the bead off center by 20
-nm along each axis (standard deviation). Half of the good ones come from unknown instruments (see estimates.py).
+nm along each axis (standard deviation). Half of the good ones come from unknown instruments (see estimates.py). Seconds
+are those of one estimate on one thread, the first of each process with the planning of its models.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import time
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -26,6 +30,7 @@ import stedalign as sa
 from stedalign.estimation.checks import ImageError
 from stedalign.optics.patterns import TopHat
 from stedalign.optics.polarization import Polarization
+from stedalign.simulator.hidden import HiddenWorld
 
 PHOTONS = 350.0
 NOT_THIS_FOCUS = "does not look like this setup's focus"
@@ -38,7 +43,48 @@ REASONS = {
     "top-hat instead of vortex": NOT_THIS_FOCUS,
     "empty field": "empty",
     "cut off at an edge": "cut off",
+    "mirrored scan": "a mirrored scan",
+    "mirrored xy section": "a mirrored xy section",
+    "xy section turned by 90°": "turned by 90 degrees",
+    "xz or yz through the wrong row": "does not pass through the bead's middle",
 }
+BESIDE_NM = 250.0, 400.0
+"""How far beside the bead a section through the wrong row lies."""
+
+
+class Verdict(NamedTuple):
+    reason: str
+    """Why the image is refused; empty if it is not."""
+    seconds: float
+
+
+def mirrored_scan(sections: np.ndarray) -> np.ndarray:
+    """Sections xy, xz and yz (3, n, n) of a scan whose x runs the other way."""
+    return np.stack([sections[0, :, ::-1], sections[1, :, ::-1], sections[2]])
+
+
+def with_xy(turn: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
+    return lambda sections: np.stack([turn(sections[0]), sections[1], sections[2]])
+
+
+TURNS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "mirrored scan": mirrored_scan,
+    "mirrored xy section": with_xy(np.fliplr),
+    "xy section turned by 90°": with_xy(np.rot90),
+}
+
+
+def through_the_wrong_row(
+    seen: sa.OrthoSections, setup: sa.Setup, hidden: HiddenWorld, draw: np.random.Generator, seed: int
+) -> sa.OrthoSections:
+    """The same with its xz or its yz section cut beside the bead: as of a bead that lies there."""
+    section, axis = ((1, 1), (2, 0))[draw.integers(2)]
+    bead = np.array(hidden.bead_nm)
+    bead[axis] += draw.choice([-1.0, 1.0]) * draw.uniform(*BESIDE_NM)
+    beside = image(setup, hidden.model_copy(update={"bead_nm": tuple(bead)}), PHOTONS, seed)
+    data = seen.data.copy()
+    data[section] = beside.data[section]
+    return sa.OrthoSections(data, seen.pixel_nm)
 
 
 def sections_of(kind: str, seed: int) -> sa.OrthoSections:
@@ -71,16 +117,22 @@ def sections_of(kind: str, seed: int) -> sa.OrthoSections:
         return sa.OrthoSections(draw.poisson(0.02 * PHOTONS, size=seen.data.shape).astype(float), seen.pixel_nm)
     if kind.startswith("saturated"):
         return sa.OrthoSections(seen.data.clip(max=round(0.6 * seen.data.max())), seen.pixel_nm)
+    if kind in TURNS:
+        return sa.OrthoSections(TURNS[kind](seen.data), seen.pixel_nm)
+    if kind.endswith("wrong row"):
+        return through_the_wrong_row(seen, setup, hidden, draw, seed)
     return seen
 
 
-def verdict(kind: str, seed: int) -> str:
-    """Why the image is refused; empty if it is not."""
+def verdict(kind: str, seed: int) -> Verdict:
     torch.set_num_threads(1)
+    sections, estimate = sections_of(kind, seed), estimator(True)
+    begin = time.perf_counter()
     try:
-        return str(estimator(True)(sections_of(kind, seed)).reason)
+        reason = str(estimate(sections).reason)
     except ImageError as error:
-        return str(error)
+        reason = str(error)
+    return Verdict(reason, time.perf_counter() - begin)
 
 
 def main() -> None:
@@ -89,16 +141,18 @@ def main() -> None:
     parser.add_argument("--good", type=int, default=500)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--kinds", nargs="*", choices=list(REASONS), default=list(REASONS))
-    parser.add_argument("--out", type=Path, help="write every reason there, as JSON")
+    parser.add_argument("--out", type=Path, help="write every reason and its seconds there, as JSON")
     given = parser.parse_args()
-    table = Table("images", "cases", "refused", "for the right reason", "otherwise", title="SIMULATED")
+    names = "images", "cases", "refused", "for the right reason", "s, median", "s, worst", "otherwise"
+    table = Table(*names, title="SIMULATED")
     everything = {}
     with ProcessPoolExecutor(given.workers) as pool:
         for kind in given.kinds:
             count = given.good if kind == "good" else given.cases
             work = pool.map(partial(verdict, kind), range(count))
-            reasons = list(track(work, kind, count, console=Console(stderr=True), transient=True))
-            everything[kind] = reasons
+            verdicts = list(track(work, kind, count, console=Console(stderr=True), transient=True))
+            everything[kind] = [each._asdict() for each in verdicts]
+            reasons, seconds = zip(*verdicts, strict=True)
             right = [bool(reason) and bool(REASONS[kind]) and REASONS[kind] in reason for reason in reasons]
             others = Counter(reason[:48] or "accepted" for reason, fine in zip(reasons, right, strict=True) if not fine)
             table.add_row(
@@ -106,6 +160,8 @@ def main() -> None:
                 str(count),
                 f"{np.mean([bool(reason) for reason in reasons]):.1%}",
                 f"{np.mean(right):.1%}" if REASONS[kind] else "",
+                f"{np.median(seconds):.1f}",
+                f"{max(seconds):.1f}",
                 "\n".join(f"{times} {reason}" for reason, times in others.most_common(3)),
             )
             if given.out:

@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 
 import stedalign as sa
+from stedalign.errors import InputError
 from stedalign.imaging.images import Sampling
+from stedalign.jobs.mask import correction_levels
 
 SETUP = sa.Setup(sampling=Sampling(samples=33, pixel_nm=(25.0, 25.0, 50.0)))
 
@@ -40,6 +42,23 @@ def test_depletion_sharpens_the_excitation_spot_and_astigmatism_dims_it():
 
 
 ZERO = sa.Wavefront.zero(SETUP.modes)
+STRONG = sa.Wavefront(sa.ModeSet.of([(2, 2)]), (5.0,))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: sa.focus(SETUP, STRONG),
+        lambda: sa.focus_on(SETUP, STRONG, SETUP.sampling.targets()[0]),
+        lambda: sa.effective_spot(SETUP, STRONG * 1e300),
+        lambda: sa.bound(SETUP, STRONG),
+        lambda: sa.bound(SETUP, [ZERO, STRONG]),
+        lambda: correction_levels(SETUP, STRONG),
+    ],
+)
+def test_a_wavefront_beyond_range_is_refused_before_anything_is_computed(call):
+    with pytest.raises(InputError, match="beyond range, at most 2 can be served"):
+        call()
 
 
 @pytest.mark.parametrize(

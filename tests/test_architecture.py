@@ -15,6 +15,7 @@ TREES = {name: ast.parse(text) for name, text in SOURCES.items()}
 EVERYWHERE = {"numpy", "scipy", "torch", "pydantic"}
 """What the whole library is written in."""
 CONFINED = {
+    ("pydantic_core", "spec.py"): "what is wrong with a field is told as pydantic tells it",
     ("matplotlib", "reports/"): "drawing happens in reports alone",
     ("jaxtyping", "focusing/"): "array shapes are types in the numerical core",
     ("jaxtyping", "imaging/"): "and there",

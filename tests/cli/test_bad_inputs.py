@@ -101,6 +101,14 @@ def test_weights_of_another_setup_are_refused_with_both_values(with_weights, tmp
         b'{"modes": [], "waves": []}',
         b'{"modes": 2, "waves": 0.1}',
         b'{"modes": [[2, 2]], "waves": [null]}',
+        b'{"modes": [[2, 2]], "waves": [true]}',
+        b'{"modes": [[2, 2]], "waves": ["0.1"]}',
+        b'{"modes": [[2, 2]], "waves": [1e308]}',
+        b'{"modes": [[2, 2]], "waves": [5]}',
+        b'{"modes": [[true, true]], "waves": [0.1]}',
+        b'{"modes": [[1000000000000, 0]], "waves": [0.1]}',
+        b'{"modes": [[2, 2]], "waves": [0.1], "unit": "radians"}',
+        b'{"modes": [[2, 2]], "waves": [0.1], "wavelength_nm": true}',
     ],
 )
 def test_json_without_a_wavefront_is_refused(run, tmp_path, content):
@@ -266,6 +274,9 @@ MASK, TWO_WAVELENGTHS = ("mask", "--out", "made.bmp"), ("is for 592.0 nm", "depl
         (("align", "--no-network", "--start"), ESTIMATE, ("is an estimate",)),
         ((*MASK, "--waves"), SIDECAR | {"wavelength_nm": 592.0}, TWO_WAVELENGTHS),
         ((*MASK, "--waves"), SIDECAR | {"wavelength_nm": "red"}, ("no wavefront in it",)),
+        ((*MASK, "--waves"), SIDECAR | {"sign": "subtracted"}, ("sign = 'subtracted'", "'added to the pupil phase'")),
+        ((*MASK, "--waves"), SIDECAR | {"sign": None}, ("sign = None", "'added to the pupil phase'")),
+        ((*MASK, "--estimate"), ESTIMATE | {"sign": -1}, ("sign = -1", "'added to the pupil phase'")),
         ((*MASK, "--estimate"), ESTIMATE | {"wavelength_nm": 592.0}, TWO_WAVELENGTHS),
         (("simulate", "--out", "made.ome.tif", "--waves"), SIDECAR | {"wavelength_nm": 592.0}, TWO_WAVELENGTHS),
     ],
@@ -281,6 +292,56 @@ def test_a_wavefront_of_the_right_kind_is_taken(run, tmp_path, option, content, 
     assert run("mask", "--out", "made.bmp", option, "found.json").code == 0
     sidecar = json.loads((tmp_path / "made.json").read_text())
     assert dict(zip(map(tuple, sidecar["modes"]), sidecar["waves"], strict=True))[2, 2] == sign * 0.1
+
+
+def test_a_correction_in_peak_waves_is_another_mask_than_one_in_rms_waves(run, tmp_path):
+    for unit in ("rms waves", "peak waves"):
+        (tmp_path / "found.json").write_text(json.dumps(SIDECAR | {"unit": unit}))
+        assert run("mask", "--out", f"{unit[:3]}.bmp", "--waves", "found.json").code == 0
+    rms, peak = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("rms", "pea"))
+    assert max(peak["waves"]) == pytest.approx(0.1 / np.sqrt(6))
+    assert rms["sha256"] != peak["sha256"]
+
+
+def test_files_with_a_byte_order_mark_are_read(run, tmp_path):
+    for name, text in {
+        "my.toml": "[bead]\ndiameter_nm = 60\n",
+        "found.json": json.dumps(SIDECAR),
+        "train.toml": "epochs = -1\n",
+        "origin.txt": "{}",
+    }.items():
+        (tmp_path / name).write_text(text, encoding="utf-8-sig")
+    assert run("mask", "--out", "made.bmp", "--setup", "my.toml", "--waves", "found.json").code == 0
+    run("dataset", "--out", "made.h5", "--config", "train.toml").assert_refused("train.toml: epochs = -1")
+    run("init", "made.toml", "--from-dict", "origin.txt").assert_refused("the dict 'optical_params_sted' is missing")
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (("simulate", "--out", "made.ome.tif", "--photons", "1e300"), ("--photons", "10000000")),
+        (("simulate", "--out", "made.ome.tif", "--photons", "nan"), ("--photons", "10000000")),
+        (("simulate", "--out", "made.ome.tif", "--peak-waves", "nan"), ("--peak-waves", "equal to 1")),
+        (("simulate", "--out", "made.ome.tif", "--off-center-nm", "nan"), ("--off-center-nm", "2000")),
+        (("simulate", "--out", "made.ome.tif", "--seed", 10**12), ("--seed", "4294967295")),
+        (("align", "--seed", 10**30), ("--seed", "4294967295")),
+        (("dataset", "--out", "made.h5", "--samples", 10**12), ("--samples", "10000000")),
+        (("evaluate", "--fit", 10**12), ("--fit", "10000000")),
+        (("evaluate", "--mismatch", 10**12), ("--mismatch", "10000000")),
+        (("evaluate", "--limit", 10**12), ("--limit", "10000000")),
+        (("evaluate", "--photons", "1e300"), ("--photons", "10000000")),
+        (("evaluate", "--background", "1e300"), ("--background", "equal to 10")),
+        (("benchmark", "bound", "--wavefronts", 10**12), ("--wavefronts", "1000")),
+        (("benchmark", "bound", "--strength", "nan"), ("strength", "500")),
+        (("benchmark", "bound", "--photons", "inf"), ("--photons", "10000000")),
+        (("train", "train.toml", "--epochs", 10**12), ("--epochs", "100000")),
+        (("train", "train.toml", "--nodes", 10**12), ("--nodes", "10000")),
+        (("train", "train.toml", "--devices", "1" * 5000), ("--devices", "from 1 to 9999")),
+    ],
+    ids=lambda part: " ".join(map(str, part))[:60],
+)
+def test_an_option_far_out_of_range_is_refused_with_the_range(run, command, words):
+    run(*command).assert_refused(*words)
 
 
 def test_a_correction_of_an_estimate_is_its_negative(run, tmp_path):

@@ -15,11 +15,13 @@ from stedalign.instrument.slm_mask import SlmGeometry
 from stedalign.instrument.stage import StageSpec
 from stedalign.optics.beam import Beam
 from stedalign.optics.objective import Objective
+from stedalign.optics.patterns import Flat
 from stedalign.optics.wavefront import ModeSet
 
 SETUP = SimpleNamespace(
     objective=Objective(),
     depletion=Beam(),
+    excitation=Beam(wavelength_nm=640.0, pattern=Flat()),
     bead=Bead(),
     sampling=Sampling(samples=8),
     detector=Detector(),

@@ -7,7 +7,7 @@ from stedalign.optics.wavefront import ModeSet, Wavefront
 from stedalign.optics.zernike import Mode
 
 DEFAULT = ModeSet.default()
-coefficients = st.lists(st.floats(-2, 2), min_size=len(DEFAULT), max_size=len(DEFAULT))
+coefficients = st.lists(st.floats(-0.5, 0.5), min_size=len(DEFAULT), max_size=len(DEFAULT))
 
 
 def test_the_default_set_is_ansi_3_to_14_without_defocus():
@@ -67,6 +67,28 @@ def test_repeated_and_empty_mode_sets_are_refused():
         ModeSet.from_ansi([3, 3])
     with pytest.raises(ValueError, match="at least one"):
         ModeSet(())
+
+
+@pytest.mark.parametrize("waves", [[True], ["0.1"], [np.True_]])
+def test_what_is_no_number_is_no_coefficient(waves):
+    with pytest.raises(ValueError, match="numbers as coefficients"):
+        Wavefront(ModeSet.of([(2, 2)]), waves)
+
+
+def test_the_unit_of_a_file_is_honored_or_refused():
+    data = {"modes": [[2, 2], [4, 0]], "waves": [0.1, -0.2]}
+    assert Wavefront.from_json(data) == Wavefront.from_json(data | {"unit": "rms waves"})
+    peak = Wavefront.from_json(data | {"unit": "peak waves"})
+    np.testing.assert_allclose(peak.peak_waves, data["waves"])
+    for unit in ("waves", "rad", None, 3, ["rms waves"]):
+        with pytest.raises(ValueError, match=r"unit = .* is not known; known: 'rms waves' and 'peak waves'"):
+            Wavefront.from_json(data | {"unit": unit})
+
+
+@pytest.mark.parametrize("waves", [5.0, -2.001, 1e308])
+def test_a_wavefront_of_a_file_beyond_range_is_refused_with_the_limit(waves):
+    with pytest.raises(ValueError, match=r"waves: .* beyond range, at most 2 can be served"):
+        Wavefront.from_json({"modes": [[2, 2]], "waves": [waves]})
 
 
 @given(coefficients)

@@ -106,7 +106,7 @@ def test_the_darkest_point_of_a_hardly_blurred_zero_can_still_be_counted():
         ({"blur_nm": 100.5}, "blur_nm = 100.5: Input should be less than or equal to 100"),
         ({"blur_nm": -1.0}, "blur_nm = -1.0: Input should be greater than or equal to 0"),
         ({"pixel_error": (0.0, 0.6, 0.0)}, "pixel_error (0.0, 0.6, 0.0) must lie between -0.5 and 0.5 along each axis"),
-        ({"second_bead_nm": (0.0, float("nan"), 0.0)}, "second_bead_nm (0.0, nan, 0.0) must be finite"),
+        ({"second_bead_nm": (0.0, float("nan"), 0.0)}, "second_bead_nm (0.0, nan, 0.0) must lie within ±1e+09 nm"),
     ],
 )
 def test_a_world_that_cannot_be_is_refused_in_one_line(changes, words):

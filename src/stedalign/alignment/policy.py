@@ -29,19 +29,19 @@ class Policy(Spec):
     """Corrections shown at most."""
     gain: float = Field(1.0, gt=0, le=1)
     """Fraction of the estimated wavefront that is taken out at once."""
-    target_waves: float = Field(0.005, gt=0)
+    target_waves: float = Field(0.005, gt=0, le=1)
     """A wavefront of this rms or less is left alone."""
     significance: float = Field(0.01, gt=0, lt=1)
     """A wavefront that noise alone shows more often than this is left alone."""
-    max_correction_waves: float = Field(0.6, gt=0)
+    max_correction_waves: float = Field(0.6, gt=0, le=1)
     """The correction on the mask never exceeds this rms."""
-    center_within_nm: float = Field(30.0, gt=0)
+    center_within_nm: float = Field(30.0, gt=0, le=1e5)
     """The bead is moved to the middle until it is this close."""
     max_center_moves: int = Field(5, ge=0, le=50)
     """Moves of the stage per image at most."""
-    max_travel_nm: float = Field(1000.0, gt=0)
+    max_travel_nm: float = Field(1000.0, gt=0, le=1e9)
     """The stage follows the bead this far from where it began and no further."""
-    correlation_slack: float = Field(0.005, ge=0)
+    correlation_slack: float = Field(0.005, ge=0, le=2)
     """How far the correlation with the ideal focus may fall by noise before a correction counts as worse."""
     strict: bool = False
     """Whether an estimate with model error counts as refused."""

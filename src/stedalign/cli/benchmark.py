@@ -11,6 +11,7 @@ from rich.table import Table
 
 from stedalign.cli.options import Json, Seed, SetupFile, print_json, read_setup
 from stedalign.cli.progress import shown
+from stedalign.ranges import MOST_BACKGROUND, MOST_PHOTONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,10 +25,14 @@ app = typer.Typer(name="benchmark", help="What is possible: how well any estimat
 def bound(
     setup: SetupFile = None,
     photons: Annotated[
-        float | None, typer.Option(min=0, help="Counts per pixel at the crest, more than 0; the setup's without it.")
+        float | None,
+        typer.Option(
+            min=0, max=MOST_PHOTONS, help="Counts per pixel at the crest, more than 0; the setup's without it."
+        ),
     ] = None,
     background: Annotated[
-        float | None, typer.Option(min=0, help="Background as a fraction of the crest; the setup's without it.")
+        float | None,
+        typer.Option(min=0, max=MOST_BACKGROUND, help="Background as a fraction of the crest; the setup's without it."),
     ] = None,
     strength: Annotated[
         float, typer.Option(min=0, max=500, help="Of the random wavefronts, mλ rms; 0 = unaberrated.")

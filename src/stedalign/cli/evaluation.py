@@ -12,8 +12,16 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from stedalign.cli.options import Json, SetupFile, Weights, print_json, read_setup, run_folder
+from stedalign.cli.options import (
+    Json,
+    SetupFile,
+    Weights,
+    print_json,
+    read_setup,
+    run_folder,
+)
 from stedalign.cli.progress import shown
+from stedalign.ranges import LARGEST_SEED, MOST_BACKGROUND, MOST_IMAGES, MOST_PHOTONS
 
 if TYPE_CHECKING:
     from stedalign.evaluation.comparison import Comparison
@@ -29,33 +37,42 @@ class Shown(StrEnum):
     HYBRID = "hybrid"
 
 
+FROM_TRAINING = "as in the [noise] of the training without it."
+Photons = Annotated[
+    float | None,
+    typer.Option(min=0, max=MOST_PHOTONS, help=f"Counts at the crest, 0 = no noise; {FROM_TRAINING}"),
+]
+Background = Annotated[
+    float | None,
+    typer.Option(min=0, max=MOST_BACKGROUND, help=f"Background as a fraction of the crest; {FROM_TRAINING}"),
+]
+
+
 def evaluate(
     data: Annotated[
         Path | None, typer.Option(help="Dataset whose test split is taken; without it, dataset.h5 beside --weights.")
     ] = None,
     weights: Weights = None,
     setup: SetupFile = None,
-    photons: Annotated[
-        float | None,
-        typer.Option(min=0, help="Counts at the crest, 0 = no noise; as in the [noise] of the training without it."),
-    ] = None,
-    background: Annotated[
-        float | None,
-        typer.Option(
-            min=0, help="Background as a fraction of the crest; as in the [noise] of the training without it."
-        ),
-    ] = None,
+    photons: Photons = None,
+    background: Background = None,
     estimator: Annotated[
         list[Shown] | None,
         typer.Option(help="Run this one: the network alone, the fit from zero, or from the network; repeat; else all."),
     ] = None,
-    fit: Annotated[int, typer.Option(min=0, help="So many images are fitted too, for comparison; 0 = none.")] = 100,
+    fit: Annotated[
+        int, typer.Option(min=0, max=MOST_IMAGES, help="So many images are fitted too, for comparison; 0 = none.")
+    ] = 100,
     mismatch: Annotated[
         int,
-        typer.Option(min=0, help="So many images at each step of each mismatch between setup and truth; 0 = none."),
+        typer.Option(
+            min=0,
+            max=MOST_IMAGES,
+            help="So many images at each step of each mismatch between setup and truth; 0 = none.",
+        ),
     ] = 4,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the noise.")] = 0,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many images.")] = None,
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Seed of the noise.")] = 0,
+    limit: Annotated[int | None, typer.Option(min=1, max=MOST_IMAGES, help="Only the first so many images.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for images and numbers; new under runs/.")] = None,
     json: Json = False,
 ) -> None:

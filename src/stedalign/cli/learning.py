@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from reprlib import repr as brief
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,6 +19,7 @@ from stedalign.cli.options import (
 )
 from stedalign.cli.progress import shown
 from stedalign.errors import InputError
+from stedalign.ranges import MOST_IMAGES
 
 if TYPE_CHECKING:
     from stedalign.dataset.spec import DatasetSpec
@@ -33,7 +35,7 @@ def dataset(
     config: Annotated[
         Path | None, typer.Option(help="Training configuration whose [dataset] is made; the origin's without it.")
     ] = None,
-    samples: Annotated[int | None, typer.Option(min=10, help="Another number of samples.")] = None,
+    samples: Annotated[int | None, typer.Option(min=10, max=MOST_IMAGES, help="Another number of samples.")] = None,
     shard: Annotated[
         str | None, typer.Option(metavar="I/N", help="Make the I-th of N shards alone, as one job of an array.")
     ] = None,
@@ -87,14 +89,16 @@ def train(
     config: Config,
     data: Annotated[Path | None, typer.Option(help="Dataset; made where it is missing.")] = None,
     setup: SetupFile = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Another number of epochs.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, max=100_000, help="Another number of epochs.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with this run's folder or checkpoint.")] = None,
     warm_start: Annotated[Path | None, typer.Option(help="Begin with these weights (.safetensors).")] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; new under runs/, or the resumed one.")] = None,
     devices: Annotated[
         str, typer.Option(metavar="N|auto", help="GPUs, or CPU processes, that train on each node; auto = all GPUs.")
     ] = "1",
-    nodes: Annotated[int, typer.Option(min=1, help="Machines that train, each of which runs this command.")] = 1,
+    nodes: Annotated[
+        int, typer.Option(min=1, max=10_000, help="Machines that train, each of which runs this command.")
+    ] = 1,
     json: Json = False,
 ) -> None:
     """Train a network; curves for TensorBoard, checkpoints and the best weights go to the run folder."""
@@ -103,8 +107,8 @@ def train(
     from stedalign.training.spec import TrainSpec, load_train_spec
 
     require_extra()
-    if devices != "auto" and not (devices.isdecimal() and int(devices) > 0):
-        raise InputError(f"--devices {devices}: give a number of devices from 1, or auto")
+    if devices != "auto" and not (devices.isdecimal() and len(devices) < 5 and int(devices) > 0):
+        raise InputError(f"--devices {brief(devices)}: give a number of devices from 1 to 9999, or auto")
     the_setup = read_setup(setup)
     spec = load_train_spec(config)
     if data is not None:

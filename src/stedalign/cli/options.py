@@ -6,12 +6,14 @@ import json
 import math
 import os
 from pathlib import Path
+from reprlib import repr as brief
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from stedalign.errors import InputError
 from stedalign.files import MOST_TEXT, check_plain, json_text
+from stedalign.ranges import LARGEST_SEED, is_number
 
 if TYPE_CHECKING:
     from stedalign.config import Setup
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
 SetupFile = Annotated[Path | None, typer.Option("--setup", help="Setup file; the default instrument without it.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on standard output.")]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
+Seed = Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Seed of everything random.")]
 Weights = Annotated[Path | None, typer.Option(help="Network weights (.safetensors); those of the package without it.")]
 NoNetwork = Annotated[bool, typer.Option("--no-network", help="Start without a network, from zero.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a file that is already there.")]
@@ -45,18 +47,20 @@ def read_network(setup: Setup, weights: Path | None, no_network: bool) -> Networ
 def read_wavefront(
     path: Path, role: Literal["correction", "estimate", "any"] = "correction", setup: Setup | None = None
 ) -> Wavefront:
-    """A wavefront from JSON with ``modes`` and ``waves``: a mask's side-car or an estimate.
+    """A wavefront from JSON with ``modes`` and ``waves`` in their ``unit``: a mask's side-car or an estimate.
 
     Raises ``InputError`` where the file says that it is not what ``role`` asks for, that the estimate was
-    refused, or that its wavelength is not that of the depletion beam of ``setup``.
+    refused, that its sign is another one, or that its wavelength is not that of the depletion beam of ``setup``.
     """
     from stedalign.optics.wavefront import Wavefront
 
     check_plain(path, MOST_TEXT)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
         wavefront = Wavefront.from_json(content)
-        wavelength_nm = float(content.get("wavelength_nm", math.nan))
+        wavelength_nm = content.get("wavelength_nm", math.nan)
+        if not is_number(wavelength_nm):
+            raise InputError(f"wavelength_nm = {brief(wavelength_nm)} is no number")
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         what = f"{error} is missing" if isinstance(error, KeyError) else error
         raise InputError(f'{path}: no wavefront in it (JSON with "modes" [n, m] and "waves"): {what}') from error
@@ -71,6 +75,8 @@ def _check_role(path: Path, content: dict[str, Any], role: str) -> None:
     """Raise ``InputError`` where a correction is taken for an estimate or the other way round."""
     from stedalign.instrument.mask_files import CORRECTION_SIGN
 
+    if content.get("sign", CORRECTION_SIGN) != CORRECTION_SIGN:
+        raise InputError(f"{path}: sign = {brief(content['sign'])} is not known; known: '{CORRECTION_SIGN}'")
     if role == "correction" and "sigma_waves" in content:
         raise InputError(f"{path} is an estimate, whose correction is its negative; use 'mask --estimate', or its mask")
     if role == "estimate" and content.get("sign") == CORRECTION_SIGN:

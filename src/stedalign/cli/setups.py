@@ -19,6 +19,7 @@ from stedalign.cli.options import (
 )
 from stedalign.cli.progress import shown
 from stedalign.errors import InputError
+from stedalign.ranges import MOST_PHOTONS
 
 
 def init(
@@ -57,7 +58,8 @@ def simulate(
     setup: SetupFile = None,
     seed: Seed = 0,
     photons: Annotated[
-        float | None, typer.Option(min=0, help="Counts at the crest of the ideal donut, more than 0.")
+        float | None,
+        typer.Option(min=0, max=MOST_PHOTONS, help="Counts at the crest of the ideal donut, more than 0."),
     ] = None,
     peak_waves: Annotated[
         float, typer.Option(min=0, max=1, help="Standard deviation of each mode, un-normalized, in waves.")

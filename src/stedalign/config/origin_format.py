@@ -79,7 +79,7 @@ def setup_from_origin(path: Path | str) -> Setup:
 def _literal(path: Path) -> dict[str, Any]:
     check_plain(path, MOST_TEXT)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise SetupError(f"{path}: cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:

@@ -16,7 +16,8 @@ from stedalign.errors import InputError
 from stedalign.imaging.images import Sampling
 from stedalign.optics.beam import Beam
 from stedalign.optics.wavefront import ModeSet
-from stedalign.spec import Spec
+from stedalign.ranges import MOST_IMAGES
+from stedalign.spec import Seed, Spec
 
 Floats = NDArray[np.float64]
 SPLITS = ("train", "val", "test")
@@ -30,7 +31,7 @@ _WAVEFRONT_STREAM, _SHIFT_STREAM, _MASK_OFFSET_STREAM = 0, 1, 2
 class DatasetSpec(Spec):
     """How many images of which wavefronts; the optics come apart from it, as a ``ForwardSpec``."""
 
-    samples: int = Field(default=20_000, ge=3, le=10_000_000)
+    samples: int = Field(default=20_000, ge=3, le=MOST_IMAGES)
     split: tuple[float, float, float] = (0.8, 0.1, 0.1)
     """Fractions for training, validation and test."""
     distribution: Literal["normal", "uniform"] = "uniform"
@@ -44,11 +45,11 @@ class DatasetSpec(Spec):
     """Standard deviation of a random shift of the image along x, y, z that stays after centering."""
     mask_offset: float = Field(default=0.0, ge=0, le=0.35)
     """Half-range of the mask's distance, along x and along y, from where the setup has it: uniform, in pupil radii."""
-    seed: int = Field(default=0, ge=0)
+    seed: Seed = 0
 
     def model_post_init(self, context: Any, /) -> None:
         ModeSet.of(self.modes)
-        if abs(sum(self.split) - 1) > 1e-9 or min(self.split) <= 0:
+        if not (abs(sum(self.split) - 1) <= 1e-9 and min(self.split) > 0):
             raise InputError(f"split {self.split} must be three positive fractions that add up to 1")
         if min(self.counts) < 1:
             raise InputError(f"{self.samples} samples leave a part of the split {self.split} empty")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from stedalign.imaging.nuisances import Nuisances
 from stedalign.imaging.photon_transfer import Reading
 from stedalign.optics.wavefront import ModeSet
 from stedalign.optics.zernike import Mode
-from stedalign.spec import Spec
+from stedalign.spec import Spec, or_infinite
 
 Floats = NDArray[np.float64]
 FARTHEST_BEAD, FARTHEST_CENTER_OF_MASS = 0.75, 0.46
@@ -41,15 +42,15 @@ class Limits(Spec):
 
     min_reduced_chi2: float = Field(0.7, ge=0, lt=1)
     """Below this the noise is smaller than that of a detector of which nothing is to be measured."""
-    max_reduced_chi2: float = Field(1.15, gt=1)
+    max_reduced_chi2: Annotated[float, Field(gt=1), or_infinite(1e6)] = 1.15
     """Up to this, or within chance, noise may be all that is left; above it there is model error."""
     max_unexplained: float = Field(0.02, gt=0, le=1)
     """Share of what the image shows, in squares, that may stay unexplained: with more it is another focus."""
-    max_rms_waves: float = Field(0.5, gt=0)
+    max_rms_waves: Annotated[float, Field(gt=0), or_infinite(100.0)] = 0.5
     """Above this the wavefront is beyond what the model and the search were measured for, and the estimate refused."""
-    max_sigma_waves: float = Field(0.03, gt=0)
+    max_sigma_waves: Annotated[float, Field(gt=0), or_infinite(100.0)] = 0.03
     """Above this the image is too dim to tell the wavefront."""
-    search_generations: int = Field(48, ge=0)
+    search_generations: int = Field(48, ge=0, le=10_000)
     """How long an image is searched that nothing explains yet: of sixteen rough fits each, some tenths of a second."""
 
 

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field
 from torch import Generator, Tensor
 
-from stedalign.spec import Spec
+from stedalign.ranges import MOST_BACKGROUND, MOST_PHOTONS, is_number
+from stedalign.spec import Spec, or_infinite
 
 Floats = NDArray[np.float64]
 
@@ -26,8 +27,7 @@ def _above(lowest: float) -> BeforeValidator:
     """Takes "measure", or a number from ``lowest`` to ``LARGEST_COUNT``."""
 
     def check(value: Any) -> Any:
-        numeric = isinstance(value, int | float) and not isinstance(value, bool)
-        if value != MEASURE and not (numeric and lowest <= value <= LARGEST_COUNT):
+        if value != MEASURE and not (is_number(value) and lowest <= value <= LARGEST_COUNT):
             raise ValueError(f'"{MEASURE}" or a number from {lowest:g} to {LARGEST_COUNT:g} is expected, got {value!r}')
         return value
 
@@ -52,9 +52,9 @@ class Bead(Spec):
 class Detector(Spec):
     """Photon budget and electronics of the detector."""
 
-    photons: float = Field(350.0, gt=0, le=1e7)
+    photons: float = Field(350.0, gt=0, le=MOST_PHOTONS)
     """Counts that the crest of the unaberrated focus gives, background not counted."""
-    background: float = Field(0.02, ge=0, le=10)
+    background: float = Field(0.02, ge=0, le=MOST_BACKGROUND)
     """Background counts as a fraction of ``photons``."""
     baseline: Annotated[Measurable, _above(-LARGEST_COUNT)] = "measure"
     """Counts of a pixel that no photon reached. A number, or "measure": from the image itself."""
@@ -62,7 +62,7 @@ class Detector(Spec):
     """Counts for each photon, or "measure"."""
     read_noise: Annotated[Measurable, _above(0.0)] = "measure"
     """Standard deviation of the electronics' noise, in counts, or "measure"."""
-    saturation: float = Field(65535.0, gt=0)
+    saturation: Annotated[float, Field(gt=0), or_infinite(1e15)] = 65535.0
     """Count at which the converter clips."""
 
     def expected(self, intensity: Float[Floats, "*shape"]) -> Float[Floats, "*shape"]:
@@ -88,9 +88,9 @@ class Detector(Spec):
 class NoiseSpec(Spec):
     """Noise put on the images anew each time they are loaded."""
 
-    photons: float = Field(default=350.0, ge=0, le=1e7)
+    photons: float = Field(default=350.0, ge=0, le=MOST_PHOTONS)
     """Counts at the unaberrated crest; 0 = no photon noise."""
-    background_fraction: float = Field(default=0.02, ge=0, le=10)
+    background_fraction: float = Field(default=0.02, ge=0, le=MOST_BACKGROUND)
     """Constant background, as a fraction of ``photons``."""
     background: float = Field(default=0.0, ge=0, le=1000)
     """Uneven background as the origin counts it: its standard deviation is 0.001 times this, of the crest."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -32,6 +32,7 @@ SAME_PIXEL = 0.01
 """How far the size of pixels may differ between sections and still be called the same, as a fraction."""
 Floats = NDArray[np.float64]
 PixelSize = tuple[float, float, float]
+PixelNm = Annotated[float, Field(gt=0, le=LARGEST_PIXEL_NM)]
 
 
 class Plane(NamedTuple):
@@ -48,9 +49,9 @@ class View(Spec):
 
     parts: tuple[str, ...]
     """Of "xy", "xz", "yz" and "volume"."""
-    shape: tuple[int, ...]
+    shape: tuple[Annotated[int, Field(ge=1, le=1_000_000)], ...]
     """Pixels of each of them, along the slowest axis first; sample i of N lies at (i - (N-1)/2) pixels."""
-    pixel_nm: PixelSize
+    pixel_nm: tuple[PixelNm, PixelNm, PixelNm]
     """Pixel size along x, y, z."""
     part_pixel_nm: tuple[tuple[float, ...], ...] = ()
     """Pixel size of each part along its own axes, where parts differ in it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from jaxtyping import Float
@@ -13,10 +14,12 @@ from stedalign.imaging.forward import ForwardModel
 from stedalign.optics.beam import Beam
 from stedalign.optics.detection import OPEN, Detection
 from stedalign.optics.parameters import PARAMETERS, free_deviations
-from stedalign.spec import Spec
+from stedalign.spec import Spec, or_infinite, zero_or
 
 SIGMAS = 3.0
 """Standard deviations beyond which nothing is looked for."""
+LEAST = 1e-6
+"""Smallest standard deviation that is not 0, in the unit of each setting."""
 LEAST_COUNTS = 1e-2
 """Lower bound of each section's counts at the crest."""
 FLAT_WAVES, FLAT_NM = 0.1, 100.0
@@ -29,29 +32,29 @@ class Nuisances(Spec):
     0 = exactly as the setup says; inf = nothing is known, where the image tells it all the same.
     """
 
-    drift_nm: float = Field(20.0, ge=0, allow_inf_nan=False)
+    drift_nm: Annotated[float, Field(ge=0, le=1e4), zero_or(LEAST)] = 20.0
     """Each section's own shift along each axis."""
-    mask_offset: float = Field(0.08, ge=0)
+    mask_offset: Annotated[float, Field(ge=0), zero_or(LEAST), or_infinite(10)] = 0.08
     """Offset of the mask against the pupil along each axis, in pupil radii."""
-    taper: float = Field(0.6, ge=0)
+    taper: Annotated[float, Field(ge=0), zero_or(LEAST), or_infinite(100)] = 0.6
     """Of 1 / fill^2: 0.6 makes a uniform beam one of fill 1.3 or wider."""
-    fill_center: float = Field(0.03, ge=0, allow_inf_nan=False)
+    fill_center: Annotated[float, Field(ge=0, le=10), zero_or(LEAST)] = 0.03
     """Offset of the beam's center against the pupil along each axis, in pupil radii."""
-    ellipticity_deg: float = Field(4.0, ge=0, lt=90)
+    ellipticity_deg: Annotated[float, Field(ge=0, lt=90), zero_or(LEAST)] = 4.0
     """Loss of ellipticity of the polarization."""
-    blur_nm: float = Field(30.0, ge=0)
+    blur_nm: Annotated[float, Field(ge=0), zero_or(LEAST), or_infinite(1e4)] = 30.0
     """Of a Gaussian blur, as from vibration: its own standard deviation along each axis."""
-    pixel_error: float = Field(0.015, ge=0)
+    pixel_error: Annotated[float, Field(ge=0), zero_or(LEAST), or_infinite(10)] = 0.015
     """Of the pixel size along x and y, as a fraction."""
-    z_scale: float = Field(0.3, ge=0)
+    z_scale: Annotated[float, Field(ge=0), zero_or(LEAST), or_infinite(10)] = 0.3
     """Of the pixel size along z, as a fraction: steps of z are rarely what they are said to be, for piezos creep and
     the refraction at a mismatched sample shortens them (Hell et al. 1993)."""
-    ez_weight: float = Field(0.0, ge=0)
+    ez_weight: Annotated[float, Field(ge=0), zero_or(LEAST), or_infinite(100)] = 0.0
     """Of how strongly the detection weighs abs(Ez)^2, 1 in the setup: an objective sees little of a bead's dipole
     along its axis."""
-    index_layer_nm: float = Field(0.0, ge=0, allow_inf_nan=False)
+    index_layer_nm: Annotated[float, Field(ge=0, le=1e5), zero_or(LEAST)] = 0.0
     """Thickness of a layer before the focus with the index of the sample, or of water where sample_index is not set."""
-    pinhole: float = Field(0.0, ge=0, allow_inf_nan=False)
+    pinhole: Annotated[float, Field(ge=0, le=100), zero_or(LEAST)] = 0.0
     """Of 1 / pinhole_airy: 0.5 lets an open pinhole be one of 2 Airy units, and one of 1 be one of 2/3."""
 
     def sigmas(self, beam: Beam, axes: str = "xyz", detection: Detection = OPEN) -> dict[str, float]:

@@ -12,7 +12,7 @@ from PIL import Image
 from stedalign.errors import InputError
 from stedalign.files import replacing, replacing_all, write_json
 from stedalign.instrument.protocols import Levels
-from stedalign.optics.wavefront import Wavefront
+from stedalign.optics.wavefront import RMS_UNIT, Wavefront
 
 FORMATS = {".bmp": "BMP", ".png": "PNG"}
 CORRECTION_SIGN = "added to the pupil phase"
@@ -44,7 +44,7 @@ def write_mask(
         raise InputError(f"a mask is a two-dimensional uint8 image, got {levels.dtype} of the shape {levels.shape}")
     description = {
         **(correction.to_json() if correction is not None else {"modes": None, "waves": None}),
-        "unit": "rms waves",
+        "unit": RMS_UNIT,
         "sign": CORRECTION_SIGN,
         "wavelength_nm": wavelength_nm,
         "levels_per_2pi": levels_per_2pi,

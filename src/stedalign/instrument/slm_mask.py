@@ -53,8 +53,10 @@ class SlmGeometry(Spec):
     @model_validator(mode="after")
     def _fits_the_panel(self) -> SlmGeometry:
         for period in self.grating_period_px:
-            if period != 0 and not 2 <= abs(period) < np.inf:
-                raise InputError(f"grating_period_px {self.grating_period_px} must be 0 or at least 2 pixels")
+            if period != 0 and not 2 <= abs(period) <= 1e6:
+                raise InputError(
+                    f"grating_period_px {self.grating_period_px} must be 0 or at least 2 pixels, at most 1e6"
+                )
         first, last = self.used_columns
         (column, row), radius = self.center_px, self.pupil_radius_px
         inside = (

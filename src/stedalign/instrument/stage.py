@@ -9,6 +9,8 @@ from stedalign.errors import InputError
 from stedalign.instrument.protocols import Position
 from stedalign.spec import Spec
 
+FARTHEST_NM = 1e9
+
 
 class StageSpec(Spec):
     """How far the stage that carries the bead may move."""
@@ -19,8 +21,12 @@ class StageSpec(Spec):
     @model_validator(mode="after")
     def _is_a_range(self) -> StageSpec:
         lowest, highest = self.limits_nm
-        if not (np.isfinite(self.limits_nm).all() and all(a < b for a, b in zip(lowest, highest, strict=True))):
-            raise InputError(f"limits_nm {self.limits_nm} must be finite, each low end below its high end")
+        if not (
+            np.abs(self.limits_nm).max() <= FARTHEST_NM and all(a < b for a, b in zip(lowest, highest, strict=True))
+        ):
+            raise InputError(
+                f"limits_nm {self.limits_nm} must lie within ±{FARTHEST_NM:g} nm, each low end below its high end"
+            )
         return self
 
     def check(self, position_nm: Position) -> None:

@@ -104,7 +104,8 @@ def align(
     check_type("sa.align", microscope, Microscope)
     check_type("sa.align", setup, Setup)
     folder = Path(run_folder) if run_folder is not None else new_run_folder("align")
-    policy = policy or Policy()
+    policy, start = policy or Policy(), start or Wavefront.zero(setup.modes)
+    start.check_range()
     if network == "packaged":
         network = default_network(setup)
     facts |= {
@@ -114,9 +115,7 @@ def align(
     }
     session = Session.start(folder, setup.to_toml(), **facts)
     bench = Bench(microscope, make_estimator(setup, network), policy)
-    strategy = model_based(
-        bench, lambda correction: correction_levels(setup, correction), start or Wavefront.zero(setup.modes)
-    )
+    strategy = model_based(bench, lambda correction: correction_levels(setup, correction), start)
     try:
         finished = session.run(bench, strategy, _interruptible(watch, Progress(progress, cancel)))
         result = _result(setup, session, bench, finished)

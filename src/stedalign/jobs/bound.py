@@ -43,6 +43,7 @@ def bound(
     check_type("sa.bound", several, Wavefront, Sequence)
     for each in several:
         check_type("sa.bound", each, Wavefront)
+        each.check_range()
     return acquisition_bounds(
         setup.forward,
         [one.on(setup.modes) for one in several],

@@ -19,6 +19,7 @@ from stedalign.jobs.estimate import DEFAULT_NETWORK
 from stedalign.networks.checkpoint import load_network, packaged_weights
 from stedalign.progress import Cancel, Progress, Tell
 from stedalign.provenance import environment
+from stedalign.ranges import LARGEST_SEED, MOST_IMAGES, check_range
 from stedalign.reports.evaluation import draw_comparison, draw_mismatch
 
 
@@ -84,8 +85,11 @@ def evaluate(
     ``data`` defaults to the dataset beside the ``weights``, and these to those of the package; ``photons`` and
     ``background`` (a fraction of the crest) to the noise that the network was trained with. ``fits`` images are fitted,
     too, and ``mismatch`` images are taken at each step of each mismatch (0 = none). Raises ``InputError`` for data,
-    weights and setup that do not belong together.
+    weights and setup that do not belong together, and for numbers out of range.
     """
+    for name, value in {"fits": fits, "mismatch": mismatch, "limit": limit or 1}.items():
+        check_range(name, value, 0, MOST_IMAGES)
+    check_range("seed", seed, 0, LARGEST_SEED)
     steps = Progress(progress, cancel)
     steps("reading, and planning the optics")
     path = weights or packaged_weights(DEFAULT_NETWORK)

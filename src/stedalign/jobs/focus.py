@@ -27,6 +27,7 @@ def focus(setup: Setup, wavefront: Wavefront, *, tolerance: float = 1e-5) -> Ort
     """
     check_type("sa.focus", setup, Setup)
     check_type("sa.focus", wavefront, Wavefront)
+    wavefront.check_range()
     planes = _intensity(_section_plan(setup.forward, wavefront.modes, tolerance, _strength(wavefront)), wavefront)
     samples = setup.sampling.samples
     return OrthoSections(np.stack(planes).reshape(3, samples, samples), setup.sampling.pixel_nm)
@@ -39,6 +40,7 @@ def focus_on(setup: Setup, wavefront: Wavefront, target: Target, *, tolerance: f
     """
     check_type("sa.focus_on", setup, Setup)
     check_type("sa.focus_on", wavefront, Wavefront)
+    wavefront.check_range()
     check_type("sa.focus_on", target, *get_args(Target))
     strength = _strength(wavefront)
     plan = Focus(
@@ -79,6 +81,7 @@ def effective_spot(setup: Setup, wavefront: Wavefront) -> OrthoSections:
     """
     check_type("sa.effective_spot", setup, Setup)
     check_type("sa.effective_spot", wavefront, Wavefront)
+    wavefront.check_range()
     zero = Wavefront.zero(wavefront.modes)
     spot = focus(setup.model_copy(update={"depletion": setup.excitation}), zero, tolerance=1e-4)
     # Where the depletion is a hundred times the saturation intensity, so is the error of what it leaves.

@@ -29,14 +29,18 @@ class SavedMask:
 def mask(setup: Setup, path: Path, correction: Wavefront) -> SavedMask:
     """Write the mask of the depletion beam's pattern with a correction added, and its side-car.
 
-    Raises ``InputError`` for a suffix that is neither .bmp nor .png.
+    Raises ``InputError`` for a suffix that is neither .bmp nor .png, and for a correction beyond range.
     """
     save_mask(setup, correction_levels(setup, correction), correction, path)
     return SavedMask(path, path.with_suffix(".json"), correction)
 
 
 def correction_levels(setup: Setup, correction: Wavefront) -> Levels:
-    """Gray levels (rows, columns) of the depletion beam's pattern with a correction added."""
+    """Gray levels (rows, columns) of the depletion beam's pattern with a correction added.
+
+    Raises ``InputError`` for one beyond range.
+    """
+    correction.check_range()
     return mask_levels(setup.slm, setup.depletion.pattern, correction)
 
 

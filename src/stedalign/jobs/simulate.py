@@ -13,7 +13,11 @@ from stedalign.formats.ome_tiff import save_sections, save_volume
 from stedalign.imaging.detector import Detector
 from stedalign.optics.wavefront import Wavefront
 from stedalign.progress import Cancel, Progress, Tell
+from stedalign.ranges import LARGEST_SEED, check_range
 from stedalign.simulator.microscope import make_microscope
+
+MOST_PEAK_WAVES, MOST_OFF_CENTER_NM = 1.0, 2000.0
+"""Of the standard deviations of each mode and of the bead's place."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,12 @@ def simulate(
     deviation of each mode, un-normalized, unless the ``wavefront`` is given, and ``off_center_nm`` that of the bead's
     place along each axis. Raises ``InputError`` for values out of range.
     """
+    for name, value, most in (
+        ("seed", seed, LARGEST_SEED),
+        ("peak_waves", peak_waves, MOST_PEAK_WAVES),
+        ("off_center_nm", off_center_nm, MOST_OFF_CENTER_NM),
+    ):
+        check_range(name, value, 0, most)
     steps = Progress(progress, cancel)
     steps("simulating")
     detector = setup.detector

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -12,7 +12,7 @@ from stedalign.errors import InputError
 from stedalign.optics.arrays import Array, namespace
 from stedalign.optics.patterns import AnyPattern, TopHat, Vortex
 from stedalign.optics.polarization import Polarization
-from stedalign.spec import Spec
+from stedalign.spec import Spec, or_infinite
 
 
 class Overlay(Spec):
@@ -30,17 +30,17 @@ class Beam(Spec):
 
     wavelength_nm: float = Field(775.0, gt=100, lt=5000)
     """Vacuum wavelength."""
-    fill: float = Field(math.inf, ge=0.01)
+    fill: Annotated[float, Field(ge=0.01), or_infinite(1e6)] = math.inf
     """1/e amplitude radius of the beam in pupil radii; inf = uniform."""
     fill_center: tuple[float, float] = (0.0, 0.0)
     """Center (x, y) of the beam in the pupil, in pupil radii; without effect on a uniform fill."""
     stop_radius: float = Field(0.0, ge=0, lt=1)
     """Radius of a central stop in pupil radii (annular illumination); 0 = none."""
-    power_w: float = Field(0.25, gt=0)
+    power_w: float = Field(0.25, gt=0, le=1e3)
     """Mean laser power."""
-    repetition_rate_hz: float = Field(40e6, gt=0)
+    repetition_rate_hz: float = Field(40e6, ge=1e-3, le=1e15)
     """Pulse repetition rate."""
-    pulse_length_s: float = Field(0.7e-9, gt=0)
+    pulse_length_s: float = Field(0.7e-9, ge=1e-18, le=1e3)
     """Pulse duration."""
     transmittance: float = Field(0.84, gt=0, le=1)
     """Fraction of the power that reaches the sample."""

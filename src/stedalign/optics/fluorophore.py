@@ -19,7 +19,7 @@ CM2_PER_NM2 = 1e-14
 class Fluorophore(Spec):
     """How a dye answers to the depletion beam."""
 
-    saturation_intensity_w_cm2: float = Field(10e6, gt=0)
+    saturation_intensity_w_cm2: float = Field(10e6, ge=1e-3, le=1e18)
     """Intensity (during the pulse, or continuous) that leaves half of the fluorescence."""
     law: Literal["pulsed", "cw"] = "pulsed"
     """pulsed = 2^(-I/Is), pulses shorter than the lifetime (Harke et al. 2008); cw = 1/(1 + I/Is) (Hell 2003)."""

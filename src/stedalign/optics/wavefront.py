@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from reprlib import repr as brief
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,10 @@ from numpy.typing import NDArray
 from stedalign.errors import InputError
 from stedalign.optics.zernike import Mode
 
+RMS_UNIT, PEAK_UNIT = "rms waves", "peak waves"
+"""The units that files tell of: of orthonormal polynomials, and of those that are 1 at the edge."""
+LARGEST_RMS_WAVES = 2.0
+"""Root of the sum of all squares: what a focus takes a sensible number of nodes for (a search ends at 0.7)."""
 LABEL_UNIT = "peak_waves"
 """The unit of the labels in datasets, and so of what the networks give."""
 
@@ -34,7 +39,7 @@ class ModeSet:
         """A mode set from (n, m) pairs. Raises ``InputError`` for a pair that is no mode."""
         checked = []
         for pair in pairs:
-            if len(pair) != 2 or not all(isinstance(value, int) for value in pair):
+            if len(pair) != 2 or not all(type(value) is int for value in pair):
                 raise InputError(f"a mode is a pair of whole numbers (n, m), got {pair}")
             checked.append(Mode(*pair))
         return cls(tuple(checked))
@@ -91,6 +96,8 @@ class Wavefront:
     waves: tuple[float, ...]
 
     def __post_init__(self) -> None:
+        if any(isinstance(value, bool | np.bool_ | str) for value in self.waves):
+            raise InputError(f"a wavefront needs numbers as coefficients, got {brief(self.waves)}")
         values = tuple(float(value) for value in self.waves)
         if len(values) != len(self.modes):
             raise InputError(f"{len(self.modes)} modes need as many coefficients, got {len(values)}")
@@ -120,6 +127,14 @@ class Wavefront:
     def rms_waves(self) -> float:
         """Root of the sum of squares over all modes but piston."""
         return math.sqrt(sum(w * w for mode, w in zip(self.modes, self.waves, strict=True) if mode != Mode(0, 0)))
+
+    def check_range(self) -> None:
+        """Raise ``InputError`` where no focus of it can be computed, or corrected: for one that comes from outside."""
+        length = math.hypot(*self.waves)
+        if length > LARGEST_RMS_WAVES:
+            raise InputError(
+                f"waves: {length:.3g} waves rms are beyond range, at most {LARGEST_RMS_WAVES:g} can be served"
+            )
 
     def on(self, modes: ModeSet) -> Wavefront:
         """The same wavefront written on another mode set.
@@ -151,4 +166,15 @@ class Wavefront:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Wavefront:
-        return cls(ModeSet.of(data["modes"]), tuple(data["waves"]))
+        """From plain data with ``modes``, ``waves`` and perhaps their ``unit``, rms waves without it.
+
+        Raises ``InputError`` for what is no wavefront, for an unknown unit, and beyond range.
+        """
+        modes, unit = ModeSet.of(data["modes"]), data.get("unit", RMS_UNIT)
+        if unit not in (RMS_UNIT, PEAK_UNIT):
+            raise InputError(f"unit = {brief(unit)} is not known; known: '{RMS_UNIT}' and '{PEAK_UNIT}'")
+        found = cls(modes, tuple(data["waves"]))
+        if unit == PEAK_UNIT:
+            found = cls.from_peak_waves(modes, found.array)
+        found.check_range()
+        return found

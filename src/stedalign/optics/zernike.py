@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from stedalign.errors import InputError
 from stedalign.optics.arrays import Array
 
+HIGHEST_ORDER = 30
+"""Largest radial order: beyond it a mode turns faster than a sensible grid of the pupil resolves."""
+
 NAMES = {
     (0, 0): "piston",
     (1, -1): "tilt y",
@@ -36,7 +39,7 @@ NAMES = {
 class Mode:
     """The identity of a Zernike mode: radial order ``n`` and azimuthal order ``m``.
 
-    Raises ``InputError`` unless n >= 0, abs(m) <= n and n - m is even.
+    Raises ``InputError`` unless n lies from 0 to 30, abs(m) <= n and n - m is even.
     """
 
     n: int
@@ -44,8 +47,10 @@ class Mode:
 
     def __post_init__(self) -> None:
         n, m = self.n, self.m
-        if not (isinstance(n, int) and isinstance(m, int)) or n < 0 or abs(m) > n or (n - m) % 2:
+        if not (type(n) is type(m) is int) or n < 0 or abs(m) > n or (n - m) % 2:
             raise InputError(f"({n}, {m}) is not a Zernike mode: n >= 0, |m| <= n and n - m even")
+        if n > HIGHEST_ORDER:
+            raise InputError(f"mode ({n}, {m}): the radial order n must lie between 0 and {HIGHEST_ORDER}")
 
     @classmethod
     def from_ansi(cls, ansi: int) -> Mode:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,17 +11,21 @@ from pydantic import Field, model_validator
 
 from stedalign.errors import InputError
 from stedalign.instrument.protocols import Position
+from stedalign.instrument.stage import FARTHEST_NM
 from stedalign.optics.beam import Beam
 from stedalign.optics.polarization import Polarization
 from stedalign.optics.wavefront import ModeSet, Wavefront
 from stedalign.simulator.unmodeled import Unmodeled
-from stedalign.spec import Spec
+from stedalign.spec import Spec, or_infinite
 
 Floats = NDArray[np.float64]
 Complexes = NDArray[np.complex128]
 
 BEAD_SIGMA_NM = (60.0, 60.0, 100.0)
 """How far from the stage's origin a drawn bead lies along x, y, z (standard deviation)."""
+
+LARGEST_TERM = 10.0
+"""Of uneven illumination."""
 
 
 class IndexLayer(Spec):
@@ -56,7 +61,7 @@ class HiddenWorld(Spec):
     """The misalignment: what the optics add to the displayed mask, in rms waves."""
     bead_nm: Position = (0.0, 0.0, 0.0)
     """Where the bead lies at the start, in stage coordinates x, y, z."""
-    fill: float | None = Field(default=None, gt=0)
+    fill: Annotated[float, Field(ge=0.01), or_infinite(1e6)] | None = None
     """The beam's true 1/e amplitude radius in pupil radii; none = as the setup says."""
     fill_center: tuple[float, float] | None = None
     """The beam's true center (x, y) in the pupil, in pupil radii; none = as the setup says."""
@@ -103,8 +108,11 @@ class HiddenWorld(Spec):
 
     @model_validator(mode="after")
     def _is_possible(self) -> HiddenWorld:
-        if not np.isfinite(self.bead_nm).all():
-            raise InputError(f"bead_nm {self.bead_nm} must be finite")
+        self.aberration.check_range()
+        for name in ("bead_nm", "second_bead_nm"):
+            place = getattr(self, name)
+            if place is not None and not np.abs(place).max() <= FARTHEST_NM:
+                raise InputError(f"{name} {place} must lie within ±{FARTHEST_NM:g} nm")
         for name, longest in {"mask_shift": 0.5, "halves_offset": 0.5, "fill_center": 1.0}.items():
             shift = getattr(self, name)
             if shift is not None and not math.hypot(*shift) <= longest:
@@ -115,10 +123,12 @@ class HiddenWorld(Spec):
                 raise InputError(f"{name} {pair} must lie between {-longest:g} and {longest:g}")
         if self.amplitude:
             ModeSet.of((n, m) for n, m, _ in self.amplitude)
+        if not all(abs(a) <= LARGEST_TERM for *_, a in self.amplitude):
+            raise InputError(
+                f"amplitude {self.amplitude}: each a must lie between {-LARGEST_TERM:g} and {LARGEST_TERM:g}"
+            )
         if not all(abs(error) <= 0.5 for error in self.pixel_error):
             raise InputError(f"pixel_error {self.pixel_error} must lie between -0.5 and 0.5 along each axis")
-        if self.second_bead_nm is not None and not np.isfinite(self.second_bead_nm).all():
-            raise InputError(f"second_bead_nm {self.second_bead_nm} must be finite")
         return self
 
     def by_excitation(self) -> HiddenWorld:

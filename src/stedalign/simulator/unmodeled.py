@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from stedalign.errors import InputError
 from stedalign.optics.wavefront import ModeSet, Wavefront
@@ -40,10 +40,16 @@ class Unmodeled(Spec):
     """Fraction of the pixels that are 0.5 to 3 crests bright, whatever they see."""
     dead_pixels: float = Field(default=0.0, ge=0, le=1)
     """Fraction of the pixels that see nothing."""
-    bad_lines: int = Field(default=0, ge=0)
+    bad_lines: int = Field(default=0, ge=0, le=10_000)
     """Lines of each section that hold one level all along, between nothing and the crest."""
-    junk_lines: int = Field(default=0, ge=0)
+    junk_lines: int = Field(default=0, ge=0, le=10_000)
     """First lines and first columns of each section that hold anything between nothing and the crest."""
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> Unmodeled:
+        if self.flatness is not None:
+            self.flatness.check_range()
+        return self
 
     def spoil(self, section: Floats, axes_nm: tuple[Floats, Floats], generator: np.random.Generator) -> Floats:
         """The intensity (rows, columns) with stray light, uneven baseline and spoiled pixels.

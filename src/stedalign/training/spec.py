@@ -16,7 +16,7 @@ from stedalign.imaging.detector import NoiseSpec
 from stedalign.networks.outputs import Outputs
 from stedalign.networks.registry import architecture
 from stedalign.optics.wavefront import ModeSet
-from stedalign.spec import Spec
+from stedalign.spec import Seed, Spec
 
 
 class SimulationSpec(Spec):
@@ -85,13 +85,13 @@ class TrainSpec(Spec):
     """Of the Adam optimizer."""
     weight_decay: float = Field(default=0.0, ge=0, le=1)
     """Decoupled from the gradient (AdamW); 0 = plain Adam."""
-    step_epochs: int = Field(default=0, ge=0)
+    step_epochs: int = Field(default=0, ge=0, le=100_000)
     """Divide the learning rate by 10 after every so many epochs; 0 = never."""
     cosine: bool = False
     """Whether the learning rate rises over the first 50,000 images and then falls to zero as a cosine."""
     gradient_clip: float = Field(default=0.0, ge=0, le=1e6)
     """Longest gradient; 0 = any."""
-    seed: int = Field(default=0, ge=0)
+    seed: Seed = 0
     """Of weights, order, dropout and noise; the data have their own."""
     noise: NoiseSpec = NoiseSpec()
     dataset: DatasetSpec = DatasetSpec()
@@ -149,7 +149,7 @@ def load_train_spec(path: Path) -> TrainSpec:
     """
     check_plain(path, MOST_TEXT)
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise InputError(f"{path} cannot be read: {error}") from None
     idle = [name for name in ("dataset", "noise") if name in data and "simulation" in data]
