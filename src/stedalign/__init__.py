@@ -22,6 +22,8 @@ _HOMES = {
     "bound": "stedalign.jobs.bound",
     "Bounds": "stedalign.estimation.acquisition",
     "estimate": "stedalign.jobs.estimate",
+    "estimate_both_beams": "stedalign.jobs.two_beams",
+    "TwoBeamEstimate": "stedalign.estimation.two_beams",
     "align": "stedalign.jobs.align",
     "Alignment": "stedalign.jobs.align",
     "load_microscope": "stedalign.instrument.loading",
@@ -36,12 +38,14 @@ __all__ = [
     "OrthoSections",
     "Selection",
     "Setup",
+    "TwoBeamEstimate",
     "Wavefront",
     "__version__",
     "align",
     "bound",
     "effective_spot",
     "estimate",
+    "estimate_both_beams",
     "focus",
     "focus_on",
     "inspect",
@@ -54,6 +58,7 @@ if TYPE_CHECKING:
     from stedalign.config import Setup
     from stedalign.estimation.acquisition import Bounds
     from stedalign.estimation.estimate import Estimate
+    from stedalign.estimation.two_beams import TwoBeamEstimate
     from stedalign.formats.selection import Selection
     from stedalign.formats.stack import load_sections, load_stack
     from stedalign.imaging.images import OrthoSections
@@ -63,6 +68,7 @@ if TYPE_CHECKING:
     from stedalign.jobs.estimate import estimate
     from stedalign.jobs.focus import effective_spot, focus, focus_on
     from stedalign.jobs.inspect import inspect
+    from stedalign.jobs.two_beams import estimate_both_beams
     from stedalign.optics.wavefront import ModeSet, Wavefront
     from stedalign.optics.zernike import Mode
 

@@ -352,3 +352,8 @@ def test_a_correction_of_an_estimate_is_its_negative(run, tmp_path):
     assert found[2, 2] == -0.1
     assert found[3, 1] == 0.05
     assert np.count_nonzero(list(found.values())) == 2
+
+
+def test_both_beams_show_the_same_sections(run):
+    outcome = run("estimate", "--xy", "a.tif", "--xz", "b.tif", "--excitation-xy", "c.tif")
+    outcome.assert_refused("the excitation beam needs the same sections")

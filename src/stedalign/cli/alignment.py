@@ -31,9 +31,12 @@ from stedalign.errors import InputError, JobError
 
 if TYPE_CHECKING:
     from stedalign.alignment.events import Event
+    from stedalign.config import Setup
+    from stedalign.estimation.diagnosis import Remark
     from stedalign.estimation.estimate import Estimate
     from stedalign.imaging.photon_transfer import Reading
     from stedalign.jobs.align import Alignment
+    from stedalign.networks.network import Network
 
 GRADE_COLORS = {"accepted": "green", "accepted with model error": "yellow", "refused": "red"}
 
@@ -45,6 +48,11 @@ def estimate(
     xy: Annotated[Path | None, typer.Option("--xy", help="Instead: FILE or FILE::STACK with the xy section.")] = None,
     xz: Annotated[Path | None, typer.Option("--xz", help="The same of the xz section, z along its rows.")] = None,
     yz: Annotated[Path | None, typer.Option("--yz", help="The same of the yz section, z along its rows.")] = None,
+    excitation_xy: Annotated[
+        Path | None, typer.Option("--excitation-xy", help="The xy section of the same scan by the excitation beam.")
+    ] = None,
+    excitation_xz: Annotated[Path | None, typer.Option("--excitation-xz", help="The same of the xz section.")] = None,
+    excitation_yz: Annotated[Path | None, typer.Option("--excitation-yz", help="The same of the yz section.")] = None,
     setup: SetupFile = None,
     pixel_nm: Annotated[
         tuple[float, float, float] | None, typer.Option(help="Pixel sizes x y z, where the file does not tell.")
@@ -66,19 +74,30 @@ def estimate(
 ) -> None:
     """Estimate the aberrations in an image of a bead, with error bars, and write the correcting mask.
 
-    One xy section alone does not tell the modes that it calls blind; the mask leaves those as they are.
+    One xy section alone does not tell the modes that it calls blind; the mask leaves those as they are. With sections
+    of the same scan by the excitation beam, too, both wavefronts are estimated, and how the spot lies to the zero.
     """
     from stedalign.jobs.estimate import estimate_file, estimate_section_files
 
-    sections = {name: path for name, path in (("xy", xy), ("xz", xz), ("yz", yz)) if path is not None}
+    sections = _given(xy, xz, yz)
+    excitation = _given(excitation_xy, excitation_xz, excitation_yz)
     if (file is None) == (not sections):
         raise InputError("give either one FILE or sections by --xy, --xz, --yz; 'stedalign estimate --help' tells more")
     if sections and whole_volume:
         raise InputError("--whole-volume is for a FILE with a volume, not for sections")
+    if excitation and set(excitation) != set(sections):
+        raise InputError(
+            "the excitation beam needs the same sections as the depletion beam: --xy FILE --excitation-xy FILE, ..."
+        )
     selection = chosen(stack, series, channel, frame, axes)
     the_setup = read_setup(setup)
     folder = run_folder(out, "estimate")
     network = read_network(the_setup, weights, no_network)
+    if excitation:
+        if any(option is not None for option in (stack, series, channel, frame, axes)):
+            raise InputError("name the stacks of two beams by --xy FILE::NAME, not by --stack, --channel and the like")
+        _estimate_both(sections, excitation, the_setup, folder, pixel_nm, strict, network, json)
+        return
     with shown("reading", quiet=json) as tell:
         if file is not None:
             job = partial(estimate_file, file, whole_volume=whole_volume)
@@ -87,14 +106,55 @@ def estimate(
         job = partial(job, pixel_nm=pixel_nm, selection=selection)
         done = job(the_setup, folder, strict=strict, network=network, progress=tell)
     estimate = done.estimate
-    for note in done.notes:
-        Console(stderr=True, soft_wrap=True).print(f"[yellow]{escape(note)}[/yellow]", highlight=False)
+    _print_notes(done.notes)
     if json:
         print_json(done.to_json())
     else:
-        _print_estimate(estimate, folder)
+        _print_table(estimate)
+        _print_remarks(done.diagnosis)
+        print(f"mask, image and numbers  {folder}")
     if objection := estimate.objection(strict=strict):
         raise JobError(f"refused: {objection}; see {folder / 'estimate.png'}")
+
+
+def _given(xy: Path | None, xz: Path | None, yz: Path | None) -> dict[str, Path]:
+    """The files of sections by name."""
+    return {name: path for name, path in (("xy", xy), ("xz", xz), ("yz", yz)) if path is not None}
+
+
+def _estimate_both(
+    depletion: dict[str, Path],
+    excitation: dict[str, Path],
+    setup: Setup,
+    folder: Path,
+    pixel_nm: tuple[float, float, float] | None,
+    strict: bool,
+    network: Network | None,
+    json: bool,
+) -> None:
+    from stedalign.jobs.two_beams import estimate_files_of_both_beams
+
+    with shown("reading", quiet=json) as tell:
+        done = estimate_files_of_both_beams(
+            depletion, excitation, setup, folder, pixel_nm=pixel_nm, strict=strict, network=network, progress=tell
+        )
+    _print_notes(done.notes)
+    if json:
+        print_json(done.to_json())
+    else:
+        for name, estimate in (("depletion", done.both.depletion), ("excitation", done.both.excitation)):
+            _print_table(estimate, name)
+            _print_remarks(done.diagnosis[name])
+        if done.both.overlay is not None:
+            print(f"{done.both.overlay.words}; as it would be with the depletion beam corrected, in the JSON")
+        print(f"masks, images and numbers  {folder}")
+    if objection := done.objection(strict=strict):
+        raise JobError(f"refused: {objection}; see {folder}")
+
+
+def _print_notes(notes: tuple[str, ...]) -> None:
+    for note in notes:
+        Console(stderr=True, soft_wrap=True).print(f"[yellow]{escape(note)}[/yellow]", highlight=False)
 
 
 def align(
@@ -204,8 +264,14 @@ class _Progress:
             self.moves = 0
 
 
-def _print_estimate(estimate: Estimate, folder: Path) -> None:
-    table = Table(title="SIMULATED bead" if estimate.simulated else "bead", title_justify="left")
+def _print_remarks(remarks: tuple[Remark, ...]) -> None:
+    for remark in remarks:
+        print(f"off: {remark.words}")
+
+
+def _print_table(estimate: Estimate, beam: str = "") -> None:
+    title = " ".join(["SIMULATED bead" if estimate.simulated else "bead", *([f"by the {beam} beam"] if beam else [])])
+    table = Table(title=title, title_justify="left")
     for name in ("mode", "(n, m)", "mλ rms", "noise", "model", "± sigma"):
         table.add_column(name, justify="left" if name == "mode" else "right")
     sigmas = estimate.noise_sigma_waves, estimate.model_sigma_waves, estimate.sigma_waves
@@ -229,7 +295,6 @@ def _print_estimate(estimate: Estimate, folder: Path) -> None:
         console.print(f"blind to {names}: image xz and yz, too; the mask leaves them as they are")
     null = _share(estimate.null_ratio)
     console.print(f"null ratio {null}, reduced chi2 {estimate.reduced_chi2:.3f}, began at {estimate.start}")
-    print(f"mask, image and numbers  {folder}")
 
 
 def _unexplained(estimate: Estimate) -> str:

@@ -46,6 +46,13 @@ class Overlay:
     centering: Wavefront
     """Tip, tilt and defocus that, added to the correction of the depletion beam, would bring its zero to the spot."""
 
+    @property
+    def words(self) -> str:
+        """Spot minus zero as they are, with standard deviations."""
+        each = zip("xyz", self.spot_minus_zero_nm, self.sigma_nm, strict=True)
+        told = (f"{axis} {value:+.0f} ± {sigma:.0f}" for axis, value, sigma in each)
+        return f"spot minus zero {', '.join(told)} nm"
+
     def to_json(self) -> dict[str, Any]:
         plain = {name: list(value) for name, value in vars(self).items() if isinstance(value, tuple)}
         return plain | {"centering": self.centering.to_json()}

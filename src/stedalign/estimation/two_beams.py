@@ -93,7 +93,7 @@ class _Joint:
 
     findings: Sequence[Finding]
     misfits: Sequence[Misfit]
-    columns: Sequence[Int[Tensor, " parameters"]]
+    columns: Sequence[Int[Tensor, " _"]]
     """Where each beam's parameters stand."""
     given: Freedom
     parameters: Float[Tensor, " joint"]

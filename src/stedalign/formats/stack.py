@@ -31,7 +31,7 @@ from stedalign.formats.selection import (
     space_of,
 )
 from stedalign.formats.stored import ImageStack, StackError, Stored
-from stedalign.imaging.bead_in_sections import around_bead_in, square_around_bead
+from stedalign.imaging.bead_in_sections import Sides, around_bead_in, cut, sides_around_bead, square_around_bead
 from stedalign.imaging.bead_in_volume import around_bead, sections_through_bead
 from stedalign.imaging.images import (
     AXES_OF,
@@ -124,6 +124,37 @@ def read_sections(
     check: CheckPixels = any_pixels,
 ) -> Loaded[Sections]:
     """``load_sections`` of pixels that pass ``check``, with what the first of the files tells of the microscope."""
+    parts, facts = _section_files(files, pixel_nm, selection)
+    return Loaded(_sections(parts, pixel_nm, check), facts)
+
+
+def read_both_beams(
+    depletion: Mapping[str, Path | str],
+    excitation: Mapping[str, Path | str],
+    *,
+    pixel_nm: PixelSize | None = None,
+    check: CheckPixels = any_pixels,
+) -> tuple[Loaded[Sections], Sections]:
+    """The sections of one scan by two beams, the second cut as the first is, around its bead.
+
+    Raises ``StackError`` as ``load_sections``, and where the two are not of the same sections.
+    """
+    if set(depletion) != set(excitation):
+        raise StackError(
+            f"both beams must show the same sections, got {', '.join(depletion)} by one and "
+            f"{', '.join(excitation)} by the other"
+        )
+    parts, facts = _section_files(depletion, pixel_nm, EVERYTHING)
+    with _unusable(*(file for file, _ in parts.values())):
+        sides = sides_around_bead(_planes(parts, pixel_nm, check))
+    other, _ = _section_files(excitation, pixel_nm, EVERYTHING)
+    return Loaded(_sections(parts, pixel_nm, check, sides), facts), _sections(other, pixel_nm, check, sides)
+
+
+def _section_files(
+    files: Mapping[str, Path | str], pixel_nm: PixelSize | None, selection: Selection
+) -> tuple[dict[str, tuple[str, Pixels]], Facts]:
+    """The pixels of each section with the name of its file, and what the first of these tells of the microscope."""
     check_type("sa.load_sections", files, Mapping)
     if not files or not set(files) <= set(PLANES):
         raise StackError(f"sections xy, xz or yz are expected, got {', '.join(files) or 'none'}")
@@ -145,8 +176,7 @@ def read_sections(
         if taken[name].axes != AXES_OF[name] and (found_stacks[0].scanned or taken[name].axes != "yx"):
             raise StackError(f"{path}: its axes are labeled {taken[name].axes}, not {AXES_OF[name]} as of {name}")
         facts = facts if len(taken) > 1 else found.facts
-    parts = {name: (str(file), taken[name]) for name, file in files.items()}
-    return Loaded(_sections(parts, pixel_nm, check), facts)
+    return {name: (str(file), taken[name]) for name, file in files.items()}, facts
 
 
 def read_stack(
@@ -248,19 +278,32 @@ def _image(
         return around_bead(volume) if whole else sections_through_bead(volume, samples)[0]
 
 
-def _sections(parts: Mapping[str, tuple[str, Pixels]], pixel_nm: PixelSize | None, check: CheckPixels) -> Sections:
-    """Sections of their files, by name."""
+def _sections(
+    parts: Mapping[str, tuple[str, Pixels]],
+    pixel_nm: PixelSize | None,
+    check: CheckPixels,
+    sides: Sides | None = None,
+) -> Sections:
+    """Sections of their files, by name, cut to ``sides`` or around their bead."""
+    planes = _planes(parts, pixel_nm, check)
+    levels = [level for _, taken in parts.values() for level in [_ceiling(taken.data)] if level is not None]
+    simulated = any(taken.stack.simulated for _, taken in parts.values())
+    with _unusable(*dict.fromkeys(file for file, _ in parts.values())):
+        kept = around_bead_in(planes) if sides is None else cut(planes, sides)
+        return Sections.of(kept, saturation=min(levels, default=None), simulated=simulated)
+
+
+def _planes(
+    parts: Mapping[str, tuple[str, Pixels]], pixel_nm: PixelSize | None, check: CheckPixels
+) -> dict[str, Plane]:
     given = dict(zip("xyz", pixel_nm, strict=True)) if pixel_nm else None
-    planes, levels = {}, []
+    planes = {}
     for name, (file, taken) in parts.items():
         # Rows and columns are x and y to a file that does not know how the scan went.
         rows, columns = (given[axis] for axis in AXES_OF[name]) if given else map(taken.stack.size_nm, taken.axes)
         _check_values(Path(file), taken.data, dict(zip(AXES_OF[name], (rows, columns), strict=True)), check)
         planes[name] = Plane(taken.data, (rows, columns))
-        levels += [level for level in [_ceiling(taken.data)] if level is not None]
-    simulated = any(taken.stack.simulated for _, taken in parts.values())
-    with _unusable(*dict.fromkeys(file for file, _ in parts.values())):
-        return Sections.of(around_bead_in(planes), saturation=min(levels, default=None), simulated=simulated)
+    return planes
 
 
 def _check_values(path: Path, data: NDArray[Any], sizes: Mapping[str, float], check: CheckPixels) -> None:

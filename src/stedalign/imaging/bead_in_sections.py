@@ -12,6 +12,8 @@ from stedalign.imaging.bead_in_volume import FIELD_NM, brightest_bead
 from stedalign.imaging.flaws import find_flaws
 from stedalign.imaging.images import AXES_OF, LEAST_PIXELS, OrthoSections, Plane, Sections
 
+Sides = dict[str, tuple[slice, slice]]
+"""Rows and columns of sections by name."""
 PIXEL_MULTIPLE = 8
 """Pixels along each side come in multiples of this, so that the estimator can add up 2, 4 or 8 of them."""
 FEW_PIXELS = 64
@@ -25,7 +27,28 @@ def around_bead_in(sections: Mapping[str, Plane]) -> dict[str, Plane]:
     is. Raises ``InputError`` for two beads about as bright, for one close to an edge, and for what are no sections.
     """
     Sections.of(sections)
-    return _cut(sections, FIELD_NM)
+    return cut(sections, sides_around_bead(sections))
+
+
+def sides_around_bead(sections: Mapping[str, Plane], field_nm: Mapping[str, float] = FIELD_NM) -> Sides:
+    """Which rows and columns of each section ``around_bead_in`` keeps, of a field of that size."""
+    long = {
+        axis
+        for name, plane in sections.items()
+        for axis, count, pixel in zip(AXES_OF[name], plane.data.shape, plane.pixel_nm, strict=True)
+        if count > _whole(field_nm[axis] / pixel)
+    }
+    middle = {axis: place if axis in long else 0.0 for axis, place in (_bead_nm(sections) if long else {}).items()}
+    kept: Sides = {}
+    for name, plane in sections.items():
+        rows, columns = [
+            _side(count, middle.get(axis, 0.0) / pixel, _whole(field_nm[axis] / pixel))
+            for axis, count, pixel in zip(AXES_OF[name], plane.data.shape, plane.pixel_nm, strict=True)
+        ]
+        if min(side.stop - side.start for side in (rows, columns)) < LEAST_PIXELS:
+            raise InputError(f"the bead is too close to the end of the {name} section; image it nearer the middle")
+        kept[name] = rows, columns
+    return kept
 
 
 def square_around_bead(image: OrthoSections) -> OrthoSections:
@@ -36,29 +59,19 @@ def square_around_bead(image: OrthoSections) -> OrthoSections:
         for name, part in zip(image.view.parts, image.data, strict=True)
     }
     most = max(FIELD_NM[axis] / pixel for axis, pixel in pixels.items())
-    kept = _cut(sections, {axis: most * pixel for axis, pixel in pixels.items()})
+    kept = cut(sections, sides_around_bead(sections, {axis: most * pixel for axis, pixel in pixels.items()}))
     least = min(min(plane.data.shape) for plane in kept.values())
     return replace(image, data=np.stack([_inner(plane, least).data for plane in kept.values()]))
 
 
-def _cut(sections: Mapping[str, Plane], field_nm: Mapping[str, float]) -> dict[str, Plane]:
-    """A field of that size along each axis, evenly around the bead where a section has a larger one."""
-    long = {
-        axis
-        for name, plane in sections.items()
-        for axis, count, pixel in zip(AXES_OF[name], plane.data.shape, plane.pixel_nm, strict=True)
-        if count > _whole(field_nm[axis] / pixel)
-    }
-    middle = {axis: place if axis in long else 0.0 for axis, place in (_bead_nm(sections) if long else {}).items()}
+def cut(sections: Mapping[str, Plane], sides: Sides) -> dict[str, Plane]:
+    """Those rows and columns of each section. Raises ``InputError`` where one is not named or has fewer."""
     kept = {}
     for name, plane in sections.items():
-        sides = [
-            _side(count, middle.get(axis, 0.0) / pixel, _whole(field_nm[axis] / pixel))
-            for axis, count, pixel in zip(AXES_OF[name], plane.data.shape, plane.pixel_nm, strict=True)
-        ]
-        if min(side.stop - side.start for side in sides) < LEAST_PIXELS:
-            raise InputError(f"the bead is too close to the end of the {name} section; image it nearer the middle")
-        kept[name] = plane._replace(data=plane.data[tuple(sides)])
+        ends = [side.stop for side in sides.get(name, ())]
+        if not ends or any(end > count for end, count in zip(ends, plane.data.shape, strict=True)):
+            raise InputError(f"{name}: a section of the same scan as that of the other beam is expected")
+        kept[name] = plane._replace(data=plane.data[sides[name]])
     return kept
 
 

@@ -12,6 +12,7 @@ from stedalign.alignment.session import Session
 from stedalign.config.setup import Setup
 from stedalign.errors import InputError, check_type
 from stedalign.estimation.centering import centering_wavefront
+from stedalign.estimation.diagnosis import Remark, diagnose
 from stedalign.estimation.estimate import Estimate
 from stedalign.estimation.estimator import Estimator
 from stedalign.files import replacing_all, write_json
@@ -60,12 +61,16 @@ class SavedEstimate:
     run_folder: Path
     mask: Path | None
     """The correcting mask; None where the estimate was refused, or strictly is."""
+    diagnosis: tuple[Remark, ...] = ()
+    """What beside the wavefront is off, the surest first."""
     notes: tuple[str, ...] = ()
     """In what the file and the setup differ."""
 
     def to_json(self) -> dict[str, Any]:
         mask = None if self.mask is None else str(self.mask)
-        return self.estimate.to_json() | {"mask": mask, "run_folder": str(self.run_folder), "notes": self.notes}
+        remarks = [remark.to_json() for remark in self.diagnosis]
+        facts = {"diagnosis": remarks, "mask": mask, "run_folder": str(self.run_folder), "notes": self.notes}
+        return self.estimate.to_json() | facts
 
 
 def estimate(
@@ -110,7 +115,7 @@ def estimate_file(
     steps = Progress(progress, cancel)
     steps(f"reading {file}")
     samples = setup.sampling.samples
-    check = _shows_focus(setup)
+    check = shows_focus(setup)
     loaded = read_stack(file, pixel_nm=pixel_nm, selection=selection, samples=samples, whole=whole_volume, check=check)
     return _estimate_loaded(loaded, setup, run_folder, strict, network, steps)
 
@@ -130,7 +135,7 @@ def estimate_section_files(
     """The same of sections "xy", "xz" or "yz" of one bead, each in a file or a stack of its own ("FILE::NAME")."""
     steps = Progress(progress, cancel)
     steps(f"reading {', '.join(map(str, files.values()))}")
-    loaded = read_sections(files, pixel_nm=pixel_nm, selection=selection, check=_shows_focus(setup))
+    loaded = read_sections(files, pixel_nm=pixel_nm, selection=selection, check=shows_focus(setup))
     return _estimate_loaded(loaded, setup, run_folder, strict, network, steps)
 
 
@@ -147,7 +152,7 @@ def _estimate_loaded(
     return save_estimate(setup, loaded.image, estimate, Path(run_folder), progress, strict=strict, notes=notes)
 
 
-def _shows_focus(setup: Setup) -> CheckPixels:
+def shows_focus(setup: Setup) -> CheckPixels:
     """Tells pixels that are too wide for the setup's light, before a bead is looked for in them."""
     return partial(check_pixels_show, setup.objective, setup.depletion.wavelength_nm)
 
@@ -157,9 +162,18 @@ def _estimate(
 ) -> Estimate:
     axes = sections.view.axes
     sizes = {axis: size for axis, size in zip("xyz", sections.pixel_nm, strict=True) if axis in axes}
-    _shows_focus(setup)(sizes)
+    shows_focus(setup)(sizes)
     progress("estimating")
     return make_estimator(setup, default_network(setup) if network == "packaged" else network)(sections)
+
+
+def diagnosed(setup: Setup, estimate: Estimate) -> tuple[Remark, ...]:
+    """What beside the wavefront is off; nothing where the estimate was refused, which tells nothing."""
+    if not estimate.accepted:
+        return ()
+    slm = setup.slm
+    columns, rows = (slm.pupil_radius_px * (-1 if flipped else 1) for flipped in (slm.flip_x, slm.flip_y))
+    return diagnose(estimate.nuisances, setup.depletion, setup.detection, (columns, rows))
 
 
 def save_estimate(
@@ -182,13 +196,15 @@ def save_estimate(
     if folder.is_dir() and any(folder.iterdir()):
         raise InputError(f"{folder} is not empty; choose another folder")
     usable = not estimate.objection(strict=strict)
-    saved = SavedEstimate(estimate, folder, folder / "mask.bmp" if usable else None, notes)
+    remarks = diagnosed(setup, estimate)
+    saved = SavedEstimate(estimate, folder, folder / "mask.bmp" if usable else None, remarks, notes)
     centering = centering_wavefront(estimate.shift_nm, setup.objective, setup.depletion.wavelength_nm)
     facts = {"wavelength_nm": setup.depletion.wavelength_nm, "centering": centering.to_json()}
     with replacing_all(folder) as staging:
         Session.start(staging, setup.to_toml())
         if usable:
             save_masks(setup, correction_levels(setup, estimate.correction), estimate.correction, staging)
-        draw_estimate(staging / "estimate.png", sections, estimate, "SIMULATED bead" if estimate.simulated else "bead")
+        title = "SIMULATED bead" if estimate.simulated else "bead"
+        draw_estimate(staging / "estimate.png", sections, estimate, title, remarks)
         write_json(staging / "estimate.json", saved.to_json() | facts)
     return saved

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from textwrap import fill
 
@@ -13,6 +13,7 @@ from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
 from stedalign.alignment.events import Measured
+from stedalign.estimation.diagnosis import Remark
 from stedalign.estimation.estimate import ACCEPTED, REFUSED, WITH_MODEL_ERROR, Estimate
 from stedalign.files import replacing
 from stedalign.imaging.bead_in_volume import volume_planes
@@ -21,8 +22,9 @@ from stedalign.imaging.images import PLANES, Image, Sections, Volume
 Floats = NDArray[np.float64]
 COLORS = "inferno"
 VERDICT_COLORS = {ACCEPTED: "palegreen", WITH_MODEL_ERROR: "khaki", REFUSED: "lightsalmon"}
-VERDICT_WIDTH = 48
-"""Letters in a line of the verdict."""
+VERDICT_WIDTH, REMARK_WIDTH = 48, 66
+"""Letters in a line of the verdict, and of a remark."""
+SHOWN_REMARKS = 3
 
 
 def draw_alignment(path: Path, before: Measured, after: Measured, title: str) -> None:
@@ -46,8 +48,10 @@ def draw_alignment(path: Path, before: Measured, after: Measured, title: str) ->
     save(figure, path)
 
 
-def draw_estimate(path: Path, image: Image, estimate: Estimate, title: str) -> None:
+def draw_estimate(path: Path, image: Image, estimate: Estimate, title: str, remarks: Sequence[Remark] = ()) -> None:
     """Image, fitted model and their difference in standard deviations of the noise; the coefficients with error bars.
+
+    Of the ``remarks`` on what else is off the first few.
 
     Of a volume its planes through the focus, of other images the sections that were imaged.
     """
@@ -79,7 +83,9 @@ def draw_estimate(path: Path, image: Image, estimate: Estimate, title: str) -> N
     words.text(0, 1, "\n".join(lines), va="top", fontsize=11)
     verdict = estimate.grade if estimate.accepted else f"REFUSED: {estimate.reason}"
     box = {"facecolor": VERDICT_COLORS[estimate.grade], "edgecolor": "none", "pad": 4}
-    words.text(0, 0.3, fill(verdict, VERDICT_WIDTH), va="top", fontsize=11, bbox=box)
+    words.text(0, 0.45, fill(verdict, VERDICT_WIDTH), va="top", fontsize=11, bbox=box)
+    off = "\n".join(fill(remark.words, REMARK_WIDTH) for remark in remarks[:SHOWN_REMARKS])
+    words.text(0, 0.22, off, va="top", fontsize=8)
     figure.suptitle(title)
     save(figure, path)
 
