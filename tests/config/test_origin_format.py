@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
+import stedalign as sa
 from stedalign.config import Setup, SetupError
 from stedalign.config.origin_format import setup_from_origin
+from stedalign.optics.targets import section
 
 STED = {
     "n": 1.5,
@@ -240,3 +243,42 @@ def test_an_aperture_larger_than_the_index_is_refused(refusal):
 
 def test_a_wavelength_in_micrometers_is_refused(refusal):
     assert refusal(with_sted(**{"lambda": 0.775})).startswith("wavelength_nm = 0.775 in [depletion]")
+
+
+def test_as_the_origin_gives_the_foci_of_tangent_heights_and_the_root_of_the_cosine(tmp_path):
+    path = tmp_path / "origin.txt"
+    path.write_text(json.dumps(PARAMETERS))
+    wavefront = sa.Wavefront(sa.ModeSet.of([(3, 1), (4, 0)]), (0.06, -0.06))
+    target = section("xy", (24, 24), (40.0, 40.0))
+    theirs = sa.focus_on(setup_from_origin(path, as_the_origin=True), wavefront, target, tolerance=1e-4)
+    ours = sa.focus_on(setup_from_origin(path), wavefront, target, tolerance=1e-4)
+    reference = tangent_focus(wavefront, target.points_nm)
+    reference /= np.linalg.norm(reference)
+
+    def apart(image):
+        flat = image.ravel() / np.linalg.norm(image)
+        return np.linalg.norm(flat - reference)
+
+    assert apart(theirs) < 1e-3
+    assert apart(ours) > 0.05
+
+
+def tangent_focus(wavefront, points_nm, polar=60, around=96):
+    """Of a circular vortex beam through an objective in which rays keep the tangent of their angle (Novotny 3.44)."""
+    alpha = np.arcsin(STED["NA"] / STED["n"])
+    node, weight = np.polynomial.legendre.leggauss(polar)
+    theta, phi = np.meshgrid(alpha * (node + 1) / 2, 2 * np.pi * np.arange(around) / around, indexing="ij")
+    rho = np.tan(theta) / np.tan(alpha)
+    phase = wavefront.modes.polynomials((rho * np.cos(phi)).ravel(), (rho * np.sin(phi)).ravel()) @ wavefront.array
+    light = np.sqrt(np.cos(theta)) * np.sin(theta) * weight[:, None] * np.exp(1j * phi)
+    light = light.ravel() * np.exp(2j * np.pi * phase)
+    s, c, cp, sp = np.sin(theta), np.cos(theta), np.cos(phi), np.sin(phi)
+    jx, jy = Setup().depletion.polarization.jones
+    field = [
+        (1 + (c - 1) * cp**2) * jx + (c - 1) * cp * sp * jy,
+        (c - 1) * cp * sp * jx + (1 + (c - 1) * sp**2) * jy,
+        -s * cp * jx - s * sp * jy,
+    ]
+    k = 2 * np.pi * STED["n"] / STED["lambda"] * np.stack([s * cp, s * sp, c], axis=-1).reshape(-1, 3)
+    kernel = np.exp(1j * k @ points_nm.T)
+    return sum(np.abs((part.ravel() * light) @ kernel) ** 2 for part in field)

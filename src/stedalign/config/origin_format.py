@@ -32,12 +32,18 @@ NUMERICAL_KEYS = ("out_scrn_size", "z_extent", "out_res", "inp_res")
 OPTIONAL_BEAM_KEYS = {"px_size"}
 
 
-def setup_from_origin(path: Path | str) -> Setup:
+AS_THE_ORIGIN = {"mapping": "tangent", "apodization": "sqrt_cosine"}
+"""How the origin takes the height of a ray in the pupil, and weighs it."""
+
+
+def setup_from_origin(path: Path | str, *, as_the_origin: bool = False) -> Setup:
     """Read ``optical_params_sted`` and ``optical_params_gauss`` (and optional numerical parameters).
 
     The half widths ``out_scrn_size`` and ``z_extent`` (um) and ``out_res`` give the sampling; ``inp_res``, the
     original's pupil grid, has no counterpart since the nodes follow from the accuracy asked for. The numerical
-    ones may stand in a dict ``numerical_params`` or at the top. Raises ``SetupError``, one line.
+    ones may stand in a dict ``numerical_params`` or at the top. An objective obeys the sine condition; with
+    ``as_the_origin`` rays keep the tangent of their angle and the weight sqrt(cos(theta)), which gives the origin's own
+    foci. Raises ``SetupError``, one line.
     """
     path = Path(path)
     data = _literal(path)
@@ -66,6 +72,7 @@ def setup_from_origin(path: Path | str) -> Setup:
             "immersion_index": sted["n"],
             "focal_length_mm": sted["f"],
             "back_aperture_mm": sted["obj_ba"],
+            **(AS_THE_ORIGIN if as_the_origin else {}),
         },
         "depletion": _beam(sted) | {"pattern": {"kind": "vortex", "mask_offset": offset}},
         "excitation": _beam(gauss) | {"pattern": {"kind": "flat"}},
