@@ -83,9 +83,9 @@ def draw_estimate(path: Path, image: Image, estimate: Estimate, title: str, rema
     words.text(0, 1, "\n".join(lines), va="top", fontsize=11)
     verdict = estimate.grade if estimate.accepted else f"REFUSED: {estimate.reason}"
     box = {"facecolor": VERDICT_COLORS[estimate.grade], "edgecolor": "none", "pad": 4}
-    words.text(0, 0.45, fill(verdict, VERDICT_WIDTH), va="top", fontsize=11, bbox=box)
+    words.text(0, 0.34, fill(verdict, VERDICT_WIDTH), va="top", fontsize=11, bbox=box)
     off = "\n".join(fill(remark.words, REMARK_WIDTH) for remark in remarks[:SHOWN_REMARKS])
-    words.text(0, 0.22, off, va="top", fontsize=8)
+    words.text(0, 0.18, off, va="top", fontsize=7)
     figure.suptitle(title)
     save(figure, path)
 
