@@ -13,7 +13,17 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from stedalign.cli.files import Axes, Channel, Frame, Series, Stack, chosen
+from stedalign.cli.files import (
+    Axes,
+    Channel,
+    ExcitationXy,
+    ExcitationXz,
+    ExcitationYz,
+    Frame,
+    Series,
+    Stack,
+    chosen,
+)
 from stedalign.cli.options import (
     Json,
     NoNetwork,
@@ -48,11 +58,9 @@ def estimate(
     xy: Annotated[Path | None, typer.Option("--xy", help="Instead: FILE or FILE::STACK with the xy section.")] = None,
     xz: Annotated[Path | None, typer.Option("--xz", help="The same of the xz section, z along its rows.")] = None,
     yz: Annotated[Path | None, typer.Option("--yz", help="The same of the yz section, z along its rows.")] = None,
-    excitation_xy: Annotated[
-        Path | None, typer.Option("--excitation-xy", help="The xy section of the same scan by the excitation beam.")
-    ] = None,
-    excitation_xz: Annotated[Path | None, typer.Option("--excitation-xz", help="The same of the xz section.")] = None,
-    excitation_yz: Annotated[Path | None, typer.Option("--excitation-yz", help="The same of the yz section.")] = None,
+    excitation_xy: ExcitationXy = None,
+    excitation_xz: ExcitationXz = None,
+    excitation_yz: ExcitationYz = None,
     setup: SetupFile = None,
     pixel_nm: Annotated[
         tuple[float, float, float] | None, typer.Option(help="Pixel sizes x y z, where the file does not tell.")

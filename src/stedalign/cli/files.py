@@ -16,6 +16,11 @@ from stedalign.cli.options import Json, print_json
 if TYPE_CHECKING:
     from stedalign.formats.selection import Selection
 
+ExcitationXy = Annotated[
+    Path | None, typer.Option("--excitation-xy", help="The xy section of the same scan by the excitation beam.")
+]
+ExcitationXz = Annotated[Path | None, typer.Option("--excitation-xz", help="The same of the xz section.")]
+ExcitationYz = Annotated[Path | None, typer.Option("--excitation-yz", help="The same of the yz section.")]
 Stack = Annotated[str | None, typer.Option("--stack", help="Name of the stack, of those that 'inspect' lists.")]
 Series = Annotated[int | None, typer.Option("--series", min=0, help="Or its number there, counted from 0.")]
 Channel = Annotated[str | None, typer.Option("--channel", help="Number, from 0, or name of the channel or color.")]
