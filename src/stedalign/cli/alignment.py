@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from math import isnan
 from pathlib import Path
@@ -20,8 +21,10 @@ from stedalign.cli.files import (
     ExcitationXz,
     ExcitationYz,
     Frame,
+    PixelNm,
     Series,
     Stack,
+    WholeVolume,
     chosen,
 )
 from stedalign.cli.options import (
@@ -46,6 +49,7 @@ if TYPE_CHECKING:
     from stedalign.estimation.estimate import Estimate
     from stedalign.imaging.photon_transfer import Reading
     from stedalign.jobs.align import Alignment
+    from stedalign.jobs.estimate import SavedEstimate
     from stedalign.networks.network import Network
 
 GRADE_COLORS = {"accepted": "green", "accepted with model error": "yellow", "refused": "red"}
@@ -62,18 +66,13 @@ def estimate(
     excitation_xz: ExcitationXz = None,
     excitation_yz: ExcitationYz = None,
     setup: SetupFile = None,
-    pixel_nm: Annotated[
-        tuple[float, float, float] | None, typer.Option(help="Pixel sizes x y z, where the file does not tell.")
-    ] = None,
+    pixel_nm: PixelNm = None,
     stack: Stack = None,
     series: Series = None,
     channel: Channel = None,
     frame: Frame = None,
     axes: Axes = None,
-    whole_volume: Annotated[
-        bool,
-        typer.Option("--whole-volume", help="Fit a volume evenly around its bead, not three sections of it."),
-    ] = False,
+    whole_volume: WholeVolume = False,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse what is accepted with model error, too.")] = False,
     weights: Weights = None,
     no_network: NoNetwork = False,
@@ -89,14 +88,7 @@ def estimate(
 
     sections = _given(xy, xz, yz)
     excitation = _given(excitation_xy, excitation_xz, excitation_yz)
-    if (file is None) == (not sections):
-        raise InputError("give either one FILE or sections by --xy, --xz, --yz; 'stedalign estimate --help' tells more")
-    if sections and whole_volume:
-        raise InputError("--whole-volume is for a FILE with a volume, not for sections")
-    if excitation and set(excitation) != set(sections):
-        raise InputError(
-            "the excitation beam needs the same sections as the depletion beam: --xy FILE --excitation-xy FILE, ..."
-        )
+    _check_given(file, sections, excitation, whole_volume)
     selection = chosen(stack, series, channel, frame, axes)
     the_setup = read_setup(setup)
     folder = run_folder(out, "estimate")
@@ -106,13 +98,17 @@ def estimate(
             raise InputError("name the stacks of two beams by --xy FILE::NAME, not by --stack, --channel and the like")
         _estimate_both(sections, excitation, the_setup, folder, pixel_nm, strict, network, json)
         return
+    if file is not None:
+        job = partial(estimate_file, file, whole_volume=whole_volume)
+    else:
+        job = partial(estimate_section_files, sections)
+    job = partial(job, pixel_nm=pixel_nm, selection=selection, network=network)
+    _estimate_one(job, the_setup, folder, strict, json)
+
+
+def _estimate_one(job: Callable[..., SavedEstimate], setup: Setup, folder: Path, strict: bool, json: bool) -> None:
     with shown("reading", quiet=json) as tell:
-        if file is not None:
-            job = partial(estimate_file, file, whole_volume=whole_volume)
-        else:
-            job = partial(estimate_section_files, sections)
-        job = partial(job, pixel_nm=pixel_nm, selection=selection)
-        done = job(the_setup, folder, strict=strict, network=network, progress=tell)
+        done = job(setup, folder, strict=strict, progress=tell)
     estimate = done.estimate
     _print_notes(done.notes)
     if json:
@@ -123,6 +119,18 @@ def estimate(
         print(f"mask, image and numbers  {folder}")
     if objection := estimate.objection(strict=strict):
         raise JobError(f"refused: {objection}; see {folder / 'estimate.png'}")
+
+
+def _check_given(file: Path | None, sections: dict[str, Path], excitation: dict[str, Path], whole: bool) -> None:
+    """Raise ``InputError`` for files that do not go together."""
+    if (file is None) == (not sections):
+        raise InputError("give either one FILE or sections by --xy, --xz, --yz; 'stedalign estimate --help' tells more")
+    if sections and whole:
+        raise InputError("--whole-volume is for a FILE with a volume, not for sections")
+    if excitation and set(excitation) != set(sections):
+        raise InputError(
+            "the excitation beam needs the same sections as the depletion beam: --xy FILE --excitation-xy FILE, ..."
+        )
 
 
 def _given(xy: Path | None, xz: Path | None, yz: Path | None) -> dict[str, Path]:

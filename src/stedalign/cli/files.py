@@ -16,6 +16,12 @@ from stedalign.cli.options import Json, print_json
 if TYPE_CHECKING:
     from stedalign.formats.selection import Selection
 
+PixelNm = Annotated[
+    tuple[float, float, float] | None, typer.Option(help="Pixel sizes x y z, where the file does not tell.")
+]
+WholeVolume = Annotated[
+    bool, typer.Option("--whole-volume", help="Fit a volume evenly around its bead, not three sections of it.")
+]
 ExcitationXy = Annotated[
     Path | None, typer.Option("--excitation-xy", help="The xy section of the same scan by the excitation beam.")
 ]
