@@ -45,7 +45,8 @@ REASONS = {
     "cut off at an edge": "cut off",
     "mirrored scan": "a mirrored scan",
     "mirrored xy section": "a mirrored xy section",
-    "xy section turned by 90°": "turned by 90 degrees",
+    "x and y of the xy section exchanged": "x and y exchanged",
+    "xy section turned by 90°": "by 90 degrees",
     "xz or yz through the wrong row": "does not pass through the bead's middle",
 }
 BESIDE_NM = 250.0, 400.0
@@ -70,6 +71,7 @@ def with_xy(turn: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], 
 TURNS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "mirrored scan": mirrored_scan,
     "mirrored xy section": with_xy(np.fliplr),
+    "x and y of the xy section exchanged": with_xy(np.transpose),
     "xy section turned by 90°": with_xy(np.rot90),
 }
 

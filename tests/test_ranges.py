@@ -33,6 +33,9 @@ FILLED: dict[str, Any] = {
     "Detector.baseline": 100.0,
     "Detector.gain": 2.0,
     "Detector.read_noise": 1.0,
+    "View.part_pixel_nm": ((30.0, 30.0),),
+    "HiddenExcitation.fill": 1.0,
+    "HiddenExcitation.fill_center": (0.1, 0.0),
     "HiddenWorld.fill": 1.0,
     "HiddenWorld.fill_center": (0.1, 0.0),
     "HiddenWorld.pinhole_airy": 1.0,
@@ -43,6 +46,7 @@ FILLED: dict[str, Any] = {
 """Of fields that hold no number until one is given."""
 INFINITE = {
     "Beam.fill": "a uniform beam",
+    "HiddenExcitation.fill": "a uniform beam",
     "HiddenWorld.fill": "a uniform beam",
     "Detection.pinhole_airy": "an open pinhole",
     "Detector.saturation": "a detector that never clips",
@@ -103,6 +107,12 @@ def replaced(value: Any, key: str) -> Iterator[Any]:
             yield math.inf
 
 
+def holds_a_number(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return any(map(holds_a_number, value))
+    return isinstance(value, int | float)
+
+
 def test_all_descriptions_are_looked_at():
     assert {"Setup", "Beam", "Vortex", "TrainSpec", "HiddenWorld", "Policy"} <= {
         spec.__name__ for spec in descriptions()
@@ -117,6 +127,7 @@ def test_a_number_far_out_of_range_is_refused_in_one_line_that_names_it(needed, 
     given = needed.get(spec.__name__, {})
     value = FILLED.get(key, given.get(name, spec.model_fields[name].default))
     spec.parse(given | {name: value})
+    assert holds_a_number(value), f"give {key} a number in FILLED"
     for bad in replaced(value, key):
         with pytest.raises(SpecError, match=f"{name}|mode|pupil") as refusal:
             spec.parse(given | {name: bad})

@@ -252,6 +252,10 @@ def test_the_report_format_is_refused_through_init_as_well(run, tmp_path):
     run("init", "made.toml", "--from-dict", "report.txt").assert_refused("report.txt: neither JSON nor a Python dict")
 
 
+def test_as_the_origin_is_for_the_origins_format_alone(run):
+    run("init", "made.toml", "--as-the-origin").assert_refused("--from-dict")
+
+
 def test_a_mask_can_be_replaced_when_asked(run, tmp_path):
     (tmp_path / "made.bmp").write_text("old")
     outcome = run("mask", "--out", "made.bmp", "--overwrite")

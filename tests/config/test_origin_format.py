@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import tomllib
 
 import numpy as np
 import pytest
 
-import stedalign as sa
 from stedalign.config import Setup, SetupError
 from stedalign.config.origin_format import setup_from_origin
-from stedalign.optics.targets import section
+from stedalign.jobs.focus import focus
+from stedalign.optics.wavefront import ModeSet, Wavefront
 
 STED = {
     "n": 1.5,
@@ -245,40 +246,67 @@ def test_a_wavelength_in_micrometers_is_refused(refusal):
     assert refusal(with_sted(**{"lambda": 0.775})).startswith("wavelength_nm = 0.775 in [depletion]")
 
 
-def test_as_the_origin_gives_the_foci_of_tangent_heights_and_the_root_of_the_cosine(tmp_path):
-    path = tmp_path / "origin.txt"
-    path.write_text(json.dumps(PARAMETERS))
-    wavefront = sa.Wavefront(sa.ModeSet.of([(3, 1), (4, 0)]), (0.06, -0.06))
-    target = section("xy", (24, 24), (40.0, 40.0))
-    theirs = sa.focus_on(setup_from_origin(path, as_the_origin=True), wavefront, target, tolerance=1e-4)
-    ours = sa.focus_on(setup_from_origin(path), wavefront, target, tolerance=1e-4)
-    reference = tangent_focus(wavefront, target.points_nm)
-    reference /= np.linalg.norm(reference)
-
-    def apart(image):
-        flat = image.ravel() / np.linalg.norm(image)
-        return np.linalg.norm(flat - reference)
-
-    assert apart(theirs) < 1e-3
-    assert apart(ours) > 0.05
+ORIGIN = STED | {"n": 1.518, "NA": 1.4, "f": 1.8, "obj_ba": 5.04, "lambda": 775, "offset": [0, 0]}
+"""Its own numbers."""
+SEEN = {"out_scrn_size": 0.8, "z_extent": 0.8, "out_res": 24}
+ABERRATED = Wavefront(ModeSet.of([(2, 2), (3, -1), (4, 0)]), (0.06, -0.05, 0.08))
 
 
-def tangent_focus(wavefront, points_nm, polar=60, around=96):
-    """Of a circular vortex beam through an objective in which rays keep the tangent of their angle (Novotny 3.44)."""
-    alpha = np.arcsin(STED["NA"] / STED["n"])
-    node, weight = np.polynomial.legendre.leggauss(polar)
-    theta, phi = np.meshgrid(alpha * (node + 1) / 2, 2 * np.pi * np.arange(around) / around, indexing="ij")
-    rho = np.tan(theta) / np.tan(alpha)
-    phase = wavefront.modes.polynomials((rho * np.cos(phi)).ravel(), (rho * np.sin(phi)).ravel()) @ wavefront.array
-    light = np.sqrt(np.cos(theta)) * np.sin(theta) * weight[:, None] * np.exp(1j * phi)
-    light = light.ravel() * np.exp(2j * np.pi * phase)
+def focus_of_the_origin(wavefront: Wavefront) -> np.ndarray:
+    """The intensity (3, n, n) of xy, xz, yz by the origin's formula for ``ORIGIN``, densely integrated.
+
+    Rays meet the pupil at r = f tan(theta), their amplitude is sqrt(cos(theta)), and sin(theta) dtheta dphi is
+    sin(theta) cos(theta)^2 / (f r) over the area.
+    """
+    f, radius = ORIGIN["f"], ORIGIN["obj_ba"] / 2
+    node, weight = np.polynomial.legendre.leggauss(60)
+    r, phi = np.meshgrid((node + 1) / 2 * radius, 2 * np.pi * (np.arange(90) + 0.5) / 90, indexing="ij")
+    theta = np.arctan(r / f)
     s, c, cp, sp = np.sin(theta), np.cos(theta), np.cos(phi), np.sin(phi)
-    jx, jy = Setup().depletion.polarization.jones
-    field = [
-        (1 + (c - 1) * cp**2) * jx + (c - 1) * cp * sp * jy,
-        (c - 1) * cp * sp * jx + (1 + (c - 1) * sp**2) * jy,
-        -s * cp * jx - s * sp * jy,
-    ]
-    k = 2 * np.pi * STED["n"] / STED["lambda"] * np.stack([s * cp, s * sp, c], axis=-1).reshape(-1, 3)
-    kernel = np.exp(1j * k @ points_nm.T)
-    return sum(np.abs((part.ravel() * light) @ kernel) ** 2 for part in field)
+    phase = phi + 2 * np.pi * wavefront.modes.polynomials(r * cp / radius, r * sp / radius) @ wavefront.array
+    amplitude = weight[:, None] * r * s * np.sqrt(c) * c**2 / (f * r) * np.exp(1j * phase)
+    jx, jy = 1, 1j
+    ex = (1 + (c - 1) * cp**2) * jx + (c - 1) * cp * sp * jy
+    ey = (c - 1) * cp * sp * jx + (1 + (c - 1) * sp**2) * jy
+    field = (np.stack([ex, ey, s * (cp * jx + sp * jy)]) * amplitude).reshape(3, -1)
+    k = 2 * np.pi * ORIGIN["n"] / ORIGIN["lambda"] * np.stack([s * cp, s * sp, c]).reshape(3, -1)
+    at = 1000 * np.linspace(-SEEN["out_scrn_size"], SEEN["out_scrn_size"], SEEN["out_res"])
+    rows, columns = np.meshgrid(at, at, indexing="ij")
+    zero = 0 * rows
+    sections = [(columns, rows, zero), (columns, zero, rows), (zero, columns, rows)]
+    points = np.stack([np.stack(axes, axis=-1) for axes in sections]).reshape(-1, 3)
+    return (np.abs(field @ np.exp(1j * (points @ k).T)) ** 2).sum(axis=0).reshape(3, *rows.shape)
+
+
+def how_far(setup: Setup, wavefront: Wavefront, sampled_as: Setup) -> float:
+    """Relative L2 distance of a setup's focus, at its best brightness, from the origin's."""
+    truth = focus_of_the_origin(wavefront)
+    ours = focus(setup.model_copy(update={"sampling": sampled_as.sampling}), wavefront).data
+    ours = ours * (ours * truth).sum() / (ours**2).sum()
+    return float(np.linalg.norm(ours - truth) / np.linalg.norm(truth))
+
+
+@pytest.mark.parametrize("wavefront", [Wavefront.zero(ABERRATED.modes), ABERRATED], ids=["ideal", "aberrated"])
+@pytest.mark.filterwarnings("ignore:pixels of:UserWarning")
+def test_as_the_origin_gives_the_origins_own_foci_and_the_sine_condition_others(tmp_path, wavefront):
+    path = tmp_path / "params.txt"
+    path.write_text(repr({"optical_params_sted": ORIGIN, "optical_params_gauss": ORIGIN, "numerical_params": SEEN}))
+    same, sine = setup_from_origin(path, as_the_origin=True), setup_from_origin(path)
+    assert sine.objective.mapping == "sine"
+    assert how_far(same, wavefront, same) < 1e-4
+    assert 0.2 < how_far(sine, wavefront, same) < 0.4
+
+
+def test_as_the_origin_the_edge_of_the_aperture_sets_the_na(imported, tmp_path):
+    imported({"optical_params_sted": ORIGIN, "optical_params_gauss": ORIGIN})
+    setup = setup_from_origin(tmp_path / "report.txt", as_the_origin=True)
+    assert setup.objective.na == pytest.approx(1.518 * np.sin(np.arctan(2.52 / 1.8)))
+    assert Setup.parse(tomllib.loads(setup.to_toml())) == setup
+
+
+@pytest.mark.parametrize("key", ["n", "f", "obj_ba"])
+def test_what_no_lens_has_is_refused_as_the_origin_too(imported, tmp_path, key):
+    with pytest.raises(SetupError):
+        imported(with_sted(**{key: 0}))
+    with pytest.raises(SetupError, match=f"'{key}' in .* must be positive"):
+        setup_from_origin(tmp_path / "report.txt", as_the_origin=True)

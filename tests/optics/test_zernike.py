@@ -52,6 +52,11 @@ def test_noll_zero_and_negative_ansi_are_refused():
         Mode.from_noll(0)
     with pytest.raises(ValueError, match="count from 0"):
         Mode.from_ansi(-1)
+    for number in (True, 2.5, float("nan")):
+        with pytest.raises(ValueError, match="count from"):
+            Mode.from_ansi(number)
+        with pytest.raises(ValueError, match="count from"):
+            Mode.from_noll(number)
 
 
 def test_polynomials_are_orthonormal_on_the_disk():

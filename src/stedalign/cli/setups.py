@@ -29,7 +29,10 @@ def init(
     ] = None,
     as_the_origin: Annotated[
         bool,
-        typer.Option("--as-the-origin", help="With --from-dict: compute foci as the origin does (tangent mapping)."),
+        typer.Option(
+            "--as-the-origin",
+            help="With --from-dict: the lens that the origin computes with, r = f tan(theta), not an aplanatic one.",
+        ),
     ] = False,
     upgrade: Annotated[
         Path | None, typer.Option(help="Take this setup file of an earlier version, less the keys that do nothing.")
@@ -45,13 +48,14 @@ def init(
     if from_dict and upgrade:
         raise InputError("take the values from one file: --from-dict or --upgrade")
     if as_the_origin and not from_dict:
-        raise InputError("--as-the-origin says how to read a --from-dict; name that file, too")
+        raise InputError("--as-the-origin says how to read --from-dict: name its file, too")
     fresh_file(out, overwrite)
     dropped: dict[str, list[str]] = {}
     if upgrade:
         text, dropped = upgraded_setup(upgrade, out.parent)
     else:
-        text = (setup_from_origin(from_dict, as_the_origin=as_the_origin) if from_dict else Setup()).to_toml()
+        setup = setup_from_origin(from_dict, as_the_origin=as_the_origin) if from_dict else Setup()
+        text = setup.to_toml()
     with replacing(out) as path:
         path.write_text(text, encoding="utf-8")
     for table, keys in dropped.items():

@@ -32,18 +32,14 @@ NUMERICAL_KEYS = ("out_scrn_size", "z_extent", "out_res", "inp_res")
 OPTIONAL_BEAM_KEYS = {"px_size"}
 
 
-AS_THE_ORIGIN = {"mapping": "tangent", "apodization": "sqrt_cosine"}
-"""How the origin takes the height of a ray in the pupil, and weighs it."""
-
-
 def setup_from_origin(path: Path | str, *, as_the_origin: bool = False) -> Setup:
     """Read ``optical_params_sted`` and ``optical_params_gauss`` (and optional numerical parameters).
 
+    The objective is an aplanatic one of the ``NA``, or, ``as_the_origin`` computes, one that no lens is like but that
+    gives the origin's own foci (``_lens_of_the_origin``).
     The half widths ``out_scrn_size`` and ``z_extent`` (um) and ``out_res`` give the sampling; ``inp_res``, the
     original's pupil grid, has no counterpart since the nodes follow from the accuracy asked for. The numerical
-    ones may stand in a dict ``numerical_params`` or at the top. An objective obeys the sine condition; with
-    ``as_the_origin`` rays keep the tangent of their angle and the weight sqrt(cos(theta)), which gives the origin's own
-    foci. Raises ``SetupError``, one line.
+    ones may stand in a dict ``numerical_params`` or at the top. Raises ``SetupError``, one line.
     """
     path = Path(path)
     data = _literal(path)
@@ -67,17 +63,11 @@ def setup_from_origin(path: Path | str, *, as_the_origin: bool = False) -> Setup
     # The excitation has no mask, whose offset is checked all the same.
     offset, _ = _offset(sted, path), _offset(gauss, path)
     setup: dict[str, Any] = {
-        "objective": {
-            "na": sted["NA"],
-            "immersion_index": sted["n"],
-            "focal_length_mm": sted["f"],
-            "back_aperture_mm": sted["obj_ba"],
-            **(AS_THE_ORIGIN if as_the_origin else {}),
-        },
+        "objective": _lens_of_the_origin(sted) if as_the_origin else _aplanatic(sted),
         "depletion": _beam(sted) | {"pattern": {"kind": "vortex", "mask_offset": offset}},
         "excitation": _beam(gauss) | {"pattern": {"kind": "flat"}},
     }
-    sampling = _sampling(numerical, path)
+    sampling = _sampling(numerical, path, gaps_less=1 if as_the_origin else 0)
     if sampling:
         setup["sampling"] = sampling
     return Setup.parse(setup, str(path))
@@ -116,8 +106,9 @@ def _numbers(table: dict[str, Any], name: str, required: set[str], path: Path) -
     for key in required - {"offset"}:
         if not _is_number(table[key]):
             raise SetupError(f"{path}: '{key}' in '{name}' must be a number, got {brief(table[key])}")
-    if not table["obj_ba"] > 0:
-        raise SetupError(f"{path}: 'obj_ba' in '{name}' must be positive, got {brief(table['obj_ba'])}")
+    for key in ("n", "f", "obj_ba"):
+        if not table[key] > 0:
+            raise SetupError(f"{path}: '{key}' in '{name}' must be positive, got {brief(table[key])}")
     return table
 
 
@@ -127,6 +118,30 @@ def _is_number(value: Any) -> bool:
         return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     except OverflowError:
         return False
+
+
+def _aplanatic(table: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "na": table["NA"],
+        "immersion_index": table["n"],
+        "focal_length_mm": table["f"],
+        "back_aperture_mm": table["obj_ba"],
+    }
+
+
+def _lens_of_the_origin(table: dict[str, Any]) -> dict[str, Any]:
+    """The objective whose focus the origin computes: r = f tan(theta) up to the back aperture's edge, sqrt(cos(theta)).
+
+    It takes f for the length in the medium, and its NA follows from the edge alone: 1.24 for its own numbers, not 1.4.
+    """
+    return {
+        "na": table["n"] * math.sin(math.atan2(table["obj_ba"] / 2, table["f"])),
+        "immersion_index": table["n"],
+        "focal_length_mm": table["f"] / table["n"],
+        "back_aperture_mm": table["obj_ba"],
+        "mapping": "tangent",
+        "apodization": "sqrt_cosine",
+    }
 
 
 def _beam(table: dict[str, Any]) -> dict[str, Any]:
@@ -148,7 +163,8 @@ def _offset(table: dict[str, Any], path: Path) -> list[float]:
     return [2 * float(value) / table["obj_ba"] for value in pair]
 
 
-def _sampling(table: dict[str, Any], path: Path) -> dict[str, Any]:
+def _sampling(table: dict[str, Any], path: Path, *, gaps_less: int) -> dict[str, Any]:
+    """The origin's samples stand on both edges of its field, with one gap less than there are samples."""
     unknown = sorted(map(str, set(table) - set(NUMERICAL_KEYS)))
     if unknown:
         raise SetupError(f"{path}: unknown key '{unknown[0]}' in '{NUMERICAL}'; known are {', '.join(NUMERICAL_KEYS)}")
@@ -160,6 +176,7 @@ def _sampling(table: dict[str, Any], path: Path) -> dict[str, Any]:
     if samples != int(samples):
         raise SetupError(f"{path}: 'out_res' must be a whole number of samples, got {brief(samples)}")
     width, _, depth = (pixel * default.samples / 2000 for pixel in default.pixel_nm)
-    lateral = 2000 * table.get("out_scrn_size", width) / samples
-    axial = 2000 * table.get("z_extent", depth) / samples
+    gaps = max(1, samples - gaps_less)
+    lateral = 2000 * table.get("out_scrn_size", width) / gaps
+    axial = 2000 * table.get("z_extent", depth) / gaps
     return {"samples": samples, "pixel_nm": [lateral, lateral, axial]} if table else {}

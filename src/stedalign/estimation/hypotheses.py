@@ -149,7 +149,9 @@ def _turned(
     turns: dict[str, Callable[[Tensor], Tensor]] = {
         "a mirrored scan": lambda parts: torch.stack([parts[0].flip(-1), parts[1].flip(-1), parts[2]]),
         "a mirrored xy section": lambda parts: torch.stack([parts[0].flip(-1), parts[1], parts[2]]),
-        "an xy section turned by 90 degrees": lambda parts: torch.stack([parts[0].mT, parts[1], parts[2]]),
+        "an xy section turned by 90 degrees": lambda parts: torch.stack([parts[0].rot90(1), parts[1], parts[2]]),
+        "an xy section turned back by 90 degrees": lambda parts: torch.stack([parts[0].rot90(-1), parts[1], parts[2]]),
+        "x and y exchanged in the xy section": lambda parts: torch.stack([parts[0].mT, parts[1], parts[2]]),
         "another order of the xz and the yz section": lambda parts: torch.stack([parts[0], parts[2], parts[1]]),
         "sections with z along their rows": lambda parts: torch.stack([parts[0], parts[1].mT, parts[2].mT]),
     }

@@ -53,7 +53,7 @@ class View(Spec):
     """Pixels of each of them, along the slowest axis first; sample i of N lies at (i - (N-1)/2) pixels."""
     pixel_nm: tuple[PixelNm, PixelNm, PixelNm]
     """Pixel size along x, y, z."""
-    part_pixel_nm: tuple[tuple[float, ...], ...] = ()
+    part_pixel_nm: tuple[tuple[PixelNm, ...], ...] = ()
     """Pixel size of each part along its own axes, where parts differ in it."""
     integrate: bool = False
     """Whether each pixel holds the mean over its area or volume."""

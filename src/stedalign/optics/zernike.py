@@ -55,7 +55,7 @@ class Mode:
     @classmethod
     def from_ansi(cls, ansi: int) -> Mode:
         """The mode with the OSA/ANSI number ``ansi``, which counts from 0."""
-        if ansi < 0:
+        if type(ansi) is not int or ansi < 0:
             raise InputError(f"ANSI numbers count from 0, got {ansi}")
         n = (math.isqrt(8 * ansi + 1) - 1) // 2
         return cls(n, 2 * ansi - n * (n + 2))
@@ -63,7 +63,7 @@ class Mode:
     @classmethod
     def from_noll(cls, noll: int) -> Mode:
         """The mode with the Noll number ``noll``, which counts from 1."""
-        if noll < 1:
+        if type(noll) is not int or noll < 1:
             raise InputError(f"Noll numbers count from 1, got {noll}")
         n = (math.isqrt(8 * noll - 7) - 1) // 2
         position = noll - n * (n + 1) // 2 - 1

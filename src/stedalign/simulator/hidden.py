@@ -44,7 +44,7 @@ class HiddenExcitation(Spec):
     """What the optics do to it, in rms waves; none = nothing."""
     displacement_nm: Position = (0.0, 0.0, 0.0)
     """How its focus lies to that of the depletion beam, along x, y, z."""
-    fill: float | None = Field(default=None, gt=0)
+    fill: Annotated[float, Field(ge=0.01), or_infinite(1e6)] | None = None
     """Its true 1/e amplitude radius in pupil radii; none = as the setup says."""
     fill_center: tuple[float, float] | None = None
     """Its true center (x, y) in the pupil, in pupil radii; none = as the setup says."""
@@ -52,6 +52,16 @@ class HiddenExcitation(Spec):
     """How far the ellipticity angle falls short of the setup's."""
     ellipse_azimuth_deg: float = Field(default=0.0, ge=-90, le=90)
     """Angle added to the azimuth of the polarization ellipse."""
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> HiddenExcitation:
+        if self.aberration is not None:
+            self.aberration.check_range()
+        if not np.abs(self.displacement_nm).max() <= FARTHEST_NM:
+            raise InputError(f"displacement_nm {self.displacement_nm} must lie within ±{FARTHEST_NM:g} nm")
+        if self.fill_center is not None and not math.hypot(*self.fill_center) <= 1:
+            raise InputError(f"fill_center {self.fill_center} is longer than 1 pupil radius")
+        return self
 
 
 class HiddenWorld(Spec):

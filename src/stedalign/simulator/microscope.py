@@ -9,6 +9,7 @@ import numpy as np
 from stedalign.instrument.protocols import Microscope, Position
 from stedalign.instrument.slm_mask import mask_levels
 from stedalign.optics.wavefront import Wavefront
+from stedalign.ranges import LARGEST_SEED, check_range
 from stedalign.simulator.excitation import SimulatedExcitation
 from stedalign.simulator.hidden import HiddenWorld, draw_hidden
 from stedalign.simulator.instrument import Instrument, SimulatedSetup
@@ -69,4 +70,5 @@ def make_microscope(
 
 def _seeds(seed: int) -> list[np.random.SeedSequence]:
     """Of world, images, and images by excitation: apart, so that the counts of a given world are those of one drawn."""
+    check_range("seed", seed, 0, LARGEST_SEED)
     return np.random.SeedSequence(seed).spawn(3)
