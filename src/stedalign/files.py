@@ -122,11 +122,11 @@ def check_plain(path: Path | str, most_bytes: float) -> None:
     A file that is missing, and a folder, are left to whoever opens it.
     """
     with suppress(OSError):
-        found = Path(path).stat()
-        if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
+        status = Path(path).stat()
+        if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
             raise InputError(f"{path}: not a file but a device or a pipe")
-        if stat.S_ISREG(found.st_mode) and found.st_size > most_bytes:
-            raise InputError(f"{path}: {found.st_size} bytes, at most {most_bytes:.0f} are read")
+        if stat.S_ISREG(status.st_mode) and status.st_size > most_bytes:
+            raise InputError(f"{path}: {status.st_size} bytes, at most {most_bytes:.0f} are read")
 
 
 def leftovers(folder: Path, name: str | None = None) -> list[Path]:

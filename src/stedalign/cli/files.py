@@ -54,16 +54,16 @@ def inspect(
     """List the image stacks in a file, and what it tells of the microscope. No pixel is read."""
     from stedalign.jobs.inspect import inspect as job
 
-    found = job(file).to_json()
+    content = job(file).to_json()
     if json:
-        print_json(found)
+        print_json(content)
         return
     console = Console(soft_wrap=True, highlight=False)
-    if found["stacks"]:
-        console.print(_table(found["stacks"]))
+    if content["stacks"]:
+        console.print(_table(content["stacks"]))
     else:
         console.print("no image stack")
-    for name, value in found["facts"].items():
+    for name, value in content["facts"].items():
         for line in _lines(name.replace("_", " "), value):
             console.print(escape(line))
 

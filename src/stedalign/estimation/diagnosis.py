@@ -93,8 +93,8 @@ def _fill(away: Values, beam: Beam, detection: Detection, panel_px: Pair) -> lis
     value, sigma = away[TAPER]
     taper = beam.taper + value
     fill = "evenly" if taper <= 0 else f"with a 1/e radius of {taper**-0.5:.2f} pupil radii"
-    told = "evenly" if beam.taper == 0 else f"with {beam.taper**-0.5:.2f}"
-    words = f"the beam fills the pupil {fill}, the setup says {told}: change the beam expander, or fill in the setup"
+    nominally = "evenly" if beam.taper == 0 else f"with {beam.taper**-0.5:.2f}"
+    words = f"the beam fills the pupil {fill}, the setup says {nominally}: change the expander, or fill in the setup"
     return [Remark("fill", value, sigma, "1 / fill²", words)]
 
 

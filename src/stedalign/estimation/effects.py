@@ -104,6 +104,12 @@ class Usual:
         return Freedom(free, prior.mean, precision, prior.lowest.reshape(-1, len(layout))[0], prior.highest)
 
 
+def loss(at: Linearized, given: Freedom) -> float:
+    """Twice the log-likelihood lost, with what the prior of what is free takes."""
+    away = given.precision * (at.parameters - given.mean) ** 2 * given.free
+    return at.loss + float(away.sum())
+
+
 def step(at: Linearized, given: Freedom, without: int | None = None) -> Float[Tensor, " parameters"]:
     """The Gauss-Newton step (P,) of what is free within its bounds, from all parts of the image but one."""
     seen = [part for part in range(len(at.information)) if part != without]

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from stedalign.estimation.bound import covariance
-from stedalign.estimation.effects import EFFECTS, Effect, Freedom, Usual, loss_left_out, step
+from stedalign.estimation.effects import EFFECTS, Effect, Freedom, Usual, loss, loss_left_out, step
 from stedalign.estimation.fit import SMALLEST_GAIN, FitResult, explains, fit
 from stedalign.estimation.fits import start_at
 from stedalign.estimation.linearized import Linearized
@@ -209,9 +209,6 @@ def _finished(model: ForwardModel, observed: Observed, fitted: Fitted, given: Fr
     And as long as what they leave is no larger than the misfit that this likelihood assumes.
     """
 
-    def loss(at: Linearized) -> float:
-        return at.loss + float((given.precision * (at.parameters - given.mean) ** 2 * given.free).sum())
-
     def left(parameters: Tensor) -> Misfit:
         return Misfit.of_fit(model, observed, parameters[None], int(given.free.sum()))
 
@@ -221,7 +218,7 @@ def _finished(model: ForwardModel, observed: Observed, fitted: Fitted, given: Fr
         for share in STEP_SHARES:
             trial = Linearized.at(model, observed, fitted.misfit, at.parameters + share * whole_step)
             small = left(trial.parameters).counts <= LARGEST_GROWTH * fitted.misfit.counts
-            if small and loss(trial) < loss(at) - SMALLEST_GAIN:
+            if small and loss(trial, given) < loss(at, given) - SMALLEST_GAIN:
                 better = trial
                 break
         if better is None:

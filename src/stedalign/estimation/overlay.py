@@ -26,6 +26,8 @@ DARK_ALONG_THE_AXIS = 0.2
 """On the axis a focus that stays below this share of its crest is a donut, which is dark at every height."""
 NEAR = 0.3
 """How far from the fitted place a focus is looked for in a section, in wavelengths over the NA."""
+DEGREE, BESIDE = 5, 8
+"""Of the splines between pixels, and how many pixels beside those that are searched they follow."""
 STEP_SIGMAS = 0.3
 """Standard deviations over which places are differentiated."""
 
@@ -50,8 +52,8 @@ class Overlay:
     def words(self) -> str:
         """Spot minus zero as they are, with standard deviations."""
         each = zip("xyz", self.spot_minus_zero_nm, self.sigma_nm, strict=True)
-        told = (f"{axis} {value:+.0f} ± {sigma:.0f}" for axis, value, sigma in each)
-        return f"spot minus zero {', '.join(told)} nm"
+        distances = (f"{axis} {value:+.0f} ± {sigma:.0f}" for axis, value, sigma in each)
+        return f"spot minus zero {', '.join(distances)} nm"
 
     def to_json(self) -> dict[str, Any]:
         plain = {name: list(value) for name, value in vars(self).items() if isinstance(value, tuple)}
@@ -71,15 +73,15 @@ class Overlay:
         steps = torch.zeros(len(moved), len(parameters), dtype=parameters.dtype)
         steps[range(len(moved)), moved] = STEP_SIGMAS * sigma[moved]
         foci = places(torch.cat([parameters[None], parameters + steps, parameters - steps]))
-        told = []
+        distances = []
         for apart in (foci.spot - foci.zero, foci.spot - foci.mended, foci.spot_alone - foci.zero_alone):
             ahead, behind = apart[1 : 1 + len(moved)], apart[1 + len(moved) :]
             slopes = (ahead - behind) / (2 * STEP_SIGMAS * sigma[moved].numpy()[:, None])
             variance = np.einsum("pa,pq,qa->a", slopes, covariance[moved][:, moved].numpy(), slopes)
-            told.append((_triple(apart[0]), _triple(np.sqrt(np.clip(variance, 0, None)))))
-        x, y, z = told[1][0]
+            distances.append((_triple(apart[0]), _triple(np.sqrt(np.clip(variance, 0, None)))))
+        now, corrected, alone = distances
+        x, y, z = corrected[0]
         centering = centering_wavefront((-x, -y, -z), depletion.objective, depletion.beam.wavelength_nm)
-        now, corrected, alone = told
         return cls(*now, *corrected, *alone, centering)
 
 
@@ -143,7 +145,7 @@ class PlaceOfFocus:
         """Of the focus (3,) in the expected ``sections``."""
         layout = self.model.layout
         fitted = dict(zip("xyz", vector[layout.shift].tolist(), strict=True))
-        told: dict[str, list[float]] = {axis: [] for axis in "xyz"}
+        seen: dict[str, list[float]] = {axis: [] for axis in "xyz"}
         for name, section in sections.items():
             down, across = tuple(AXES_OF[name])
             grid = self._grid(section.shape, name, vector)
@@ -153,10 +155,10 @@ class PlaceOfFocus:
                 row = _most_concentrated(section, grid[0])
                 at = self.sign * section[np.abs(grid[0] - row).argmin()]
                 column = _lowest_on_a_line(at, grid[1], fitted[across], self.near_nm)
-            told[down].append(row)
+            seen[down].append(row)
             if name == "xy" or "xy" not in sections:
-                told[across].append(column)
-        return np.array([np.mean(told[axis]) if told[axis] else fitted[axis] for axis in "xyz"])
+                seen[across].append(column)
+        return np.array([np.mean(seen[axis]) if seen[axis] else fitted[axis] for axis in "xyz"])
 
     def _grid(self, shape: tuple[int, ...], name: str, vector: Tensor) -> list[Floats]:
         """Where the rows and columns of a section lie, in true nm."""
@@ -169,41 +171,46 @@ class PlaceOfFocus:
 
 def _lowest(section: Floats, grid: list[Floats], near: tuple[float, float], reach_nm: float) -> tuple[float, float]:
     """The lowest point (row, column in nm) of a section within reach of a place."""
-    rows, columns = (
-        slice(*np.searchsorted(line, [place - reach_nm, place + reach_nm]))
-        for line, place in zip(grid, near, strict=True)
-    )
-    window = section[rows, columns]
-    down, across = grid[0][rows], grid[1][columns]
+    inside = [_within(line, place, reach_nm) for line, place in zip(grid, near, strict=True)]
+    rows, columns = (slice(max(0, side.start - BESIDE), side.stop + BESIDE) for side in inside)
+    surface = RectBivariateSpline(grid[0][rows], grid[1][columns], section[rows, columns], kx=DEGREE, ky=DEGREE)
+    window = section[inside[0], inside[1]]
+    down, across = (line[side] for line, side in zip(grid, inside, strict=True))
     row, column = np.unravel_index(window.argmin(), window.shape)
-    surface = RectBivariateSpline(down, across, window)
-    bounds = [(down[0], down[-1]), (across[0], across[-1])]
     size = np.abs(window).max()
     end = minimize(
         lambda at: float(surface(*at, grid=False)) / size,
         [down[row], across[column]],
         jac=lambda at: np.array([surface(*at, dx=1, grid=False), surface(*at, dy=1, grid=False)]) / size,
-        bounds=bounds,
+        bounds=[(down[0], down[-1]), (across[0], across[-1])],
         options={"ftol": 1e-14, "gtol": 1e-9},
     )
     return float(end.x[0]), float(end.x[1])
 
 
+def _within(line: Floats, place: float, reach_nm: float) -> slice:
+    """The pixels of a line within reach of a place; the three nearest ones where there are fewer."""
+    first, last = np.searchsorted(line, [place - reach_nm, place + reach_nm])
+    nearest = int(np.clip(np.abs(line - place).argmin(), 1, len(line) - 2))
+    return slice(min(int(first), nearest - 1), max(int(last), nearest + 2))
+
+
 def _lowest_on_a_line(values: Floats, line: Floats, near: float, reach_nm: float) -> float:
     """The lowest place of values along a line, within reach of a place."""
-    inside = slice(*np.searchsorted(line, [near - reach_nm, near + reach_nm]))
-    return _lowest_of(values[inside], line[inside])
+    inside = _within(line, near, reach_nm)
+    return _lowest_of(values, line, inside.start + int(values[inside].argmin()))
 
 
 def _most_concentrated(section: Floats, rows: Floats) -> float:
     """The row where the light of a section is the most concentrated, in nm."""
     light = section - section.min()
-    return _lowest_of(-(light**2).sum(axis=1), rows)
+    sharpness = (light**2).sum(axis=1)
+    return _lowest_of(-sharpness, rows, int(sharpness.argmax()))
 
 
-def _lowest_of(values: Floats, line: Floats) -> float:
-    spline = make_interp_spline(line, values / np.abs(values).max(), k=3)
-    lowest = int(values.argmin())
+def _lowest_of(values: Floats, line: Floats, lowest: int) -> float:
+    """Where values along a line are lowest, next to the ``lowest`` of them."""
+    spline = make_interp_spline(line, values / np.abs(values).max(), k=DEGREE)
     around = line[max(0, lowest - 1)], line[min(len(line) - 1, lowest + 1)]
     end = minimize_scalar(spline, bounds=around, method="bounded", options={"xatol": 1e-4})
     return float(end.x)

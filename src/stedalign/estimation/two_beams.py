@@ -8,16 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from numpy.typing import NDArray
+from scipy import ndimage
 from torch import Tensor
 
 from stedalign.errors import InputError
-from stedalign.estimation.effects import Freedom, step
+from stedalign.estimation.centering import displacement_nm
+from stedalign.estimation.checks import ImageError
+from stedalign.estimation.effects import Freedom, loss, step
 from stedalign.estimation.estimate import Estimate
 from stedalign.estimation.estimator import Estimator, Finding
 from stedalign.estimation.explain import Explanation, covariances
@@ -36,6 +40,10 @@ from stedalign.optics.parameters import IMAGE_PARAMETERS, PARAMETERS
 Floats = NDArray[np.float64]
 ROUNDS, CORRELATED_STEPS = 2, 3
 """Joint fits, each with what the one before left as further noise; and steps that know how that is correlated."""
+BRIGHT, DARK = 0.7, 0.5
+"""Of the crest: what the middle of a spot exceeds, and that of a donut does not reach, whatever their aberrations."""
+SMOOTHED_NM, DARKEST = 40.0, 0.1
+"""Standard deviation over which noise is averaged there, and the share of the pixels that are background."""
 STEP_SHARES = 1.0, 0.3, 0.1
 """Of a Gauss-Newton step, tried in turn."""
 
@@ -57,11 +65,16 @@ class TwoBeamEstimate:
 def estimate_two_beams(depletion: Estimator, excitation: Estimator, images: Sequence[Image]) -> TwoBeamEstimate:
     """Estimate both wavefronts and the overlay from ``images`` of one bead by either beam, in one scan.
 
-    Raises ``InputError`` where the two show other sections or pixels, and ``ImageError`` for a saturated or an empty
-    image.
+    Raises ``InputError`` where the two show other sections or pixels, or are exchanged, and ``ImageError``, which names
+    the beam, for a saturated or an empty image.
     """
     _check_alike(*images)
-    findings = [each.find(image) for each, image in zip((depletion, excitation), images, strict=True)]
+    if depletion.spec.beam.pattern.has_zero and not excitation.spec.beam.pattern.has_zero:
+        _check_order(*images)
+    findings = [
+        _found(estimator, image, beam)
+        for estimator, image, beam in zip((depletion, excitation), images, ("depletion", "excitation"), strict=True)
+    ]
     zero, spot = depletion.told(findings[0]), excitation.told(findings[1])
     if not (zero.accepted and spot.accepted):
         return TwoBeamEstimate(zero, spot, None)
@@ -74,17 +87,46 @@ def estimate_two_beams(depletion: Estimator, excitation: Estimator, images: Sequ
     return TwoBeamEstimate(zero, spot, joint.overlay())
 
 
+def _found(estimator: Estimator, image: Image, beam: str) -> Finding:
+    try:
+        return estimator.find(image)
+    except ImageError as error:
+        raise ImageError(f"{beam} beam: {error}") from error
+
+
 def _check_alike(depletion: Image, excitation: Image) -> None:
     """Raise ``InputError`` unless both images may be of one scan."""
     for name, first, second in (
         ("sections", depletion.view.parts, excitation.view.parts),
         ("pixels", depletion.view.shape, excitation.view.shape),
         ("pixel sizes", depletion.pixel_nm, excitation.pixel_nm),
+        ("pixel sizes", depletion.view.part_pixel_nm, excitation.view.part_pixel_nm),
     ):
         if first != second:
             raise InputError(
                 f"the images of both beams come from one scan, but their {name} differ: {first} and {second}"
             )
+
+
+def _check_order(zero: Image, spot: Image) -> None:
+    """Raise ``InputError`` where the first image is bright in its middle and the second dark."""
+    if _brightness_of_middle(zero) > BRIGHT and _brightness_of_middle(spot) < DARK:
+        raise InputError(
+            "the images look exchanged: the depletion beam's is bright in its middle, the excitation's dark"
+        )
+
+
+def _brightness_of_middle(image: Image) -> float:
+    """How bright an image's first part is where its center of mass lies, over its brightest point."""
+    pixel = image.view.pixel_of(image.view.parts[0])
+    place = dict(zip("xyz", displacement_nm(image), strict=True))
+    smooth = ndimage.gaussian_filter(image.counts[0], [SMOOTHED_NM / size for size in pixel.values()])
+    light = smooth - np.quantile(smooth, DARKEST)
+    places = [
+        place[axis] / size + (count - 1) / 2 for (axis, size), count in zip(pixel.items(), light.shape, strict=True)
+    ]
+    (middle,) = ndimage.map_coordinates(light, [[at] for at in places], order=1, mode="nearest")
+    return float(middle / max(light.max(), 1e-300))
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,16 +190,12 @@ class _Joint:
         for _ in range(CORRELATED_STEPS):
             whole_step = step(at, self.given)
             trials = (joint.at(at.parameters + share * whole_step) for share in STEP_SHARES)
-            better = next((trial for trial in trials if self.loss(trial) < self.loss(at) - SMALLEST_GAIN), None)
+            enough = loss(at, self.given) - SMALLEST_GAIN
+            better = next((trial for trial in trials if loss(trial, self.given) < enough), None)
             if better is None:
                 break
             at = better
         return joint.moved(at.parameters)
-
-    def loss(self, at: Linearized) -> float:
-        """Squared residuals over their covariance, and what the prior takes."""
-        given = self.given
-        return at.loss + float((given.precision * (at.parameters - given.mean) ** 2 * given.free).sum())
 
     @property
     def observed(self) -> Observed:
@@ -193,7 +231,7 @@ class _Joint:
             for explanation, misfit, places in zip(self.explained, self.misfits, self.columns, strict=True)
         ]
 
-    @property
+    @cached_property
     def covariance(self) -> tuple[Tensor, Tensor, Tensor]:
         """Of the joint parameters (J, J): from noise, from what the models leave, and from effects not taken."""
         noise, beyond = covariances(self.at(self.parameters), self.given)

@@ -151,11 +151,11 @@ def _packed(path: Path, pieces: list[tuple[int, int]], wanted: int) -> bytes:
     if min(lengths) < 0 or sum(lengths) > wanted + wanted // 100 + PACKED_ROOM:
         raise InputError("the lengths of its pixels cannot be true")
     with path.open("rb") as file:
-        found = []
+        parts = []
         for offset, length in pieces:
             file.seek(offset)
-            found.append(file.read(length))
-        return b"".join(found)
+            parts.append(file.read(length))
+        return b"".join(parts)
 
 
 def _tree_of_document(path: Path) -> str:

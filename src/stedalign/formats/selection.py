@@ -89,9 +89,9 @@ def selected(path: Path, stacks: Sequence[ImageStack], choice: Selection) -> lis
 
 def listed(stacks: Sequence[ImageStack]) -> str:
     """The stacks of a file, in a few words."""
-    some = [f'{at} "{stack.name}" {long_axes(stack)} {in_words(long_shape(stack))}' for at, stack in enumerate(stacks)]
-    more = [f"{len(some) - SHOWN} more, which 'stedalign inspect' lists"] if len(some) > SHOWN else []
-    return f"the file holds {', '.join(some[:SHOWN] + more)}"
+    words = [f'{at} "{stack.name}" {long_axes(stack)} {in_words(long_shape(stack))}' for at, stack in enumerate(stacks)]
+    more = [f"{len(words) - SHOWN} more, which 'stedalign inspect' lists"] if len(words) > SHOWN else []
+    return f"the file holds {', '.join(words[:SHOWN] + more)}"
 
 
 def pixels_of(path: Path, stack: ImageStack, choice: Selection) -> Pixels:

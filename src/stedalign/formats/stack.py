@@ -30,7 +30,7 @@ from stedalign.formats.selection import (
     selected,
     space_of,
 )
-from stedalign.formats.stored import ImageStack, StackError, Stored
+from stedalign.formats.stored import ImageStack, StackError, Stored, in_words
 from stedalign.imaging.bead_in_sections import Sides, around_bead_in, cut, sides_around_bead, square_around_bead
 from stedalign.imaging.bead_in_volume import around_bead, sections_through_bead
 from stedalign.imaging.images import (
@@ -137,7 +137,8 @@ def read_both_beams(
 ) -> tuple[Loaded[Sections], Sections]:
     """The sections of one scan by two beams, the second cut as the first is, around its bead.
 
-    Raises ``StackError`` as ``load_sections``, and where the two are not of the same sections.
+    Raises ``StackError`` as ``load_sections``, and where the two differ in sections or their size, which is not one
+    scan then.
     """
     if set(depletion) != set(excitation):
         raise StackError(
@@ -145,9 +146,16 @@ def read_both_beams(
             f"{', '.join(excitation)} by the other"
         )
     parts, facts = _section_files(depletion, pixel_nm, EVERYTHING)
+    other, _ = _section_files(excitation, pixel_nm, EVERYTHING)
+    for name, (file, taken) in other.items():
+        shape = parts[name][1].data.shape
+        if taken.data.shape != shape:
+            raise StackError(
+                f"{file}: not of one scan with {parts[name][0]}: {in_words(taken.data.shape)} pixels, not "
+                f"{in_words(shape)}"
+            )
     with _unusable(*(file for file, _ in parts.values())):
         sides = sides_around_bead(_planes(parts, pixel_nm, check))
-    other, _ = _section_files(excitation, pixel_nm, EVERYTHING)
     return Loaded(_sections(parts, pixel_nm, check, sides), facts), _sections(other, pixel_nm, check, sides)
 
 
@@ -165,17 +173,19 @@ def _section_files(
     for name, file in files.items():
         check_type("sa.load_sections", file, str, os.PathLike)
         path, choice = _located(file, selection)
-        found = stored(path)
-        found_stacks = selected(path, found.stacks, choice)
-        if len(found_stacks) > 1:
-            raise StackError(f"{path}: more than one stack could be meant: {listed(found.stacks)}; name it: FILE::NAME")
-        taken[name] = pixels_of(path, found_stacks[0], choice)
+        content = stored(path)
+        candidates = selected(path, content.stacks, choice)
+        if len(candidates) > 1:
+            raise StackError(
+                f"{path}: more than one stack could be meant: {listed(content.stacks)}; name it: FILE::NAME"
+            )
+        taken[name] = pixels_of(path, candidates[0], choice)
         if taken[name].data.ndim != 2:
             shape = taken[name].data.shape
             raise StackError(f"{path}: a file with the {name} section alone is expected, got the shape {shape}")
-        if taken[name].axes != AXES_OF[name] and (found_stacks[0].scanned or taken[name].axes != "yx"):
+        if taken[name].axes != AXES_OF[name] and (candidates[0].scanned or taken[name].axes != "yx"):
             raise StackError(f"{path}: its axes are labeled {taken[name].axes}, not {AXES_OF[name]} as of {name}")
-        facts = facts if len(taken) > 1 else found.facts
+        facts = facts if len(taken) > 1 else content.facts
     return {name: (str(file), taken[name]) for name, file in files.items()}, facts
 
 
@@ -194,17 +204,17 @@ def read_stack(
         with _unusable():
             check_pixel_nm(pixel_nm)
     path, selection = _located(path, selection)
-    found = stored(path)
-    stacks = selected(path, found.stacks, selection)
+    content = stored(path)
+    stacks = selected(path, content.stacks, selection)
     if len(stacks) == 1:
         taken = pixels_of(path, stacks[0], selection)
         image: Image = _image(path, taken, pixel_nm, check, samples=samples, whole=whole)
     else:
         # Planes that belong together are known by the file's own labels; of them there is no volume.
-        parts = _one_of_each(path, stacks if selection.axes is None and not whole else [], found.stacks)
+        parts = _one_of_each(path, stacks if selection.axes is None and not whole else [], content.stacks)
         planes = {name: (str(path), pixels_of(path, stack, selection)) for name, stack in parts.items()}
         image = _sections(planes, pixel_nm, check)
-    return Loaded(image, found.facts)
+    return Loaded(image, content.facts)
 
 
 def stored(path: Path) -> Stored:
@@ -234,9 +244,9 @@ def _located(file: Path | str, selection: Selection) -> tuple[Path, Selection]:
 def _one_of_each(path: Path, stacks: Sequence[ImageStack], held: Sequence[ImageStack]) -> dict[str, ImageStack]:
     """The one stack of each plane, where there are no others. Raises ``StackError`` with all that could be meant."""
     names = {axes: name for name, axes in AXES_OF.items()}
-    found = [names.get(space_of(stack), "") for stack in stacks]
-    if found and set(found) <= set(PLANES) and len(set(found)) == len(found):
-        return dict(zip(found, stacks, strict=True))
+    planes = [names.get(space_of(stack), "") for stack in stacks]
+    if planes and set(planes) <= set(PLANES) and len(set(planes)) == len(planes):
+        return dict(zip(planes, stacks, strict=True))
     raise StackError(
         f"{path}: more than one stack could be meant: {listed(held)}; choose by --stack NAME, --series N "
         "or --channel NAME, or of each plane by --xy FILE::NAME --xz FILE::NAME"

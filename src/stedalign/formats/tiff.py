@@ -111,24 +111,24 @@ def _stack(path: Path, file: tifffile.TiffFile, at: int, image: OmeImage | None)
     if missing:
         raise InputError(f"damaged or truncated: {missing} of its {len(series.pages)} planes are missing")
     axes = "".join(UNTOLD if axis == "I" else axis for axis in series.axes)
-    told = partial(ImageStack, axes, series.shape, series.dtype, partial(_pixels, path, at), series.name)
+    stack = partial(ImageStack, axes, series.shape, series.dtype, partial(_pixels, path, at), series.name)
     if image is not None:
-        return told(image.pixel_nm, image.channels, image.simulated)
-    return told(_calibration(file, series.keyframe))
+        return stack(image.pixel_nm, image.channels, image.simulated)
+    return stack(_calibration(file, series.keyframe))
 
 
 def _calibration(file: tifffile.TiffFile, page: tifffile.TiffPage) -> dict[str, float]:
     """Pixel sizes in nm as ImageJ writes them, or as the resolution of any TIFF, where it is that of a microscope."""
-    told = file.imagej_metadata or {}
-    unit = str(told.get("unit", "")) or RESOLUTION_UNITS.get(page.resolutionunit, "")
+    imagej = file.imagej_metadata or {}
+    unit = str(imagej.get("unit", "")) or RESOLUTION_UNITS.get(page.resolutionunit, "")
     sizes = {}
     for axis in "XY":
         pixels, lengths = page.tags.valueof(f"{axis}Resolution", default=(0, 1))
         size = in_nm(lengths / pixels, unit) if pixels and lengths else math.nan
         if size < LARGEST_PIXEL_NM:
             sizes[axis] = size
-    if "unit" in told and "spacing" in told:
-        sizes["Z"] = in_nm(float(told["spacing"]), unit)
+    if "unit" in imagej and "spacing" in imagej:
+        sizes["Z"] = in_nm(float(imagej["spacing"]), unit)
     return sizes
 
 

@@ -286,14 +286,14 @@ def _padded(plane: Floats, shape: tuple[int, int], margin: tuple[int, int]) -> F
 
 def check_pixel_nm(sizes: Sequence[float]) -> None:
     """Raise ``InputError`` for pixel sizes that no image of a bead has, among them those in micrometers."""
-    told = f"({', '.join(f'{size:g}' for size in sizes)})"
+    given = f"({', '.join(f'{size:g}' for size in sizes)})"
     if not all(0 < size < np.inf for size in sizes):
-        raise InputError(f"pixel sizes must be three positive lengths in nm, got {told}")
+        raise InputError(f"pixel sizes must be three positive lengths in nm, got {given}")
     if min(sizes) < SMALLEST_PIXEL_NM:
         in_nm = f"({', '.join(f'{1e3 * size:g}' for size in sizes)})"
-        raise InputError(f"pixels of {told} nm look like micrometers: give nm, here {in_nm}")
+        raise InputError(f"pixels of {given} nm look like micrometers: give nm, here {in_nm}")
     if max(sizes) > LARGEST_PIXEL_NM:
-        raise InputError(f"pixels of {told} nm must lie between {SMALLEST_PIXEL_NM:g} and {LARGEST_PIXEL_NM:g} nm")
+        raise InputError(f"pixels of {given} nm must lie between {SMALLEST_PIXEL_NM:g} and {LARGEST_PIXEL_NM:g} nm")
 
 
 def cut_sections(

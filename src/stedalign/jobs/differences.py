@@ -32,8 +32,8 @@ def differences(facts: Facts, setup: Setup) -> Iterator[str]:
         yield f"the file is of an objective for {facts.immersion}, the setup's index is {objective.immersion_index:g}"
     waves = [laser.wavelength_nm for laser in facts.lasers]
     if waves and min(abs(wave - nm) for wave in waves) > SAME_WAVELENGTH_NM:
-        told = ", ".join(f"{wave:g}" for wave in waves)
-        yield f"the file is of lasers of {told} nm, the setup's depletion beam has {nm:g} nm"
+        lasers = ", ".join(f"{wave:g}" for wave in waves)
+        yield f"the file is of lasers of {lasers} nm, the setup's depletion beam has {nm:g} nm"
     if facts.pinhole_airy and abs(facts.pinhole_airy / setup.detection.pinhole_airy - 1) > SAME_PINHOLE:
         ours = setup.detection.pinhole_airy
         words = "an open one" if math.isinf(ours) else f"{ours:g}"

@@ -157,12 +157,16 @@ def shows_focus(setup: Setup) -> CheckPixels:
     return partial(check_pixels_show, setup.objective, setup.depletion.wavelength_nm)
 
 
+def check_shows_focus(image: Image, setup: Setup) -> None:
+    """Raise ``InputError`` for an image whose pixels are too wide for the setup's light."""
+    for part in image.view.parts:
+        shows_focus(setup)(image.view.pixel_of(part))
+
+
 def _estimate(
     sections: Image, setup: Setup, network: Network | Literal["packaged"] | None, progress: Progress
 ) -> Estimate:
-    axes = sections.view.axes
-    sizes = {axis: size for axis, size in zip("xyz", sections.pixel_nm, strict=True) if axis in axes}
-    shows_focus(setup)(sizes)
+    check_shows_focus(sections, setup)
     progress("estimating")
     return make_estimator(setup, default_network(setup) if network == "packaged" else network)(sections)
 

@@ -17,7 +17,7 @@ from stedalign.files import replacing_all, write_json
 from stedalign.formats.stack import read_both_beams
 from stedalign.imaging.images import Image, PixelSize
 from stedalign.jobs.differences import differences
-from stedalign.jobs.estimate import default_network, diagnosed, make_estimator, shows_focus
+from stedalign.jobs.estimate import check_shows_focus, default_network, diagnosed, make_estimator, shows_focus
 from stedalign.jobs.mask import correction_levels, save_mask, save_masks
 from stedalign.networks.network import Network
 from stedalign.progress import SILENT, Cancel, Progress, Tell
@@ -47,8 +47,10 @@ class SavedTwoBeams:
         files = {"mask": self.mask, "overlaid_mask": self.overlaid_mask}
         named = {name: None if path is None else str(path) for name, path in files.items()}
         remarks = {name: [remark.to_json() for remark in each] for name, each in self.diagnosis.items()}
-        facts = {"diagnosis": remarks, "run_folder": str(self.run_folder), "notes": self.notes}
-        return self.both.to_json() | named | facts
+        plain = self.both.to_json()
+        plain["excitation"]["diagnosis"] = remarks["excitation"]
+        facts = {"diagnosis": remarks["depletion"], "run_folder": str(self.run_folder), "notes": self.notes}
+        return plain | named | facts
 
 
 def estimate_both_beams(
@@ -89,9 +91,9 @@ def estimate_files_of_both_beams(
     steps = Progress(progress, cancel)
     steps(f"reading {', '.join(map(str, [*depletion.values(), *excitation.values()]))}")
     loaded, other = read_both_beams(depletion, excitation, pixel_nm=pixel_nm, check=shows_focus(setup))
-    both = _estimate(loaded.image, other, setup, network, steps)
+    estimates = _estimate(loaded.image, other, setup, network, steps)
     notes = tuple(differences(loaded.facts, setup))
-    return _save(setup, loaded.image, other, both, Path(run_folder), steps, strict=strict, notes=notes)
+    return _save(setup, loaded.image, other, estimates, Path(run_folder), steps, strict=strict, notes=notes)
 
 
 def _estimate(
@@ -101,6 +103,7 @@ def _estimate(
     network: Network | Literal["packaged"] | None,
     progress: Progress,
 ) -> TwoBeamEstimate:
+    check_shows_focus(depletion, setup)
     progress("estimating both beams")
     first = make_estimator(setup, default_network(setup) if network == "packaged" else network)
     second = make_estimator(setup.model_copy(update={"depletion": setup.excitation}), None)

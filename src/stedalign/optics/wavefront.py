@@ -173,8 +173,8 @@ class Wavefront:
         modes, unit = ModeSet.of(data["modes"]), data.get("unit", RMS_UNIT)
         if unit not in (RMS_UNIT, PEAK_UNIT):
             raise InputError(f"unit = {brief(unit)} is not known; known: '{RMS_UNIT}' and '{PEAK_UNIT}'")
-        found = cls(modes, tuple(data["waves"]))
+        wavefront = cls(modes, tuple(data["waves"]))
         if unit == PEAK_UNIT:
-            found = cls.from_peak_waves(modes, found.array)
-        found.check_range()
-        return found
+            wavefront = cls.from_peak_waves(modes, wavefront.array)
+        wavefront.check_range()
+        return wavefront
