@@ -23,7 +23,7 @@ from stedalign.focusing.pupil_quadrature import PlaneWaves, plane_waves
 from stedalign.focusing.wave_grid import WaveGrid, moments
 from stedalign.optics.beam import Beam
 from stedalign.optics.objective import Objective
-from stedalign.optics.parameters import MASK_OFFSETS, nominal
+from stedalign.optics.parameters import HALVES_OFFSETS, MASK_OFFSETS, nominal
 from stedalign.optics.wavefront import ModeSet
 
 Floats = NDArray[np.float64]
@@ -231,7 +231,7 @@ def _coarsest_rule(trials: _Trials, rule: Nodes, grid: Nodes, reference: Sequenc
 def _lowest_degree(trials: _Trials, rule: Nodes, grid: Nodes, reference: Sequence[Floats], tolerance: float) -> int:
     """The degree of the series in the mask's offset that beams at their limits need."""
     exact, error = trials.at_limits(reference), np.inf
-    for degree in DEGREES if any(name in trials.free for name in MASK_OFFSETS) else (0,):
+    for degree in DEGREES if any(name in trials.free for name in (*MASK_OFFSETS, *HALVES_OFFSETS)) else (0,):
         lower, error = error, _error(trials.by_family(rule, grid, degree), exact)
         # What higher degrees do not mend is the envelope's doing.
         if error < ENOUGH * tolerance or error > 0.7 * lower:

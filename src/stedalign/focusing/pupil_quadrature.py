@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -26,12 +26,16 @@ from torch import Tensor
 from stedalign.errors import InputError
 from stedalign.optics.beam import Beam
 from stedalign.optics.objective import Objective
-from stedalign.optics.parameters import FILL_CENTERS, LEAKS, MASK_OFFSETS, TAPER, nominal
+from stedalign.optics.parameters import FILL_CENTERS, HALVES_OFFSETS, HALVES_TILTS, LEAKS, MASK_OFFSETS, TAPER, nominal
 from stedalign.optics.patterns import Pattern
 
 Floats = NDArray[np.float64]
 Complexes = NDArray[np.complex128]
 Changes = Mapping[str, Float[Tensor, " beams"]]
+Half = Literal["x", "y"]
+"""The light polarized along one axis."""
+HALVES: Mapping[Half, float] = {"x": 1.0, "y": -1.0}
+"""Both, with the share that each has of what their parameters say."""
 
 
 class PlaneWaves(NamedTuple):
@@ -126,7 +130,12 @@ def component_strengths(objective: Objective, beam: Beam, radial: int, azimuthal
 
 
 def plane_waves(
-    objective: Objective, beam: Beam, radial: int, azimuthal: int, changes: Changes | None = None
+    objective: Objective,
+    beam: Beam,
+    radial: int,
+    azimuthal: int,
+    changes: Changes | None = None,
+    half: Half | None = None,
 ) -> PlaneWaves:
     """Nodes on ``azimuthal`` rays from the core of the beam's mask, ``radial`` of them in each panel.
 
@@ -138,9 +147,12 @@ def plane_waves(
     h, and dOmega = sin(alpha) t dpsi dphi; with a centered mask this is sin(theta) dtheta dphi.
 
     ``changes`` holds (B,) values of some of ``parameters.BEAM_PARAMETERS``; without it B is 1. Everything is
-    differentiable in them, because the nodes move with the mask; a core outside the pupil gives NaN.
+    differentiable in them, because the nodes move with the mask; a core outside the pupil gives NaN. Where the halves
+    of the light differ each has its nodes; ``half`` is one of them alone.
     """
     given = dict(changes or {})
+    if any(name in given for name in (*HALVES_OFFSETS, *HALVES_TILTS)):
+        return _of_both_halves(objective, beam, radial, azimuthal, given)
     like = next(iter(given.values()), torch.zeros(1, dtype=torch.float64))
 
     def value(name: str) -> Tensor:
@@ -150,27 +162,13 @@ def plane_waves(
     pattern, sine = beam.pattern, objective.sine
     offset = value(MASK_OFFSETS[0]), value(MASK_OFFSETS[1])
     rays = _Rays.of(offset, *_azimuths(azimuthal, _steps_around(pattern, offset), like))
-    reach = rays.reach
-    edge = reach(1.0)
-    start = reach(beam.stop_radius) if beam.stop_radius else torch.zeros_like(edge)
-    steps = [torch.full_like(edge, ring) for ring in pattern.rings]
-    if objective.has_evanescent_waves and objective.sample_index is not None:
-        critical = objective.sample_index / objective.immersion_index
-        steps.append(torch.nan_to_num(reach(float(objective.pupil_radius(np.array(critical))))))
-    if len(steps) > 1:
-        steps = list(torch.stack(steps).sort(dim=0).values)
-    breaks = [start, *(torch.minimum(torch.maximum(step, start), edge) for step in steps), edge]
-
-    x, y, q_x, q_y, cosine, weight = _nodes(objective, rays, breaks, radial)
+    x, y, q_x, q_y, cosine, weight = _nodes(objective, rays, _breaks(objective, beam, rays), radial)
     damping, path = objective.mismatch(sine * torch.sqrt(q_x**2 + q_y**2), beam.wavelength_nm)
     envelope = beam.envelope(x, y, value(TAPER), (value(FILL_CENTERS[0]), value(FILL_CENTERS[1])))
     size = weight * objective.amplitude(cosine) * envelope * damping
     phase = pattern.phase(x, y, offset) + path
-    jones_x, jones_y = (torch.complex(*part) for part in beam.polarization.field(x, y))
-    if any(name in given for name in LEAKS):
-        leak = torch.complex(*map(value, LEAKS))
-        kept = torch.rsqrt(1 + leak.abs().square())
-        jones_x, jones_y = kept * (jones_x - leak * jones_y.conj()), kept * (jones_y + leak * jones_x.conj())
+    leak = torch.complex(*map(value, LEAKS)) if any(name in given for name in LEAKS) else None
+    jones_x, jones_y = _jones(beam, x, y, leak, half)
     parts = _refracted(sine * q_x, sine * q_y, cosine, jones_x, jones_y)
     amplitude = torch.stack(parts, dim=1) * torch.polar(size, phase)[:, None]
     return PlaneWaves(
@@ -182,6 +180,33 @@ def plane_waves(
         weight.flatten(1),
         amplitude.flatten(2),
     )
+
+
+def _jones(beam: Beam, x: Tensor, y: Tensor, leak: Tensor | None, half: Half | None) -> tuple[Tensor, Tensor]:
+    """The light's components along x and y before the objective, at pupil points."""
+    jones_x, jones_y = (torch.complex(*part) for part in beam.polarization.field(x, y))
+    if leak is not None:
+        kept = torch.rsqrt(1 + leak.abs().square())
+        jones_x, jones_y = kept * (jones_x - leak * jones_y.conj()), kept * (jones_y + leak * jones_x.conj())
+    if half is None:
+        return jones_x, jones_y
+    return (jones_x, 0 * jones_y) if half == "x" else (0 * jones_x, jones_y)
+
+
+def _of_both_halves(objective: Objective, beam: Beam, radial: int, azimuthal: int, given: Changes) -> PlaneWaves:
+    """The nodes of the light along x and then those of the light along y, each around its own core and tilted."""
+    both = []
+    for half, side in HALVES.items():
+        own = {name: value for name, value in given.items() if name not in (*HALVES_OFFSETS, *HALVES_TILTS)}
+        for name, further in zip(MASK_OFFSETS, HALVES_OFFSETS, strict=True):
+            if further in given:
+                own[name] = own.get(name, nominal(beam, name)) + side * given[further]
+        like = next(iter(given.values()))
+        waves = plane_waves(objective, beam, radial, azimuthal, own or {TAPER: torch.full_like(like, beam.taper)}, half)
+        tilt_x, tilt_y = (given.get(name, torch.zeros_like(like))[:, None] for name in HALVES_TILTS)
+        turn = 2 * np.pi * side * (tilt_x * waves.x + tilt_y * waves.y)
+        both.append(waves._replace(amplitude=waves.amplitude * torch.polar(torch.ones_like(turn), turn)[:, None]))
+    return PlaneWaves(*(torch.cat(parts, dim=-1) for parts in zip(*both, strict=True)))
 
 
 class _Rays(NamedTuple):
@@ -219,6 +244,19 @@ class _Rays(NamedTuple):
         halves = [(outer - inner) / 2 for inner, outer in pairwise(ends)]
         places = [inner + half * (node + 1) for inner, half in zip(ends, halves, strict=False)]
         return torch.cat(places, dim=-1), torch.cat([half * weight * self.weight for half in halves], dim=-1)
+
+
+def _breaks(objective: Objective, beam: Beam, rays: _Rays) -> list[Tensor]:
+    """Distances from the core at which panels begin and end, from the inside out."""
+    edge = rays.reach(1.0)
+    start = rays.reach(beam.stop_radius) if beam.stop_radius else torch.zeros_like(edge)
+    steps = [torch.full_like(edge, ring) for ring in beam.pattern.rings]
+    if objective.has_evanescent_waves and objective.sample_index is not None:
+        critical = objective.sample_index / objective.immersion_index
+        steps.append(torch.nan_to_num(rays.reach(float(objective.pupil_radius(np.array(critical))))))
+    if len(steps) > 1:
+        steps = list(torch.stack(steps).sort(dim=0).values)
+    return [start, *(torch.minimum(torch.maximum(step, start), edge) for step in steps), edge]
 
 
 def _nodes(objective: Objective, rays: _Rays, breaks: list[Tensor], radial: int) -> tuple[Tensor, ...]:

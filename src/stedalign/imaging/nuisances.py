@@ -13,7 +13,7 @@ from torch import Tensor
 from stedalign.imaging.forward import ForwardModel
 from stedalign.optics.beam import Beam
 from stedalign.optics.detection import OPEN, Detection
-from stedalign.optics.parameters import PARAMETERS, free_deviations
+from stedalign.optics.parameters import PARAMETERS, free_deviations, within_room
 from stedalign.spec import Spec, or_infinite, zero_or
 
 SIGMAS = 3.0
@@ -56,6 +56,12 @@ class Nuisances(Spec):
     """Thickness of a layer before the focus with the index of the sample, or of water where sample_index is not set."""
     pinhole: Annotated[float, Field(ge=0, le=100), zero_or(LEAST)] = 0.0
     """Of 1 / pinhole_airy: 0.5 lets an open pinhole be one of 2 Airy units, and one of 1 be one of 2/3."""
+    halves_offset: Annotated[float, Field(ge=0, le=10), zero_or(LEAST)] = 0.0
+    """Of the mask's offset along each axis for light polarized along x, which has its opposite for light along y, in
+    pupil radii: where the two come from two halves of a panel, say 0.1."""
+    halves_tilt: Annotated[float, Field(ge=0, le=10), zero_or(LEAST)] = 0.0
+    """Of the tilt along each axis of light polarized along x, whose opposite light along y has, in waves at the pupil's
+    edge: where the two come from two halves of a panel, say 0.05."""
 
     def sigmas(self, beam: Beam, axes: str = "xyz", detection: Detection = OPEN) -> dict[str, float]:
         """The standard deviation of each free parameter of ``ForwardModel`` that is not known.
@@ -66,10 +72,11 @@ class Nuisances(Spec):
 
     def free(self, beam: Beam, axes: str = "xyz", detection: Detection = OPEN) -> dict[str, float]:
         """How far each of them may deviate, as ``ForwardModel`` wants it."""
-        return {
+        reach = {
             name: min(SIGMAS * sigma, PARAMETERS[name].plausible, PARAMETERS[name].largest(beam))
             for name, sigma in self.sigmas(beam, axes, detection).items()
         }
+        return within_room(beam, reach)
 
 
 @dataclass(frozen=True, eq=False)

@@ -144,6 +144,7 @@ def _narrower(amount: float, nominal: float) -> float:
 
 
 MASK_OFFSETS = "mask_offset_x", "mask_offset_y"
+HALVES_OFFSETS, HALVES_TILTS = ("halves_offset_x", "halves_offset_y"), ("halves_tilt_x", "halves_tilt_y")
 FILL_CENTERS = "fill_center_x", "fill_center_y"
 LEAKS = "leak_real", "leak_imaginary"
 TAPER, BLUR, EZ_WEIGHT = "taper", "blur_nm2", "ez_weight"
@@ -265,6 +266,32 @@ _ROWS = (
         )
         for axis, name in enumerate(MASK_OFFSETS)
     ),
+    # From two halves of a panel: x light from the one, y light from the other.
+    *(
+        Parameter(
+            name,
+            "pupil radii",
+            f"further offset of the mask along {name[-1]} for light polarized along x, its opposite for that along y",
+            "beam",
+            lacking=_without_a_mask,
+            room=room_for_offsets,
+            plausible=0.2,
+            setting="halves_offset",
+        )
+        for name in HALVES_OFFSETS
+    ),
+    *(
+        Parameter(
+            name,
+            "waves at the pupil's edge",
+            f"tilt along {name[-1]} of the light polarized along x, its opposite for that along y",
+            "beam",
+            limit=1.0,
+            plausible=0.3,
+            setting="halves_tilt",
+        )
+        for name in HALVES_TILTS
+    ),
     # What a wide pinhole takes away grows with the inverse cube of its width, in which the image is smooth at 0.
     Parameter(
         PINHOLE,
@@ -326,8 +353,22 @@ def check_free(beam: Beam, free: Mapping[str, float]) -> None:
         if reason := PARAMETERS[name].lacking(beam):
             raise InputError(f"{name} {reason}")
         check_deviation(name, most)
-    if any(name in free for name in MASK_OFFSETS):
-        _check_core(beam, [free.get(name, 0.0) for name in MASK_OFFSETS])
+    if any(name in free for name in (*MASK_OFFSETS, *HALVES_OFFSETS)):
+        _check_core(beam, [_farthest_offset(free, axis) for axis in range(2)])
+
+
+def within_room(beam: Beam, free: Mapping[str, float]) -> dict[str, float]:
+    """The same ``free`` parameters, whose masks stay in the light where they deviate as offset and halves together."""
+    farthest = max(_farthest_offset(free, axis) for axis in range(2))
+    if not any(name in free for name in HALVES_OFFSETS) or farthest <= room_for_offsets(beam):
+        return dict(free)
+    share = room_for_offsets(beam) / farthest
+    return {name: most * share if name in (*MASK_OFFSETS, *HALVES_OFFSETS) else most for name, most in free.items()}
+
+
+def _farthest_offset(free: Mapping[str, float], axis: int) -> float:
+    """How far a mask may deviate along x (0) or y (1), on one half of the light or the other."""
+    return free.get(MASK_OFFSETS[axis], 0.0) + free.get(HALVES_OFFSETS[axis], 0.0)
 
 
 def check_deviation(name: str, most: float) -> None:

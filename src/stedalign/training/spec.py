@@ -62,6 +62,12 @@ class SimulationSpec(Spec):
     """Half-range of the thickness of a layer of the sample's index before the focus."""
     pinhole: float = Field(default=0.0, ge=0, le=2)
     """Largest deviation of 1 / pinhole_airy upwards, its cube is uniform: 1 makes an open one 1 Airy unit or wider."""
+    halves_offset: float = Field(default=0.0, ge=0, le=0.2)
+    """Half-range along each axis of the mask's offset for light polarized along x, its opposite for light along y, in
+    pupil radii."""
+    halves_tilt: float = Field(default=0.0, ge=0, le=0.3)
+    """Half-range along each axis of the tilt of light polarized along x, its opposite for light along y, in waves at
+    the pupil's edge."""
 
     @property
     def mode_set(self) -> ModeSet:
