@@ -14,11 +14,13 @@ from torch import Tensor
 
 from stedalign.estimation.bound import BLIND_WAVES
 from stedalign.estimation.effects import HIGHER_MODES
+from stedalign.estimation.expected import Expected, of_observed
 from stedalign.estimation.explain import Explanation
 from stedalign.estimation.fit import FitResult
 from stedalign.estimation.observed import Observed
 from stedalign.estimation.recording import Recording
 from stedalign.imaging.bead_in_volume import volume_planes
+from stedalign.imaging.forward import ForwardModel
 from stedalign.imaging.images import Image, Volume
 from stedalign.imaging.metrics import correlation, crest_uniformity, null_ratio
 from stedalign.imaging.parameter_layout import ParameterLayout
@@ -200,11 +202,8 @@ def tell(
     beyond = _sigmas(explanation.misfit_covariance + explanation.spread)
     sigma = np.hypot(noise, beyond)
     wavefront = Wavefront(modes, tuple(parameters[estimated].tolist()))
-    ideal = parameters.clone()
-    ideal[layout.modes] = 0
-    with torch.no_grad():
-        expected = model.unbinned(torch.stack([parameters, ideal]).to(model.focus.scale.dtype)).double().numpy()
-    expected = reading.counts(expected)
+    seen = _seen(explanation, recording.observed)
+    expected = reading.counts(_photons(model, parameters, seen))
     x, y, z = parameters[layout.shift].tolist()
     further = {
         f"mode_{mode.n}_{mode.m}": (float(parameters[column]), float(sigma[column]))
@@ -235,7 +234,7 @@ def tell(
         reason=reason,
         null_ratio=null_ratio(model, Wavefront(model.modes, tuple(parameters[layout.modes].tolist()))),
         crest_uniformity=_crest_uniformity(image, expected[0], (x, y, z)),
-        correlations=_correlations(explanation, recording.observed),
+        correlations=_correlations(model, recording.observed, seen),
         start=start,
         reconstruction=expected[0],
         ideal=expected[1],
@@ -243,11 +242,30 @@ def tell(
     )
 
 
-def _correlations(explanation: Explanation, observed: Observed) -> dict[str, float]:
-    model = explanation.model
+def _seen(explanation: Explanation, observed: Observed) -> Expected:
+    """What is expected of the image, on the model's pixels."""
+    model, parameters = explanation.model, explanation.solution.parameters
     with torch.no_grad():
-        expected = model(explanation.solution.parameters.to(model.focus.scale.dtype))[0].double().numpy()
-    parts = zip(model.view.parts, observed.binned(model).counts[0].numpy(), expected, strict=True)
+        values = model(parameters.to(model.focus.scale.dtype))
+    return of_observed(model.planes, values, parameters, observed.binned(model))
+
+
+def _photons(model: ForwardModel, parameters: Float[Tensor, " parameters"], seen: Expected) -> Floats:
+    """What the image holds (2, parts, ...), and after it what it would without aberrations."""
+    ideal = parameters.clone()
+    ideal[model.layout.modes] = 0
+    with torch.no_grad():
+        photons = model.unbinned(torch.stack([parameters, ideal]).to(model.focus.scale.dtype))
+    if model.planes is not None and seen.found is not None:
+        unsteady = model.planes.unbinned(photons[:1], parameters[None].to(photons), seen.found.amounts)
+        photons = torch.cat([unsteady, photons[1:]])
+    return np.asarray(photons.double().numpy())
+
+
+def _correlations(model: ForwardModel, observed: Observed, seen: Expected) -> dict[str, float]:
+    binned = observed.binned(model)
+    expected = (seen.light.reshape(binned.counts.shape) - binned.extra)[0].numpy()
+    parts = zip(model.view.parts, binned.counts[0].numpy(), expected, strict=True)
     return {name: correlation(counts, fitted) for name, counts, fitted in parts}
 
 

@@ -155,7 +155,8 @@ class Estimator:
         return [findings[index] for index in range(len(images))]
 
     def _begin(self, images: Sequence[Image]) -> list[Begun]:
-        recordings = [record(image, self.spec, self.detector) for image in images]
+        unsteady = self.nuisances.plane_flux > 0 or self.nuisances.plane_wobble_nm > 0
+        recordings = [record(image, self.spec, self.detector, unsteady=unsteady) for image in images]
         proposals: Sequence[Proposal | None] = [None] * len(images)
         if self.network is not None:
             proposals = propose(self.network, [each.image for each in recordings], self.spec.sampling)

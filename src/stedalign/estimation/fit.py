@@ -11,10 +11,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from stedalign.estimation.bound import LEAST_EXPECTED_COUNT, covariance, smallest_eigenvalue, weighted_information
+from stedalign.estimation.expected import Expected, expect
 from stedalign.estimation.observed import Observed
 from stedalign.focusing.focus import Focus
 from stedalign.imaging.forward import ForwardModel
 from stedalign.imaging.nuisances import Prior
+from stedalign.imaging.planes import Planes
 
 FIRST_DAMPING = 1e-3
 HIGHEST_DAMPING = 1e8
@@ -36,6 +38,8 @@ class Model(Protocol):
 
     @property
     def focus(self) -> Focus: ...
+    @property
+    def planes(self) -> Planes | None: ...
     def __call__(self, parameters: Float[Tensor, "images parameters"], /) -> Float[Tensor, "images parts *pixels"]: ...
     def linearize(
         self, parameters: Float[Tensor, "images parameters"], /
@@ -150,7 +154,8 @@ def fit(
     with its own damping; a step is kept only where it is more probable. Derivatives cost several times what the model
     does: they are kept while steps keep their promise, and taken anew before a solution is believed. Parameters have
     bounds, at which they rest while the likelihood pulls them outwards (an active set). An item has converged when a
-    full step in what is free would gain less than ``SMALLEST_GAIN``.
+    full step in what is free would gain less than ``SMALLEST_GAIN``. What the planes of a volume have for themselves
+    (``imaging.planes``) is found anew for all parameters that are tried, and eliminated from the Fisher matrix.
     """
     dtype, device = model.focus.scale.dtype, model.focus.scale.device
     extra, weight = (part.flatten(1).double().to(device) for part in (observed.extra, observed.weight))
@@ -170,26 +175,32 @@ def fit(
     fisher, information = torch.zeros(2, size, count, count, dtype=torch.float64, device=device)
     gradient = torch.zeros_like(best)
 
-    def expected(rows: Tensor, parameters: Tensor) -> Tensor:
-        return (model(parameters.to(dtype)).flatten(1).double() + extra[rows]).clamp_min(LEAST_EXPECTED_COUNT)
+    def expected(rows: Tensor, parameters: Tensor, values: Tensor) -> Expected:
+        return expect(model.planes, values.flatten(1), parameters, data[rows], extra[rows], weight[rows])
 
-    def loss(rows: Tensor, parameters: Tensor, light: Tensor) -> Tensor:
+    def loss(rows: Tensor, parameters: Tensor, seen: Expected) -> Tensor:
         away = (precision[rows] * (parameters - believed[rows]) ** 2).sum(-1)
-        return deviance(data[rows], light, weight[rows]) + away
+        return deviance(data[rows], seen.light, weight[rows]) + away + seen.taken
 
-    def take_derivatives(rows: Tensor) -> Tensor:
-        """Expected counts (rows, pixels), which come with the derivatives."""
+    def take_derivatives(rows: Tensor) -> Expected:
+        """What is expected, which comes with the derivatives."""
         values, derivatives = model.linearize(best[rows].to(dtype))
-        seen = (values.flatten(1).double() + extra[rows]).clamp_min(LEAST_EXPECTED_COUNT)
+        seen = expected(rows, best[rows], values)
         slopes[rows] = derivatives.flatten(2)
-        fisher[rows] = weighted_information(slopes[rows], weight[rows] / seen)
+        weights = weight[rows] / seen.light
+        if model.planes is None or seen.found is None:
+            fisher[rows] = weighted_information(slopes[rows], weights)
+        else:
+            slopes[rows] = model.planes.with_amounts(slopes[rows], seen.found.amounts)
+            weighed = model.planes.weighed(slopes[rows], seen.found.changes, weights)
+            fisher[rows] = weighed @ slopes[rows].double().mT
         derive[rows], old[rows], moved[rows] = False, False, True
         return seen
 
     with torch.no_grad():
         everything = torch.arange(size, device=device)
-        light = take_derivatives(everything)
-        lost = loss(everything, best, light)
+        seen = take_derivatives(everything)
+        light, lost = seen.light, loss(everything, best, seen)
         for _ in range(iterations):
             rows = (derive & running).nonzero()[:, 0]
             if len(rows):
@@ -216,7 +227,7 @@ def fit(
                 continue
             step = _damped_step(information[rows], gradient[rows], damping[rows])
             trial = (best[rows] + step).clamp(lowest[rows], highest[rows])
-            seen = expected(rows, trial)
+            seen = expected(rows, trial, model(trial.to(dtype)))
             value = loss(rows, trial, seen)
             gain, promise = lost[rows] - value, (gradient[rows] * step).sum(-1)
             better = gain > 0
@@ -228,7 +239,7 @@ def fit(
             stuck = better & ~old[rows] & (gain < SMALLEST_GAIN) & (damping[rows] < LARGEST_DAMPING_AT_REST)
             converged[rows[stuck]] = True
             rows, kept = rows[better], better
-            best[rows], light[rows], lost[rows] = trial[kept], seen[kept], value[kept]
+            best[rows], light[rows], lost[rows] = trial[kept], seen.light[kept], value[kept]
             moved[rows], old[rows] = True, True
             running &= (damping <= HIGHEST_DAMPING) & ~converged
 

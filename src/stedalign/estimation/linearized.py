@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from stedalign.estimation.bound import LEAST_EXPECTED_COUNT
+from stedalign.estimation.expected import of_observed
 from stedalign.estimation.misfit import Misfit
 from stedalign.estimation.observed import Observed
 from stedalign.imaging.forward import ForwardModel
@@ -52,11 +53,17 @@ class Linearized:
         )
         expected, slopes = values[0].double(), derivatives[0].double()
         noise = (expected + extra).clamp_min(LEAST_EXPECTED_COUNT)
+        planes, found = model.planes, of_observed(model.planes, values, parameters[None], observed).found
+        if planes is not None and found is not None:
+            slopes = planes.with_amounts(slopes.flatten(1)[None], found.amounts)[0].unflatten(1, expected.shape)
         missing = weight * (data - expected)
         # What is missing is weighed as the derivatives are.
         columns = torch.cat([slopes, missing[None]])
-        if misfit.counts == 0 or noise.shape[1] > MOST_CORRELATED:
-            weighted = columns * (weight / (noise + misfit.counts**2))
+        if misfit.counts == 0 or noise.shape[1] > MOST_CORRELATED or planes is not None:
+            alone = weight / (noise + misfit.counts**2)
+            weighted = columns * alone
+            if planes is not None and found is not None:
+                weighted = planes.weighed(columns.flatten(1)[None], found.changes, alone)[0].unflatten(1, noise.shape)
             alike = misfit.correlated(weighted.unflatten(2, model.shape)).flatten(2) * misfit.counts**2
         else:
             correlation = misfit.correlation(model.shape)
@@ -67,6 +74,8 @@ class Linearized:
             alike = torch.einsum("xy,pjy->pjx", misfit.counts**2 * correlation, weighted)
         products = torch.einsum("pjx,qjx->jpq", weighted, columns)
         noisy = torch.einsum("pjx,jx,qjx->pq", weighted, noise, weighted)
+        if planes is not None and found is not None:
+            noisy = noisy + planes.scattered(weighted.flatten(1)[None], found.changes)[0]
         failing = torch.einsum("pjx,qjx->pq", alike, weighted)
         return cls(
             parameters,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stedalign.estimation.bound import LEAST_EXPECTED_COUNT
+from stedalign.estimation.expected import of_observed
 from stedalign.estimation.fit import Model
 from stedalign.estimation.observed import Observed
 
@@ -61,6 +62,9 @@ class Misfit:
         """Of one image ``observed`` on a ``model``'s pixels at these parameters (1, P), ``free`` of them fitted."""
         with torch.no_grad():
             expected = model(parameters.to(model.focus.scale.dtype))
+        if model.planes is not None:
+            seen = of_observed(model.planes, expected, parameters, observed)
+            expected = seen.light.reshape(expected.shape) - observed.extra
         return cls.of(observed, expected, free)
 
     @property

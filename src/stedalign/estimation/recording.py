@@ -11,7 +11,7 @@ from stedalign.estimation.observed import Observed
 from stedalign.imaging.detector import Detector
 from stedalign.imaging.flaws import Flaws, find_flaws
 from stedalign.imaging.forward_spec import ForwardSpec
-from stedalign.imaging.images import Image
+from stedalign.imaging.images import VOLUME, Image
 from stedalign.imaging.photon_transfer import Band, Reading, read_detector
 from stedalign.optics.resolution import bandwidth
 from stedalign.optics.targets import AXES
@@ -33,13 +33,18 @@ class Recording:
     flaws: Flaws
 
 
-def record(image: Image, spec: ForwardSpec, detector: Detector) -> Recording:
-    """Read an image of an instrument: find its flaws, then what its noise says of the detector."""
+def record(image: Image, spec: ForwardSpec, detector: Detector, *, unsteady: bool = False) -> Recording:
+    """Read an image of an instrument: find its flaws, then what its noise says of the detector.
+
+    Where planes are ``unsteady``, each with a light and a place of its own, no detail along z is told from noise.
+    """
     flaws, view = find_flaws(image), image.view
     image = replace(image, data=flaws.filled.reshape(image.data.shape))
     limits = {
         axis: BAND_MARGIN[axis] * bandwidth(spec.objective, AXES[axis], spec.beam.wavelength_nm) for axis in view.axes
     }
+    if unsteady and view.parts == (VOLUME,):
+        limits["z"] = np.pi / view.pixel_nm[2]
     bands = [
         Band(view.shape, [limits[axis] * pixel for axis, pixel in view.pixel_of(part).items()]) for part in view.parts
     ]

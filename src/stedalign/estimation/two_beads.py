@@ -34,7 +34,7 @@ class TwoBeads(torch.nn.Module):
         """``one`` has nothing free but wavefront and shift."""
         super().__init__()
         self.one = one
-        self.focus, self.pooled = one.focus, one.pooled
+        self.focus, self.pooled, self.planes = one.focus, one.pooled, None
         layout, parts = one.layout, len(one.view.parts)
         self.first, self.shift = layout.focus, layout.shift
         self.apart = slice(self.first.stop, self.first.stop + 3)

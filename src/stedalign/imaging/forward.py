@@ -14,9 +14,10 @@ from torch.nn import functional
 from stedalign.errors import InputError
 from stedalign.focusing.focus import Focus
 from stedalign.imaging.forward_spec import ForwardSpec
-from stedalign.imaging.images import View
+from stedalign.imaging.images import VOLUME, View
 from stedalign.imaging.parameter_layout import ParameterLayout
 from stedalign.imaging.pinhole import Pinhole
+from stedalign.imaging.planes import Planes
 from stedalign.optics.detection import OPEN
 from stedalign.optics.parameters import DETECTION_PARAMETERS, check_deviation
 from stedalign.optics.wavefront import ModeSet
@@ -41,11 +42,13 @@ class ForwardModel(torch.nn.Module):
         binning: int = 1,
         tolerance: float = 1e-4,
         strength_waves: float = 0.35,
+        unsteady: tuple[float, float] = (0.0, 0.0),
     ) -> None:
         """Build the factored focus; ``free``, ``drifting``, ``tolerance`` and ``strength_waves`` as for ``Focus``.
 
         ``free`` may name ``DETECTION_PARAMETERS``, too, which follow after the others. With ``uneven`` the
-        background of sections is a surface of second order.
+        background of sections is a surface of second order. ``unsteady`` are the standard deviations of the light of
+        each plane of a volume, as a fraction, and of its place in nm.
 
         In float32, which is finer than any detector. Without a ``view`` an image is the three sections of the spec's
         sampling. With ``binning`` it is a model of ``binned`` images, of N pixels along each axis where the view has
@@ -63,16 +66,14 @@ class ForwardModel(torch.nn.Module):
         """How many of the image's pixels one of these holds."""
         self.spec = spec
         self.modes = modes
-        detected = {name: most for name, most in (free or {}).items() if name in DETECTION_PARAMETERS}
-        for name, most in detected.items():
-            check_deviation(name, most)
+        of_focus, detected = _split(free or {})
         self.focus = Focus(
             spec.objective,
             spec.beam,
             modes,
             self.view.targets(),
             bead_diameter_nm=spec.bead.diameter_nm,
-            free={name: most for name, most in (free or {}).items() if name not in detected},
+            free=of_focus,
             drifting=drifting,
             tolerance=tolerance,
             strength_waves=strength_waves,
@@ -85,6 +86,10 @@ class ForwardModel(torch.nn.Module):
         self.pinhole: Pinhole | None = None
         if detected or spec.detection != OPEN:
             self.pinhole = Pinhole(spec, self.view, self.layout, self.reach).float()
+        self.planes: Planes | None = None
+        """What the planes of a volume have for themselves; expected counts are those of steady ones."""
+        if self.view.parts == (VOLUME,) and any(unsteady):
+            self.planes = Planes(self.view, self.layout, binning, *unsteady)
 
     def intensity(
         self, focus_parameters: Float[Tensor, "images {self.layout.focus.stop}"]
@@ -157,6 +162,14 @@ class ForwardModel(torch.nn.Module):
         shape = self.shape if intensity.shape[-1] == math.prod(self.shape) else self.view.shape
         terms = _surface_terms(shape).to(lit)
         return lit + parameters[:, self.layout.surface].unflatten(1, (-1, len(terms))) @ terms
+
+
+def _split(free: Mapping[str, float]) -> tuple[dict[str, float], dict[str, float]]:
+    """The parameters of the focus and those of the detection; raises ``InputError`` for these where out of range."""
+    detected = {name: most for name, most in free.items() if name in DETECTION_PARAMETERS}
+    for name, most in detected.items():
+        check_deviation(name, most)
+    return {name: most for name, most in free.items() if name not in detected}, detected
 
 
 @lru_cache

@@ -62,6 +62,10 @@ class Nuisances(Spec):
     halves_tilt: Annotated[float, Field(ge=0, le=10), zero_or(LEAST)] = 0.0
     """Of the tilt along each axis of light polarized along x, whose opposite light along y has, in waves at the pupil's
     edge: where the two come from two halves of a panel, say 0.05."""
+    plane_flux: float = Field(0.0, ge=0, le=0.5)
+    """Of the light of each plane of a volume that is scanned plane by plane, as a fraction."""
+    plane_wobble_nm: float = Field(0.0, ge=0, le=100)
+    """Of the displacement of each plane of such a volume along x and y."""
 
     def sigmas(self, beam: Beam, axes: str = "xyz", detection: Detection = OPEN) -> dict[str, float]:
         """The standard deviation of each free parameter of ``ForwardModel`` that is not known.

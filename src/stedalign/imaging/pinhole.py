@@ -16,6 +16,7 @@ from torch import Tensor
 
 from stedalign.focusing.chebyshev import polynomials, slopes
 from stedalign.focusing.confocal import detection_efficiency
+from stedalign.imaging.differences import differences
 from stedalign.imaging.forward_spec import ForwardSpec
 from stedalign.imaging.images import View
 from stedalign.imaging.parameter_layout import ParameterLayout
@@ -238,19 +239,10 @@ def _gradients(light: Tensor, pixels: _Pixels) -> dict[int, Tensor]:
     gradients = {}
     for axis in pixels.variances:
         place, faster = pixels.places[axis], math.prod(pixels.shape[3 - axis :])
-        matrix = torch.from_numpy(_differences(len(place))).to(light) / (place[1] - place[0])
+        matrix = torch.from_numpy(differences(len(place))).to(light) / (place[1] - place[0])
         lines = light.reshape(-1, len(place), faster)
         gradients[axis] = (matrix @ lines).reshape(light.shape)
     return gradients
-
-
-@lru_cache(maxsize=32)
-def _differences(count: int) -> Floats:
-    """The slopes (count, count) of values a step apart: of fourth order, but at the ends."""
-    matrix = np.array(np.gradient(np.eye(count), axis=0))
-    for row in range(2, count - 2):
-        matrix[row, row - 2 : row + 3] = np.array([1, -8, 0, 8, -1]) / 12
-    return matrix
 
 
 def _closed(cube: Number) -> Number:
