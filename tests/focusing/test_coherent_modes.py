@@ -9,7 +9,7 @@ from stedalign.focusing.focus import Focus
 from stedalign.imaging.images import Sampling
 from stedalign.optics.beam import Beam
 from stedalign.optics.objective import Objective
-from stedalign.optics.parameters import BLUR
+from stedalign.optics.parameters import BEAD, BLUR, EZ_WEIGHT
 from stedalign.optics.wavefront import ModeSet
 
 MODES = ModeSet.of([(2, 2), (3, -1), (4, 0)])
@@ -67,6 +67,30 @@ def test_a_round_bead_keeps_a_focus_round(diameter_nm: float, tolerance: float) 
     focus = Focus(Objective(), Beam(), MODES, cube, bead_diameter_nm=diameter_nm, tolerance=tolerance)
     _, xz, yz = focus(torch.zeros(1, 6, dtype=torch.float64))
     assert torch.allclose(xz, yz, atol=2e-6)
+
+
+@pytest.mark.parametrize("free", [{BEAD: 60.0}, {BLUR: 900.0, BEAD: 100.0}], ids=["alone", "with a blur"])
+def test_a_bead_that_is_larger_or_smaller_is_the_focus_of_a_setup_with_that_bead(free: dict[str, float]) -> None:
+    focus = Focus(Objective(), Beam(), MODES, TARGETS, bead_diameter_nm=80, free=free, tolerance=1e-4)
+    for larger in (-max(free.values()) if BLUR not in free else -80.0, -25.0, 0.0, 60.0):
+        told = Focus(Objective(), Beam(), MODES, TARGETS, bead_diameter_nm=max(80 + larger, 0), tolerance=1e-6)
+        found = intensities(focus, np.zeros((1, 3)), (*(0.0 for name in free if name == BLUR), larger))
+        expected = intensities(told, np.zeros((1, 3))) / told.scale * focus.scale
+        assert torch.linalg.norm(found - expected) < 2e-4 * torch.linalg.norm(expected), larger
+
+
+def test_slopes_along_bead_and_blur_are_those_of_central_differences() -> None:
+    free = {BLUR: 900.0, BEAD: 60.0, EZ_WEIGHT: 0.5}
+    focus = Focus(Objective(), Beam(), MODES, TARGETS, bead_diameter_nm=50, free=free, tolerance=1e-3)
+    rows = torch.tensor(
+        [[*WAVES, 5.0, -9.0, 20.0, 300.0, 15.0, 0.8], [*WAVES, 0.0, 0.0, 0.0, 20.0, -30.0, 1.0]], dtype=torch.float64
+    )
+    slopes = torch.cat(focus.jacobian(rows)[1], dim=2)
+    for column in range(6, 9):
+        step = torch.zeros_like(rows)
+        step[:, column] = 1e-3
+        expected = (torch.cat(focus(rows + step), dim=1) - torch.cat(focus(rows - step), dim=1)) / 2e-3
+        assert torch.linalg.norm(slopes[:, column] - expected) < 1e-6 * torch.linalg.norm(expected)
 
 
 def test_images_of_one_batch_have_their_own_blurs(blurring: Focus) -> None:

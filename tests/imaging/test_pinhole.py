@@ -17,7 +17,7 @@ from stedalign.imaging.nuisances import Nuisances, Prior
 from stedalign.optics.beam import Beam
 from stedalign.optics.detection import Detection
 from stedalign.optics.objective import Objective
-from stedalign.optics.parameters import BLUR, LAYER, PINHOLE, PIXEL_ERRORS
+from stedalign.optics.parameters import BEAD, BLUR, LAYER, PINHOLE, PIXEL_ERRORS
 from stedalign.optics.patterns import Flat
 from stedalign.optics.wavefront import ModeSet, Wavefront
 
@@ -133,7 +133,8 @@ VIEWS = {
 @pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
 @pytest.mark.parametrize("binning", [1, 2])
 def test_derivatives_behind_a_pinhole_are_those_of_finite_differences(view: View, binning: int) -> None:
-    free = {PINHOLE: 8.0, LAYER: 300.0, BLUR: 900.0} | {name: 0.05 for name in PIXEL_ERRORS if name[-1] in view.axes}
+    free = {PINHOLE: 8.0, LAYER: 300.0, BLUR: 900.0, BEAD: 60.0}
+    free |= {name: 0.05 for name in PIXEL_ERRORS if name[-1] in view.axes}
     made = model(view=view, free=free, drifting=len(view.parts) > 1, binning=binning, tolerance=1e-2)
     layout = made.layout
     row = 0.5 + 0.5 * torch.arange(2.0 * len(layout), dtype=torch.float64).reshape(2, -1).cos()
@@ -143,6 +144,7 @@ def test_derivatives_behind_a_pinhole_are_those_of_finite_differences(view: View
     row[:, layout.columns(PIXEL_ERRORS)] *= 0.05
     row[:, layout.columns([LAYER])] = 200.0
     row[:, layout.columns([BLUR])] = 300.0
+    row[:, layout.columns([BEAD])] = torch.tensor([[30.0], [45.0]], dtype=torch.float64)
     row[:, layout.columns([PINHOLE])] = torch.tensor([[0.04], [1.5]], dtype=torch.float64)
     expected, derivatives = made.linearize(row)
     torch.testing.assert_close(expected, made(row).flatten(2))

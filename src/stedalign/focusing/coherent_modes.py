@@ -1,4 +1,4 @@
-"""A bead (``coherent_factors``), or blurs that differ (``Blur``), as a short sum of coherent beams.
+"""A bead (``coherent_factors``), or blurs and beads that differ (``Blur``), as a short sum of coherent beams.
 
 A bead averages the intensity over its volume. Its effect on a pair of plane waves is the Fourier transform of the ball
 at k_j - k_l, a positive operator on the pupil whose leading eigenfunctions propagate one by one and add as intensities
@@ -25,6 +25,8 @@ chebyshev = np.polynomial.chebyshev
 
 TABLE = 12
 """Terms of the series in a blur's variance."""
+BEAD_TABLE = 10
+"""Terms of the series in a bead's diameter."""
 SHOWN = 1.2
 """How much more an operator may err than the images (measured: these err by 0.75 to 0.85 of it)."""
 ALIKE = 0.99
@@ -48,7 +50,7 @@ def coherent_factors(
 
 
 class Blur(torch.nn.Module):
-    """The same for blurs that differ from image to image, on one basis for all up to the strongest."""
+    """The same for blurs, and diameters of the bead, that differ from image to image, on one basis for all."""
 
     basis: Tensor
     series: Tensor
@@ -60,43 +62,75 @@ class Blur(torch.nn.Module):
         diameter_nm: float,
         tolerance: float,
         largest_nm2: float,
+        bead_error_nm: float = 0.0,
     ) -> None:
-        """As for ``coherent_factors``; ``largest_nm2`` is the largest variance of the blur."""
-        super().__init__()
-        self.largest_nm2 = largest_nm2
-        operator = _Operator(k, area, diameter_nm)
-        _, vectors = _leading([operator(0.0), operator(largest_nm2)], SHOWN * tolerance)
-        self.register_buffer("basis", torch.from_numpy(vectors / np.sqrt(area)))
-        node = chebyshev.chebpts1(TABLE)
-        values = [vectors @ operator(largest_nm2 * (1 + place) / 2) @ vectors.T for place in node]
-        terms = np.linalg.solve(chebyshev.chebvander(node, TABLE - 1), np.reshape(values, (TABLE, -1)))
-        self.register_buffer("series", torch.from_numpy(terms.reshape(np.shape(values))))
+        """As for ``coherent_factors``.
 
-    def forward(self, variance_nm2: Float[Tensor, " images"]) -> Float[Tensor, "images factors waves"]:
-        """Factors (B, C, J) in double precision for variances (B,) along each axis.
+        ``largest_nm2`` is the largest variance of the blur, 0 for none, and ``bead_error_nm`` how far the bead's
+        diameter may deviate.
+        """
+        super().__init__()
+        self.largest_nm2, self.diameter_nm = largest_nm2, diameter_nm
+        self.beads_nm = max(diameter_nm - bead_error_nm, 0.0), diameter_nm + bead_error_nm
+        beads = [_Operator(k, area, size) for size in dict.fromkeys(self.beads_nm)]
+        ends = [bead(variance) for bead in beads for variance in dict.fromkeys((0.0, largest_nm2))]
+        _, vectors = _leading(ends, SHOWN * tolerance)
+        self.register_buffer("basis", torch.from_numpy(vectors / np.sqrt(area)))
+        counts = TABLE if largest_nm2 else 1, BEAD_TABLE if bead_error_nm else 1
+        blurs, sizes = (chebyshev.chebpts1(count) for count in counts)
+        smallest, largest = self.beads_nm
+        values = []
+        for size in sizes:
+            bead = _Operator(k, area, (smallest + largest + size * (largest - smallest)) / 2)
+            values.append([vectors @ bead(largest_nm2 * (1 + place) / 2) @ vectors.T for place in blurs])
+        fits = [np.linalg.inv(chebyshev.chebvander(node, len(node) - 1)) for node in (sizes, blurs)]
+        self.register_buffer("series", torch.from_numpy(np.einsum("as,vb,sbij->avij", fits[0], fits[1], values)))
+
+    def forward(
+        self, variance_nm2: Float[Tensor, " images"], larger_nm: Float[Tensor, " images"]
+    ) -> Float[Tensor, "images factors waves"]:
+        """Factors (B, C, J) in double precision for variances along each axis and beads so much larger, (B,) each.
 
         Any square root of the operator has the same focus.
         """
-        return self._root(self._powers(variance_nm2)[0]).mT @ self.basis.double()
+        sizes, blurs = (terms for terms, _ in self._terms(variance_nm2, larger_nm))
+        return self._root(self._operator(sizes, blurs)).mT @ self.basis.double()
 
-    def slope(self, variance_nm2: Float[Tensor, " images"]) -> Float[Tensor, "images factors waves"]:
-        """The derivative (B, C, J) of the factors with respect to the variance (Murray 2016, eq. 8)."""
-        powers, changes = self._powers(variance_nm2)
-        root = self._root(powers)
-        change = torch.tensordot(changes, self.series.double(), dims=1) * 2 / self.largest_nm2
-        inner = torch.linalg.solve_triangular(root, change, upper=False)
-        inner = torch.linalg.solve_triangular(root, inner.mT, upper=False).mT
-        half = inner.tril(-1) + torch.diag_embed(inner.diagonal(dim1=1, dim2=2) / 2)
-        return (root @ half).mT @ self.basis.double()
+    def slopes(
+        self, variance_nm2: Float[Tensor, " images"], larger_nm: Float[Tensor, " images"]
+    ) -> tuple[Float[Tensor, "images factors waves"], Float[Tensor, "images factors waves"]]:
+        """The derivatives (B, C, J) of the factors by the variance and by the diameter (Murray 2016, eq. 8)."""
+        (sizes, sizes_slope), (blurs, blurs_slope) = self._terms(variance_nm2, larger_nm)
+        root = self._root(self._operator(sizes, blurs))
 
-    def _powers(self, variance_nm2: Tensor) -> tuple[Tensor, Tensor]:
-        """The polynomials of the series (B, TABLE) and their slopes."""
-        # Nothing is sharper than no blur.
-        values = polynomials(2 * variance_nm2.double().clamp_min(0) / self.largest_nm2 - 1, TABLE)
-        return values, slopes(values)
+        def along(change: Tensor) -> Tensor:
+            inner = torch.linalg.solve_triangular(root, change, upper=False)
+            inner = torch.linalg.solve_triangular(root, inner.mT, upper=False).mT
+            half = inner.tril(-1) + torch.diag_embed(inner.diagonal(dim1=1, dim2=2) / 2)
+            return (root @ half).mT @ self.basis.double()
 
-    def _root(self, powers: Tensor) -> Tensor:
-        operator = torch.tensordot(powers, self.series.double(), dims=1)
+        return along(self._operator(sizes, blurs_slope)), along(self._operator(sizes_slope, blurs))
+
+    def _terms(self, variance_nm2: Tensor, larger_nm: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """The polynomials in the bead's diameter and in the variance, with their slopes: (B, terms) each."""
+        smallest, largest = self.beads_nm
+        # Nothing is sharper than no blur, or smaller than a point.
+        size, variance = (self.diameter_nm + larger_nm.double()).clamp_min(0), variance_nm2.double().clamp_min(0)
+        terms = []
+        for place, middle, half, count in (
+            (size, (smallest + largest) / 2, (largest - smallest) / 2, self.series.shape[0]),
+            (variance, self.largest_nm2 / 2, self.largest_nm2 / 2, self.series.shape[1]),
+        ):
+            values = polynomials((place - middle) / (half or 1.0), count)
+            terms.append((values, slopes(values) / (half or 1.0)))
+        return terms
+
+    def _operator(self, sizes: Tensor, blurs: Tensor) -> Tensor:
+        """The sum (B, C, C) of the series, for polynomials (B, terms) of either kind."""
+        both = (sizes[:, :, None] * blurs[:, None]).flatten(1)
+        return torch.tensordot(both, self.series.double().flatten(0, 1), dims=1)
+
+    def _root(self, operator: Tensor) -> Tensor:
         floor = JITTER * torch.eye(operator.shape[-1], dtype=operator.dtype, device=operator.device)
         root: Tensor = torch.linalg.cholesky(
             operator + floor * operator.diagonal(dim1=1, dim2=2).sum(-1)[:, None, None]

@@ -117,6 +117,23 @@ def times_i(waves: Float[Tensor, "*images 2 channels waves"]) -> Float[Tensor, "
     return torch.stack([-imaginary, real], dim=-3)
 
 
+def each(
+    amplitude: Float[Tensor, "*images 2 components waves"], factors: Float[Tensor, "*batch factors waves"]
+) -> Float[Tensor, "*both 2 channels waves"]:
+    """Every amplitude (..., 2, components, J) times every factor (..., factors, J): (..., 2, channels, J)."""
+    return (amplitude[..., None, :] * factors[..., None, None, :, :]).flatten(-3, -2)
+
+
+def turned_by(
+    amplitude: Float[Tensor, "*images 2 components waves"], phase: Float[Tensor, "*batch waves"]
+) -> Float[Tensor, "*both 2 components waves"]:
+    """exp(i phase) x amplitude, (..., 2, components, J), for phases (..., J)."""
+    cosine, sine = phase.cos()[..., None, :], phase.sin()[..., None, :]
+    real, imag = amplitude.unbind(-3)
+    turned = torch.addcmul(cosine * real, sine, imag, value=-1), torch.addcmul(cosine * imag, sine, real)
+    return torch.stack(turned, dim=-3)
+
+
 def _folded(waves: Tensor, folds: Collection[Fold]) -> dict[Fold, Tensor]:
     """Those folds (..., J / 4) of waves (..., J)."""
     folded: dict[Fold, Tensor] = {None: waves} if None in folds else {}

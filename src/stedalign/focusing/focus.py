@@ -21,7 +21,7 @@ from stedalign.errors import InputError
 from stedalign.focusing.beam_family import BeamFamily, project_components
 from stedalign.focusing.chebyshev import polynomials, slopes
 from stedalign.focusing.coherent_modes import Blur, coherent_factors
-from stedalign.focusing.field_kernels import FieldKernels
+from stedalign.focusing.field_kernels import FieldKernels, each, turned_by
 from stedalign.focusing.index_layer import layer_phase
 from stedalign.focusing.node_plan import SHARE, plan_waves
 from stedalign.focusing.pupil_quadrature import Pupil, beam_power
@@ -30,6 +30,7 @@ from stedalign.focusing.wave_grid import WaveGrid
 from stedalign.optics.beam import Beam
 from stedalign.optics.objective import Objective
 from stedalign.optics.parameters import (
+    BEAD,
     BEAM_PARAMETERS,
     BLUR,
     EZ_WEIGHT,
@@ -44,6 +45,8 @@ from stedalign.optics.wavefront import ModeSet
 
 Floats = NDArray[np.float64]
 
+SMEARS = {BLUR, BEAD}
+"""What is told by ``Blur``."""
 NUMBERS_AT_ONCE = 1_000_000
 """Numbers of one kind that are computed together: fewer keep two cores waiting for each other, more leave the cache."""
 
@@ -112,8 +115,9 @@ class Focus(torch.nn.Module):
         self.register_buffer("beads", torch.from_numpy(coherent_factors(k, area, bead_diameter_nm, tolerance)))
         self._scale_to_the_crest()
         self.blur: Blur | None = None
-        if BLUR in self.reach:
-            self.blur = Blur(k, area, bead_diameter_nm, tolerance, self.reach[BLUR])
+        if SMEARS & self.reach.keys():
+            smears = self.reach.get(BLUR, 0.0), self.reach.get(BEAD, 0.0)
+            self.blur = Blur(k, area, bead_diameter_nm, tolerance, *smears)
 
     @property
     def _beam_reach(self) -> dict[str, float]:
@@ -157,7 +161,8 @@ class Focus(torch.nn.Module):
     def _name_the_columns(self) -> None:
         """Where which parameters stand; of beams and pixel errors counted from the first free one."""
         beam = list(self._beam_reach)
-        changing = [self.steering + self.free.index(name) for name in (*beam, EZ_WEIGHT, BLUR) if name in self.free]
+        changed = [name for name in (*beam, EZ_WEIGHT, BLUR, BEAD) if name in self.free]
+        changing = [self.steering + self.free.index(name) for name in changed]
         turning = list(range(self._shifts.stop))
         if LAYER in self.free:
             turning.append(self.steering + self.free.index(LAYER))
@@ -178,7 +183,7 @@ class Focus(torch.nn.Module):
         phases = torch.zeros(1, len(self._groups), self.nodes, dtype=torch.float64)
         ideal = [
             samples.pixels(intensity, samples.interpolations(centered))
-            for samples, intensity in self._at_samples(_turned(self.amplitude[None, None], phases), self.beads[None])
+            for samples, intensity in self._at_samples(turned_by(self.amplitude[None, None], phases), self.beads[None])
         ]
         self.register_buffer("scale", torch.ones((), dtype=torch.float64))
         self.scale.fill_(1 / float(torch.cat(ideal, dim=-1).max()))
@@ -280,8 +285,8 @@ class Focus(torch.nn.Module):
         if EZ_WEIGHT in self.reach:
             amplitude = self._weighed(amplitude, self._ez_amplitude(free))
         if self.blur is not None:
-            factors = self.blur(free[:, self.free.index(BLUR)]).to(self.basis)
-        turned, errors = _turned(amplitude[:, None], self._phases(parameters)), self._errors(free)
+            factors = self.blur(*self._smears(free)).to(self.basis)
+        turned, errors = turned_by(amplitude[:, None], self._phases(parameters)), self._errors(free)
         return [
             samples.pixels(intensity, samples.interpolations(errors, binning), None if out is None else out[index])
             for index, (samples, intensity) in enumerate(self._at_samples(turned, factors))
@@ -299,11 +304,13 @@ class Focus(torch.nn.Module):
             along = amplitudes[:, :1] * (self.along_z[:, None] / (2 * weight))
             amplitudes = torch.cat([self._weighed(amplitudes, weight), along], dim=1)
         if self.blur is not None:
-            variance = free[:, self.free.index(BLUR)]
-            factors, change = (part(variance).to(self.basis)[:, None] for part in (self.blur, self.blur.slope))
-            factors = torch.cat([factors.expand(-1, amplitudes.shape[1], -1, -1), change], dim=1)
-            amplitudes = torch.cat([amplitudes, amplitudes[:, :1]], dim=1)
-        turned = _turned(amplitudes[:, None], self._phases(parameters)[:, :, None])
+            smears = self._smears(free)
+            along_each = zip((BLUR, BEAD), self.blur.slopes(*smears), strict=True)
+            changes = torch.stack([change for name, change in along_each if name in self.free], dim=1).to(self.basis)
+            factors = self.blur(*smears).to(self.basis)[:, None].expand(-1, amplitudes.shape[1], -1, -1)
+            factors = torch.cat([factors, changes], dim=1)
+            amplitudes = torch.cat([amplitudes, amplitudes[:, :1].expand(-1, changes.shape[1], -1, -1, -1)], dim=1)
+        turned = turned_by(amplitudes[:, None], self._phases(parameters)[:, :, None])
         errors = self._errors(free, slope=True)
         for index, (samples, along) in enumerate(self._at_samples(turned, factors, slope=True)):
             place, both = derivatives[index], samples.interpolations(errors, binning)
@@ -319,6 +326,11 @@ class Focus(torch.nn.Module):
                     changed = [*matrices[:number], both[number][len(free) :], *matrices[number + 1 :]]
                     column = self.steering + self.free.index(PIXEL_ERRORS[axis])
                     place[:, column] = samples.pixels(along[:, 0] / 2, changed)
+
+    def _smears(self, free: Tensor) -> list[Tensor]:
+        """The variance of the blur and how much larger the bead is, (B,) each."""
+        nothing = torch.zeros_like(free[:, 0])
+        return [free[:, self.free.index(name)] if name in self.free else nothing for name in (BLUR, BEAD)]
 
     def _ez_amplitude(self, free: Tensor) -> Tensor:
         """What the detection leaves of the amplitude of Ez, (B, 1, 1, 1)."""
@@ -338,7 +350,7 @@ class Focus(torch.nn.Module):
         ``factors`` (B, ..., factors, J).
         """
         for index, (group, kernels) in enumerate(self._groups):
-            waves = _each(turned[:, index], factors)
+            waves = each(turned[:, index], factors)
             yield from zip(group, kernels.slopes(waves) if slope else kernels(waves), strict=True)
 
     def _phases(self, parameters: Tensor) -> Tensor:
@@ -371,16 +383,3 @@ class Focus(torch.nn.Module):
     @property
     def _terms(self) -> int:
         return max(samples.terms for samples in self._samples)
-
-
-def _each(amplitude: Tensor, factors: Tensor) -> Tensor:
-    """Every amplitude (..., 2, components, J) times every factor (..., factors, J): (..., 2, channels, J)."""
-    return (amplitude[..., None, :] * factors[..., None, None, :, :]).flatten(-3, -2)
-
-
-def _turned(amplitude: Tensor, phase: Tensor) -> Tensor:
-    """exp(i phase) x amplitude, (..., 2, components, J), for phases (..., J)."""
-    cosine, sine = phase.cos()[..., None, :], phase.sin()[..., None, :]
-    real, imag = amplitude.unbind(-3)
-    turned = torch.addcmul(cosine * real, sine, imag, value=-1), torch.addcmul(cosine * imag, sine, real)
-    return torch.stack(turned, dim=-3)

@@ -44,6 +44,8 @@ class Nuisances(Spec):
     """Loss of ellipticity of the polarization."""
     blur_nm: Annotated[float, Field(ge=0), zero_or(LEAST), or_infinite(1e4)] = 30.0
     """Of a Gaussian blur, as from vibration: its own standard deviation along each axis."""
+    bead_diameter_nm: Annotated[float, Field(ge=0, le=1e5), zero_or(LEAST)] = 0.0
+    """Of the bead's diameter. A larger bead looks much as a blur does: with both unknown, neither is told well."""
     pixel_error: Annotated[float, Field(ge=0), zero_or(LEAST), or_infinite(10)] = 0.015
     """Of the pixel size along x and y, as a fraction."""
     z_scale: Annotated[float, Field(ge=0), zero_or(LEAST), or_infinite(10)] = 0.3

@@ -21,7 +21,7 @@ from stedalign.imaging.forward_spec import ForwardSpec
 from stedalign.imaging.images import View
 from stedalign.imaging.parameter_layout import ParameterLayout
 from stedalign.optics.objective import Objective
-from stedalign.optics.parameters import BLUR, PINHOLE, PIXEL_ERRORS
+from stedalign.optics.parameters import BEAD, BLUR, PINHOLE, PIXEL_ERRORS
 from stedalign.optics.resolution import bandwidth
 from stedalign.optics.targets import AXES
 
@@ -83,7 +83,7 @@ class Pinhole(torch.nn.Module):
         """``reach`` is how far each free parameter may deviate from its nominal value."""
         super().__init__()
         self.layout, self.parts, self.view = layout, len(view.parts), view
-        self.ball_nm2 = (spec.bead.diameter_nm / 2) ** 2 / 5
+        self.diameter_nm = spec.bead.diameter_nm
         wavelength = spec.beam.wavelength_nm
         half = [BESIDE * wavelength] * 3
         for index, grid in enumerate(view.targets()):
@@ -132,12 +132,13 @@ class Pinhole(torch.nn.Module):
             left[:, part] = _weighed(efficiency, light[:, part], gradients, pixels)
             given = slopes[:, :, part]
             place[:, : given.shape[1]] = _weighed(efficiency, given, _gradients(given, pixels), pixels)
-            for column in layout.columns([BLUR]):
-                place[:, column] += sum(efficiency[axis] * gradient for axis, gradient in gradients.items())
+            for column, share in self._widening(parameters):
+                wider = sum((efficiency[axis] * gradient for axis, gradient in gradients.items()), 0 * light[:, part])
                 for axis in range(3):
                     factors = [*pixels.factors[:axis], pixels.spread[axis], *pixels.factors[axis + 1 :]]
-                    wider = _efficiency(core, pixels._replace(factors=factors))
-                    place[:, column] += _weighed(wider, light[:, part], gradients, pixels)
+                    spread = _efficiency(core, pixels._replace(factors=factors))
+                    wider = wider + _weighed(spread, light[:, part], gradients, pixels)
+                place[:, column] += share * wider
             for axis in range(3):
                 moved = _weighed(_efficiency(core, pixels, axis), light[:, part], gradients, pixels)
                 place[:, layout.shift.start + axis] -= moved
@@ -165,10 +166,11 @@ class Pinhole(torch.nn.Module):
 
     def _pixels(self, parameters: Tensor, part: int, binning: int) -> _Pixels:
         places, factors, spread, variances = [], [], [], {}
-        blur = self.layout.columns([BLUR])
+        blur, bead_nm = self.layout.columns([BLUR]), self._bead_nm(parameters)
+        smeared = bool(blur) or bool(self.layout.columns([BEAD])) or self.diameter_nm > 0
         for axis in range(3):
             place = self.get_buffer(f"place{part}{axis}").to(self.series)
-            variance = self.ball_nm2 + parameters[:, blur].sum(1, keepdim=True)
+            variance = (bead_nm / 2) ** 2 / 5 + parameters[:, blur].sum(1, keepdim=True)
             if len(place) > 1:
                 place = place.unflatten(0, (-1, binning)).mean(1)
                 # Of the places in a pixel that holds ``binning`` points, or as many intervals.
@@ -176,13 +178,22 @@ class Pinhole(torch.nn.Module):
                 over = pixel**2 * (binning**2 - (not self.view.integrate)) / 12
                 variance = variance + over
                 # A point that nothing smears takes no slopes, and one pixel has none.
-                if len(place) > 1 and (blur or self.ball_nm2 + over > 0):
+                if len(place) > 1 and (smeared or over > 0):
                     variances[axis] = variance
             along = self._along(parameters, place, part, axis)
             places.append(place)
             spread.append([further / 2 for further in along[2:]])
             factors.append([one + variance[..., None] * more for one, more in zip(along, spread[-1], strict=False)])
         return _Pixels(places, factors, spread, variances)
+
+    def _bead_nm(self, parameters: Tensor) -> Tensor:
+        """The bead's diameter, (B, 1)."""
+        return (self.diameter_nm + parameters[:, self.layout.columns([BEAD])].sum(1, keepdim=True)).clamp_min(0)
+
+    def _widening(self, parameters: Tensor) -> list[tuple[int, Tensor | float]]:
+        """The columns that change the variance, each with the variance for one unit of it, (B, 1)."""
+        beads = [(column, self._bead_nm(parameters) / 10) for column in self.layout.columns([BEAD])]
+        return [*((column, 1.0) for column in self.layout.columns([BLUR])), *beads]
 
     def _along(self, parameters: Tensor, place: Tensor, part: int, axis: int) -> list[Tensor]:
         """Polynomials (B, pixels, terms) along an axis, and their slopes of the orders 1 to 4."""

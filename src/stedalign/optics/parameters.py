@@ -147,7 +147,7 @@ MASK_OFFSETS = "mask_offset_x", "mask_offset_y"
 HALVES_OFFSETS, HALVES_TILTS = ("halves_offset_x", "halves_offset_y"), ("halves_tilt_x", "halves_tilt_y")
 FILL_CENTERS = "fill_center_x", "fill_center_y"
 LEAKS = "leak_real", "leak_imaginary"
-TAPER, BLUR, EZ_WEIGHT = "taper", "blur_nm2", "ez_weight"
+TAPER, BLUR, BEAD, EZ_WEIGHT = "taper", "blur_nm2", "bead_larger_nm", "ez_weight"
 LAYER, PINHOLE = "index_layer_nm", "inverse_pinhole_cubed"
 PIXEL_ERRORS = "pixel_error_x", "pixel_error_y", "pixel_error_z"
 SHIFTS = "shift_x", "shift_y", "shift_z"
@@ -172,6 +172,16 @@ _ROWS = (
         lowest=0.0,
         setting="blur_nm",
         deviation=_square,
+    ),
+    # It acts much as a blur does: the variance of a ball is a fifth of its squared radius.
+    Parameter(
+        BEAD,
+        "nm",
+        "how much larger the bead's diameter is than the setup says",
+        "image",
+        limit=200.0,
+        plausible=60.0,
+        setting="bead_diameter_nm",
     ),
     *(
         Parameter(

@@ -52,6 +52,8 @@ class SimulationSpec(Spec):
     """Largest loss of ellipticity of circular light, at any azimuth: the arc tangent of the polarization's leak."""
     blur_nm: float = Field(default=40.0, ge=0, le=100)
     """Standard deviation along each axis of the strongest blur."""
+    bead_diameter_nm: float = Field(default=0.0, ge=0, le=60)
+    """Half-range of the bead's diameter around the setup's."""
     pixel_error: float = Field(default=0.05, ge=0, le=0.2)
     """Half-range of the error of the pixel size along x and y, as a fraction."""
     z_scale: float = Field(default=0.05, ge=0, le=0.4)
