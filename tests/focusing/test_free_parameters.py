@@ -9,6 +9,7 @@ from stedalign.focusing.focus import Focus
 from stedalign.imaging.nuisances import Nuisances
 from stedalign.optics.beam import Beam, Overlay
 from stedalign.optics.detection import Detection
+from stedalign.optics.deviations import check_free
 from stedalign.optics.objective import Objective
 from stedalign.optics.parameters import (
     BEAM_PARAMETERS,
@@ -16,7 +17,6 @@ from stedalign.optics.parameters import (
     IMAGE_PARAMETERS,
     PARAMETERS,
     PINHOLE,
-    check_free,
     free_deviations,
     nominal,
 )

@@ -14,8 +14,9 @@ from stedalign.imaging.forward_spec import ForwardSpec
 from stedalign.imaging.images import Sampling
 from stedalign.imaging.nuisances import Nuisances
 from stedalign.optics.beam import Beam
+from stedalign.optics.deviations import check_free, within_room
 from stedalign.optics.objective import Objective
-from stedalign.optics.parameters import HALVES_OFFSETS, HALVES_TILTS, check_free, within_room
+from stedalign.optics.parameters import HALVES_OFFSETS, HALVES_TILTS
 from stedalign.optics.patterns import Flat, Vortex
 from stedalign.optics.polarization import Polarization
 from stedalign.optics.targets import section

@@ -17,7 +17,7 @@ from stedalign.imaging.nuisances import Nuisances, Prior
 from stedalign.optics.beam import Beam
 from stedalign.optics.detection import Detection
 from stedalign.optics.objective import Objective
-from stedalign.optics.parameters import BEAD, BLUR, LAYER, PINHOLE, PIXEL_ERRORS
+from stedalign.optics.parameters import BEAD, BLUR, LAYER, PINHOLE, PIXEL_ERRORS, SHEARS
 from stedalign.optics.patterns import Flat
 from stedalign.optics.wavefront import ModeSet, Wavefront
 
@@ -131,10 +131,11 @@ VIEWS = {
 
 
 @pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
-@pytest.mark.parametrize("binning", [1, 2])
-def test_derivatives_behind_a_pinhole_are_those_of_finite_differences(view: View, binning: int) -> None:
+@pytest.mark.parametrize(("binning", "leaning"), [(1, False), (2, False), (2, True)])
+def test_derivatives_behind_a_pinhole_are_those_of_finite_differences(view: View, binning: int, leaning: bool) -> None:
     free = {PINHOLE: 8.0, LAYER: 300.0, BLUR: 900.0, BEAD: 60.0}
     free |= {name: 0.05 for name in PIXEL_ERRORS if name[-1] in view.axes}
+    free |= dict.fromkeys(SHEARS, 0.05) if "z" in view.axes and leaning else {}
     made = model(view=view, free=free, drifting=len(view.parts) > 1, binning=binning, tolerance=1e-2)
     layout = made.layout
     row = 0.5 + 0.5 * torch.arange(2.0 * len(layout), dtype=torch.float64).reshape(2, -1).cos()
@@ -142,6 +143,7 @@ def test_derivatives_behind_a_pinhole_are_those_of_finite_differences(view: View
     row[:, layout.shift] *= 80
     row[:, layout.drift] *= 20
     row[:, layout.columns(PIXEL_ERRORS)] *= 0.05
+    row[:, layout.columns(SHEARS)] *= 0.04
     row[:, layout.columns([LAYER])] = 200.0
     row[:, layout.columns([BLUR])] = 300.0
     row[:, layout.columns([BEAD])] = torch.tensor([[30.0], [45.0]], dtype=torch.float64)
@@ -153,6 +155,19 @@ def test_derivatives_behind_a_pinhole_are_those_of_finite_differences(view: View
         step[:, column] = 1e-5 * max(1e-2, float(row[:, column].abs().max()))
         slope = (made(row + step) - made(row - step)).flatten(2) / (2 * step[0, column])
         assert float((derivatives[:, column] - slope).norm()) < 1e-5 * float(slope.norm()), name
+
+
+def test_a_scan_that_leans_is_seen_through_the_pinhole_where_it_is() -> None:
+    airy, lean = 1.0, (0.05, -0.04)
+    made = model(airy, free=dict.fromkeys(SHEARS, 0.05))
+    row = focus_row(made, **dict(zip(SHEARS, lean, strict=True)))
+    found = made.intensity(row)[0].numpy() / float(made.focus.scale)
+    for target, section in zip(SAMPLING.targets(), found, strict=True):
+        places = target.points_nm.copy()
+        places[:, :2] -= np.outer(target.points_nm[:, 2], lean)
+        where = places - row[0, made.layout.shift].numpy()
+        light = dense_intensity(Objective(), Beam(), [Wavefront(MODES, WAVES)], where, 60, 100)[0]
+        assert distance(section.ravel(), light * dense_efficiency(airy, where)) < 1e-3
 
 
 def test_an_open_pinhole_changes_nothing() -> None:

@@ -25,9 +25,11 @@ from stedalign.focusing.field_kernels import FieldKernels, each, turned_by
 from stedalign.focusing.index_layer import layer_phase
 from stedalign.focusing.node_plan import SHARE, plan_waves
 from stedalign.focusing.pupil_quadrature import Pupil, beam_power
+from stedalign.focusing.sheared_samples import ShearedSamples, samples_of
 from stedalign.focusing.target_samples import TargetSamples
 from stedalign.focusing.wave_grid import WaveGrid
 from stedalign.optics.beam import Beam
+from stedalign.optics.deviations import check_free
 from stedalign.optics.objective import Objective
 from stedalign.optics.parameters import (
     BEAD,
@@ -36,8 +38,8 @@ from stedalign.optics.parameters import (
     EZ_WEIGHT,
     LAYER,
     PIXEL_ERRORS,
+    SHEARS,
     SHIFTS,
-    check_free,
     nominal,
 )
 from stedalign.optics.targets import Target
@@ -45,7 +47,7 @@ from stedalign.optics.wavefront import ModeSet
 
 Floats = NDArray[np.float64]
 
-SMEARS = {BLUR, BEAD}
+SMEARS = BLUR, BEAD
 """What is told by ``Blur``."""
 NUMBERS_AT_ONCE = 1_000_000
 """Numbers of one kind that are computed together: fewer keep two cores waiting for each other, more leave the cache."""
@@ -115,9 +117,9 @@ class Focus(torch.nn.Module):
         self.register_buffer("beads", torch.from_numpy(coherent_factors(k, area, bead_diameter_nm, tolerance)))
         self._scale_to_the_crest()
         self.blur: Blur | None = None
-        if SMEARS & self.reach.keys():
-            smears = self.reach.get(BLUR, 0.0), self.reach.get(BEAD, 0.0)
-            self.blur = Blur(k, area, bead_diameter_nm, tolerance, *smears)
+        if any(name in self.reach for name in SMEARS):
+            largest = [self.reach.get(name, 0.0) for name in SMEARS]
+            self.blur = Blur(k, area, bead_diameter_nm, tolerance, *largest)
 
     @property
     def _beam_reach(self) -> dict[str, float]:
@@ -125,9 +127,9 @@ class Focus(torch.nn.Module):
         return {name: most for name, most in self.reach.items() if name in BEAM_PARAMETERS}
 
     def _sampled(self, targets: Sequence[Target], tolerance: float) -> torch.nn.ModuleList:
-        errors = [self.reach.get(name, 0.0) for name in PIXEL_ERRORS]
+        errors, shears = ([self.reach.get(name, 0.0) for name in names] for names in (PIXEL_ERRORS, SHEARS))
         return torch.nn.ModuleList(
-            TargetSamples(target, self.objective, self.beam.wavelength_nm, tolerance, errors) for target in targets
+            samples_of(target, self.objective, self.beam.wavelength_nm, tolerance, errors, shears) for target in targets
         )
 
     def _lit_pupil(self) -> Pupil:
@@ -285,10 +287,11 @@ class Focus(torch.nn.Module):
         if EZ_WEIGHT in self.reach:
             amplitude = self._weighed(amplitude, self._ez_amplitude(free))
         if self.blur is not None:
-            factors = self.blur(*self._smears(free)).to(self.basis)
-        turned, errors = turned_by(amplitude[:, None], self._phases(parameters)), self._errors(free)
+            factors = self.blur(*self._given(free, SMEARS).unbind(1)).to(self.basis)
+        turned = turned_by(amplitude[:, None], self._phases(parameters))
+        seen = self._errors(free), binning, self._shears(free)
         return [
-            samples.pixels(intensity, samples.interpolations(errors, binning), None if out is None else out[index])
+            samples.pixels(intensity, samples.interpolations(*seen), None if out is None else out[index])
             for index, (samples, intensity) in enumerate(self._at_samples(turned, factors))
         ]
 
@@ -304,16 +307,16 @@ class Focus(torch.nn.Module):
             along = amplitudes[:, :1] * (self.along_z[:, None] / (2 * weight))
             amplitudes = torch.cat([self._weighed(amplitudes, weight), along], dim=1)
         if self.blur is not None:
-            smears = self._smears(free)
-            along_each = zip((BLUR, BEAD), self.blur.slopes(*smears), strict=True)
+            smears = self._given(free, SMEARS).unbind(1)
+            along_each = zip(SMEARS, self.blur.slopes(*smears), strict=True)
             changes = torch.stack([change for name, change in along_each if name in self.free], dim=1).to(self.basis)
             factors = self.blur(*smears).to(self.basis)[:, None].expand(-1, amplitudes.shape[1], -1, -1)
             factors = torch.cat([factors, changes], dim=1)
             amplitudes = torch.cat([amplitudes, amplitudes[:, :1].expand(-1, changes.shape[1], -1, -1, -1)], dim=1)
         turned = turned_by(amplitudes[:, None], self._phases(parameters)[:, :, None])
-        errors = self._errors(free, slope=True)
+        errors, shears = self._errors(free, slope=True), self._shears(free)
         for index, (samples, along) in enumerate(self._at_samples(turned, factors, slope=True)):
-            place, both = derivatives[index], samples.interpolations(errors, binning)
+            place, both = derivatives[index], samples.interpolations(errors, binning, shears)
             matrices = [matrix[: len(free)] for matrix in both]
             rows = samples.pixels(along.flatten(0, 1), matrices).unflatten(0, along.shape[:2])
             torch.div(rows[:, 0], 2, out=values[index])
@@ -322,15 +325,24 @@ class Focus(torch.nn.Module):
                 drift = slice(len(SHIFTS) * index, len(SHIFTS) * (index + 1))
                 place[:, self._shifts.stop :][:, drift] = place[:, self._shifts]
             for number, axis in enumerate(samples.axes):
-                if axis in errors:
+                if axis in errors and axis in samples.pixel_axes:
                     changed = [*matrices[:number], both[number][len(free) :], *matrices[number + 1 :]]
                     column = self.steering + self.free.index(PIXEL_ERRORS[axis])
                     place[:, column] = samples.pixels(along[:, 0] / 2, changed)
+            for axis, name in enumerate(SHEARS):
+                if name in self.free and isinstance(samples, ShearedSamples):
+                    leaning = [matrix[: len(free)] for matrix in samples.interpolations(errors, binning, shears, axis)]
+                    column = self.steering + self.free.index(name)
+                    place[:, column] = samples.pixels(along[:, 0] / 2, leaning) / self.reach[name]
 
-    def _smears(self, free: Tensor) -> list[Tensor]:
-        """The variance of the blur and how much larger the bead is, (B,) each."""
-        nothing = torch.zeros_like(free[:, 0])
-        return [free[:, self.free.index(name)] if name in self.free else nothing for name in (BLUR, BEAD)]
+    def _given(self, free: Tensor, names: Sequence[str]) -> Tensor:
+        """The values (B, names) of these parameters, 0 where they are not free."""
+        nothing = free.new_zeros(len(free))
+        return torch.stack([free[:, self.free.index(name)] if name in self.free else nothing for name in names], 1)
+
+    def _shears(self, free: Tensor) -> Tensor:
+        """The shears along x and y over their largest values, (B, 2)."""
+        return self._given(free, SHEARS) / torch.tensor([self.reach.get(name, 1.0) for name in SHEARS]).to(free)
 
     def _ez_amplitude(self, free: Tensor) -> Tensor:
         """What the detection leaves of the amplitude of Ez, (B, 1, 1, 1)."""

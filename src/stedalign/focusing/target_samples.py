@@ -42,7 +42,7 @@ class TargetSamples(torch.nn.Module):
         Raises ``InputError`` where there are such and the target is no grid along x, y, z through the nominal focus.
         """
         super().__init__()
-        lines = _lines_through_the_focus(target)
+        lines = lines_through_the_focus(target)
         self.mirrored = lines is not None
         """Whether ``points`` stand for all their mirror images."""
         self.size = int(np.prod(target.shape))
@@ -51,6 +51,8 @@ class TargetSamples(torch.nn.Module):
         """Pixels along each axis of the grid."""
         self.axes: list[int] = []
         """The mirrored axes (0 = x, 1 = y, 2 = z) in the order of the grid's."""
+        self.pixel_axes: list[int] = []
+        """Those of them that the target has pixels along."""
         self.counts: list[int] = []
         """Samples along each axis of the grid."""
         if any(pixel_errors) and lines is None:
@@ -72,6 +74,7 @@ class TargetSamples(torch.nn.Module):
             self.counts.append(matrix.shape[-1])
             self.sides.append(len(line.positions_nm))
             self.register_buffer(f"interpolate{index}", torch.from_numpy(np.ascontiguousarray(matrix)))
+        self.pixel_axes = list(self.axes)
         self.points = lattice(np.zeros(3) if self.mirrored else target.center_nm, placed)
         """Places (P, 3) in nm of the field."""
 
@@ -101,13 +104,16 @@ class TargetSamples(torch.nn.Module):
         return max((len(matrix) for matrix in self._series if matrix.ndim == 3), default=0)
 
     def interpolations(
-        self, errors: Mapping[int, Float[Tensor, "images terms"]], binning: int = 1
+        self,
+        errors: Mapping[int, Float[Tensor, "images terms"]],
+        binning: int = 1,
+        shears: Float[Tensor, "sheared 2"] | None = None,
     ) -> list[Float[Tensor, "_ _ _"]]:
         """For each axis of the grid the matrices (1 or B, pixels, samples) from samples to pixels.
 
         ``errors`` has for x (0), y (1) and z (2), where the target was built for errors of the pixel size along it, the
         polynomials (B, terms) in the error over its largest value, or their slopes for those of the matrices. A binned
-        pixel is the mean of ``binning`` along each axis.
+        pixel is the mean of ``binning`` along each axis. No ``shears`` move these pixels.
         """
         interpolations = []
         for index, matrix in enumerate(self._series):
@@ -157,7 +163,7 @@ class TargetSamples(torch.nn.Module):
         return [self.get_buffer(f"interpolate{index}") for index in range(len(self.counts))]
 
 
-def _lines_through_the_focus(target: Target) -> tuple[Line, ...] | None:
+def lines_through_the_focus(target: Target) -> tuple[Line, ...] | None:
     """The axes of a grid along x, y, z that pass through the focus on both sides, as positive axes; else None."""
     if isinstance(target, Points):
         return None

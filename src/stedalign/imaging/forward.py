@@ -19,7 +19,8 @@ from stedalign.imaging.parameter_layout import ParameterLayout
 from stedalign.imaging.pinhole import Pinhole
 from stedalign.imaging.planes import Planes
 from stedalign.optics.detection import OPEN
-from stedalign.optics.parameters import DETECTION_PARAMETERS, check_deviation
+from stedalign.optics.deviations import check_deviation
+from stedalign.optics.parameters import DETECTION_PARAMETERS
 from stedalign.optics.wavefront import ModeSet
 
 

@@ -13,7 +13,8 @@ from torch import Tensor
 from stedalign.imaging.forward import ForwardModel
 from stedalign.optics.beam import Beam
 from stedalign.optics.detection import OPEN, Detection
-from stedalign.optics.parameters import PARAMETERS, free_deviations, within_room
+from stedalign.optics.deviations import within_room
+from stedalign.optics.parameters import PARAMETERS, free_deviations
 from stedalign.spec import Spec, or_infinite, zero_or
 
 SIGMAS = 3.0
@@ -51,6 +52,8 @@ class Nuisances(Spec):
     z_scale: Annotated[float, Field(ge=0), zero_or(LEAST), or_infinite(10)] = 0.3
     """Of the pixel size along z, as a fraction: steps of z are rarely what they are said to be, for piezos creep and
     the refraction at a mismatched sample shortens them (Hell et al. 1993)."""
+    shear: Annotated[float, Field(ge=0, le=10), zero_or(LEAST)] = 0.0
+    """Of the image's displacement along x and along y for each nm of z, where the scan's z axis leans: say 0.02."""
     ez_weight: Annotated[float, Field(ge=0), zero_or(LEAST), or_infinite(100)] = 0.0
     """Of how strongly the detection weighs abs(Ez)^2, 1 in the setup: an objective sees little of a bead's dipole
     along its axis."""
@@ -64,9 +67,9 @@ class Nuisances(Spec):
     halves_tilt: Annotated[float, Field(ge=0, le=10), zero_or(LEAST)] = 0.0
     """Of the tilt along each axis of light polarized along x, whose opposite light along y has, in waves at the pupil's
     edge: where the two come from two halves of a panel, say 0.05."""
-    plane_flux: float = Field(0.0, ge=0, le=0.5)
+    plane_flux: Annotated[float, Field(ge=0, le=0.5), zero_or(LEAST)] = 0.0
     """Of the light of each plane of a volume that is scanned plane by plane, as a fraction."""
-    plane_wobble_nm: float = Field(0.0, ge=0, le=100)
+    plane_wobble_nm: Annotated[float, Field(ge=0, le=100), zero_or(LEAST)] = 0.0
     """Of the displacement of each plane of such a volume along x and y."""
 
     def sigmas(self, beam: Beam, axes: str = "xyz", detection: Detection = OPEN) -> dict[str, float]:

@@ -21,7 +21,7 @@ from stedalign.imaging.forward_spec import ForwardSpec
 from stedalign.imaging.images import View
 from stedalign.imaging.parameter_layout import ParameterLayout
 from stedalign.optics.objective import Objective
-from stedalign.optics.parameters import BEAD, BLUR, PINHOLE, PIXEL_ERRORS
+from stedalign.optics.parameters import BEAD, BLUR, PINHOLE, PIXEL_ERRORS, SHEARS
 from stedalign.optics.resolution import bandwidth
 from stedalign.optics.targets import AXES
 
@@ -50,7 +50,7 @@ class _Pixels(NamedTuple):
     """Their places in nm before they are moved, (pixels,); one at 0 along an axis that the part does not resolve."""
     factors: list[list[Tensor]]
     """Means of polynomials (B, pixels, terms) of the places where the focus sees them, and their first and second
-    slopes."""
+    slopes; of x and y (B, rows, pixels, terms) where each row along z sees others."""
     spread: list[list[Tensor]]
     """Their derivatives in the variance."""
     variances: dict[int, Tensor]
@@ -60,6 +60,11 @@ class _Pixels(NamedTuple):
     def shape(self) -> list[int]:
         """Along z, y, x."""
         return [len(place) for place in reversed(self.places)]
+
+    def along(self, axis: int) -> Tensor:
+        """The place of each pixel along an axis, (pixels,)."""
+        sides = [-1 if side == 2 - axis else 1 for side in range(3)]
+        return self.places[axis].reshape(sides).expand(self.shape).flatten()
 
 
 class Pinhole(torch.nn.Module):
@@ -145,9 +150,9 @@ class Pinhole(torch.nn.Module):
                 if layout.drifting:
                     place[:, layout.drift.start + 3 * part + axis] -= moved
                 for column in layout.columns([PIXEL_ERRORS[axis]]):
-                    sides = [-1 if side == 2 - axis else 1 for side in range(3)]
-                    stretch = pixels.places[axis].reshape(sides).expand(pixels.shape).flatten()
-                    place[:, column] += moved * stretch
+                    place[:, column] += moved * pixels.along(axis)
+                for column in layout.columns(SHEARS[axis : axis + 1]):
+                    place[:, column] -= moved * pixels.along(2)
             for column in layout.columns([PINHOLE]):
                 place[:, column] = _weighed(_efficiency(narrower, pixels), light[:, part], gradients, pixels)
         return left, derivatives
@@ -180,10 +185,11 @@ class Pinhole(torch.nn.Module):
                 # A point that nothing smears takes no slopes, and one pixel has none.
                 if len(place) > 1 and (smeared or over > 0):
                     variances[axis] = variance
-            along = self._along(parameters, place, part, axis)
+            along = self._along(parameters, place, part, axis, binning)
             places.append(place)
             spread.append([further / 2 for further in along[2:]])
-            factors.append([one + variance[..., None] * more for one, more in zip(along, spread[-1], strict=False)])
+            of_image = variance.reshape(-1, *[1] * (along[0].ndim - 1))
+            factors.append([one + of_image * more for one, more in zip(along, spread[-1], strict=False)])
         return _Pixels(places, factors, spread, variances)
 
     def _bead_nm(self, parameters: Tensor) -> Tensor:
@@ -195,14 +201,22 @@ class Pinhole(torch.nn.Module):
         beads = [(column, self._bead_nm(parameters) / 10) for column in self.layout.columns([BEAD])]
         return [*((column, 1.0) for column in self.layout.columns([BLUR])), *beads]
 
-    def _along(self, parameters: Tensor, place: Tensor, part: int, axis: int) -> list[Tensor]:
-        """Polynomials (B, pixels, terms) along an axis, and their slopes of the orders 1 to 4."""
+    def _along(self, parameters: Tensor, place: Tensor, part: int, axis: int, binning: int) -> list[Tensor]:
+        """Polynomials (B, pixels, terms) along an axis, and their slopes of the orders 1 to 4.
+
+        Where a shear is free (B, rows, pixels, terms) along x and y.
+        """
         layout = self.layout
         seen = place - parameters[:, layout.shift][:, axis, None]
         if layout.drifting:
             seen = seen - parameters[:, layout.drift][:, 3 * part + axis, None]
         for column in layout.columns([PIXEL_ERRORS[axis]]):
             seen = seen + place * parameters[:, column, None]
+        rows = self.get_buffer(f"place{part}2").to(place)
+        if axis < 2 and layout.columns(SHEARS) and len(rows) > 1:
+            rows = rows.unflatten(0, (-1, binning)).mean(1)
+            shear = parameters[:, layout.columns(SHEARS[axis : axis + 1])].sum(1)
+            seen = seen[:, None] - shear[:, None, None] * rows[:, None]
         half, count = self.extent_nm[axis], self.series.shape[1 + axis]
         inside = ((seen.abs() < half) / half)[..., None]
         # The efficiency is even in x and y.
@@ -223,7 +237,14 @@ def _efficiency(core: Tensor, pixels: _Pixels, along: int | None = None) -> dict
 
 
 def _product(core: Tensor, factors: Sequence[Tensor]) -> Tensor:
-    """The sum (B, pixels) of coefficients (1 or B, x, y, z) times polynomials (B, pixels, terms) along each axis."""
+    """The sum (B, pixels) of coefficients (1 or B, x, y, z) times polynomials (B, pixels, terms) along each axis.
+
+    Of x and y (B, rows, pixels, terms) where each row along z has its own.
+    """
+    if factors[0].ndim == 4:
+        core = torch.einsum("bxyz,bnz->bxyn", core, factors[2])
+        core = torch.einsum("bxyn,bnkx->bkyn", core, factors[0])
+        return torch.einsum("bkyn,bnly->bnlk", core, factors[1]).flatten(1)
     maps = "bxyz,bnx->bnyz", "bxyz,bny->bxnz", "bxyz,bnz->bxyn"
     # Axes that a part does not resolve first, which leaves the least to do.
     for axis in sorted(range(3), key=lambda axis: factors[axis].shape[1]):

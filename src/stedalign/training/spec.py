@@ -58,6 +58,8 @@ class SimulationSpec(Spec):
     """Half-range of the error of the pixel size along x and y, as a fraction."""
     z_scale: float = Field(default=0.05, ge=0, le=0.4)
     """Half-range of the error of the pixel size along z, as a fraction."""
+    shear: float = Field(default=0.0, ge=0, le=0.2)
+    """Half-range of the image's displacement along x and along y for each nm of z."""
     ez_weight: float = Field(default=0.0, ge=0, le=1)
     """Half-range of how strongly the detection weighs abs(Ez)^2, around 1."""
     index_layer_nm: float = Field(default=0.0, ge=0, le=2000)
