@@ -21,6 +21,8 @@ from stedalign.optics.wavefront import ModeSet
 from stedalign.optics.zernike import Mode
 
 HIGHER_MODES = "higher modes"
+HALVES = "polarization halves"
+"""What is free only where a setup asks for it, and then told, for it can stand in for what no model knows."""
 HIGHER_ORDERS = 5, 6, 7, 8
 HIGHER_WAVES = 0.006
 """Standard deviation of each higher mode where an image needs them."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stedalign.estimation.bound import BLIND_WAVES
-from stedalign.estimation.effects import HIGHER_MODES
+from stedalign.estimation.effects import HALVES, HIGHER_MODES
 from stedalign.estimation.expected import Expected, of_observed
 from stedalign.estimation.explain import Explanation
 from stedalign.estimation.fit import FitResult
@@ -25,6 +25,7 @@ from stedalign.imaging.images import Image, Volume
 from stedalign.imaging.metrics import correlation, crest_uniformity, null_ratio
 from stedalign.imaging.parameter_layout import ParameterLayout
 from stedalign.imaging.photon_transfer import Reading
+from stedalign.optics.parameters import HALVES_OFFSETS, HALVES_TILTS
 from stedalign.optics.wavefront import ModeSet, Wavefront
 from stedalign.optics.zernike import Mode
 
@@ -54,7 +55,8 @@ class Estimate:
     nuisances: dict[str, tuple[float, float]]
     """What else was found, with its standard deviation: the free parameters of ``Focus`` by name."""
     effects: tuple[str, ...]
-    """What beside the usual nuisances the image needs, as sections that were left out told."""
+    """What beside the usual nuisances the image needs, as sections that were left out told, and the halves of the light
+    where the setup asks for them."""
     reading: Reading
     """How the image's counts became photons."""
     flaws: tuple[str, ...]
@@ -202,6 +204,7 @@ def tell(
     beyond = _sigmas(explanation.misfit_covariance + explanation.spread)
     sigma = np.hypot(noise, beyond)
     wavefront = Wavefront(modes, tuple(parameters[estimated].tolist()))
+    halved = bool(layout.columns([*HALVES_OFFSETS, *HALVES_TILTS]))
     seen = _seen(explanation, recording.observed)
     expected = reading.counts(_photons(model, parameters, seen))
     x, y, z = parameters[layout.shift].tolist()
@@ -224,7 +227,7 @@ def tell(
         photons=tuple(parameters[layout.scale].tolist()),
         background=tuple(parameters[layout.background].tolist()),
         nuisances=free | further,
-        effects=explanation.effects,
+        effects=(*explanation.effects, *([HALVES] if halved else [])),
         reading=reading,
         flaws=recording.flaws.messages,
         reduced_chi2=misfit.reduced_chi2,

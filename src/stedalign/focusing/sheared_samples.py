@@ -89,7 +89,7 @@ class ShearedSamples(TargetSamples):
         binning: int = 1,
         shears: Float[Tensor, "sheared 2"] | None = None,
         along: int | None = None,
-    ) -> list[Tensor]:
+    ) -> list[Float[Tensor, "..."]]:
         """The matrix along z (1 or B, rows, samples), those along y and x (B, rows, pixels, samples), and the binning.
 
         ``shears`` (B, 2) are those along x and y over their largest values, 0 without them. With ``along`` x (0) or y
@@ -117,7 +117,7 @@ class ShearedSamples(TargetSamples):
     def pixels(
         self,
         intensity: Float[Tensor, "rows mirrored samples"],
-        matrices: Sequence[Tensor],
+        matrices: Sequence[Float[Tensor, "..."]],
         out: Float[Tensor, "rows pixels"] | None = None,
     ) -> Float[Tensor, "rows pixels"]:
         z, y, x, added = matrices
