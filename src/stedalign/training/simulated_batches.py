@@ -19,6 +19,7 @@ from stedalign.imaging.forward import ForwardModel
 from stedalign.imaging.forward_spec import ForwardSpec
 from stedalign.imaging.images import PLANES, VOLUME, Sampling, View, normalize
 from stedalign.networks.outputs import Outputs
+from stedalign.optics.deviations import within_room
 from stedalign.optics.parameters import BLUR, LEAKS, MASK_OFFSETS, PARAMETERS, SHIFTS, free_deviations
 from stedalign.training.batches import Batch
 from stedalign.training.spec import SimulationSpec
@@ -47,6 +48,7 @@ class SimulatedImages:
         sampling, modes = forward.sampling, spec.mode_set
         deviations = free_deviations(spec.model_dump(), forward.beam, detection=forward.detection)
         free = {name: min(most, PARAMETERS[name].largest(forward.beam)) for name, most in deviations.items()}
+        free = within_room(forward.beam, free)
         if outputs.mask_offset and not any(name in free for name in MASK_OFFSETS):
             raise InputError("this setup's mask has no offset to learn: choose a network that does not predict it")
         strength = STRENGTH_PER_PEAK_WAVES * spec.peak_waves
