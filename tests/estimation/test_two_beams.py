@@ -12,6 +12,8 @@ from stedalign.errors import InputError
 from stedalign.estimation.checks import ImageError
 from stedalign.estimation.estimator import Estimator
 from stedalign.estimation.two_beams import estimate_two_beams
+from stedalign.imaging.images import Volume
+from stedalign.imaging.nuisances import Nuisances
 from stedalign.optics.wavefront import Wavefront
 from stedalign.simulator.hidden import HiddenExcitation, HiddenWorld
 from stedalign.simulator.instrument import Instrument
@@ -121,3 +123,10 @@ def test_a_saturated_image_is_of_a_beam_that_is_named(estimators, images):
     clipped = replace(images[1], saturation=float(images[1].data.max()))
     with pytest.raises(ImageError, match="excitation beam: the image is saturated"):
         estimate_two_beams(*estimators, (images[0], clipped))
+
+
+def test_volumes_whose_planes_are_unsteady_are_refused():
+    volume = Volume(np.zeros((8, 8, 8)), (40.0, 40.0, 80.0))
+    unsteady = Estimator(SETUP.forward, SETUP.modes, nuisances=Nuisances(plane_flux=0.03))
+    with pytest.raises(InputError, match="set plane_flux and plane_wobble_nm to 0"):
+        estimate_two_beams(unsteady, unsteady, (volume, volume))

@@ -155,7 +155,7 @@ class Estimator:
         return [findings[index] for index in range(len(images))]
 
     def _begin(self, images: Sequence[Image]) -> list[Begun]:
-        unsteady = self.nuisances.plane_flux > 0 or self.nuisances.plane_wobble_nm > 0
+        unsteady = any(self.nuisances.unsteady)
         recordings = [record(image, self.spec, self.detector, unsteady=unsteady) for image in images]
         proposals: Sequence[Proposal | None] = [None] * len(images)
         if self.network is not None:

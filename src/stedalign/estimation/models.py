@@ -82,7 +82,7 @@ class Models:
             binning=self.binning,
             tolerance=TOLERANCE,
             strength_waves=strength_waves,
-            unsteady=(self.nuisances.plane_flux, self.nuisances.plane_wobble_nm),
+            unsteady=self.nuisances.unsteady,
         )
 
     @cached_property

@@ -32,7 +32,7 @@ from stedalign.estimation.observed import Observed
 from stedalign.estimation.overlay import Foci, Overlay, PlaceOfFocus
 from stedalign.focusing.focus import Focus
 from stedalign.imaging.forward import ForwardModel
-from stedalign.imaging.images import Image
+from stedalign.imaging.images import VOLUME, Image
 from stedalign.imaging.nuisances import Prior
 from stedalign.imaging.parameter_layout import ParameterLayout
 from stedalign.optics.parameters import IMAGE_PARAMETERS, PARAMETERS
@@ -65,10 +65,14 @@ class TwoBeamEstimate:
 def estimate_two_beams(depletion: Estimator, excitation: Estimator, images: Sequence[Image]) -> TwoBeamEstimate:
     """Estimate both wavefronts and the overlay from ``images`` of one bead by either beam, in one scan.
 
-    Raises ``InputError`` where the two show other sections or pixels, or are exchanged, and ``ImageError``, which names
-    the beam, for a saturated or an empty image.
+    Raises ``InputError`` where the two show other sections or pixels, are exchanged, or where planes of volumes are to
+    have a light and a place of their own, and ``ImageError``, which names the beam, for a saturated or an empty image.
     """
     _check_alike(*images)
+    if images[0].view.parts == (VOLUME,) and any((*depletion.nuisances.unsteady, *excitation.nuisances.unsteady)):
+        raise InputError(
+            "both beams of volumes are estimated with steady planes: set plane_flux and plane_wobble_nm to 0"
+        )
     if depletion.spec.beam.pattern.has_zero and not excitation.spec.beam.pattern.has_zero:
         _check_order(*images)
     findings = [
@@ -264,6 +268,9 @@ class _Joint:
 
 class _BothBeams:
     """The expected counts of both images, all pixels as one part, for joint parameters."""
+
+    planes = None
+    """Planes with a light and a place of their own are refused."""
 
     def __init__(self, models: Sequence[ForwardModel], columns: Sequence[Tensor]) -> None:
         self.models, self.columns = models, columns

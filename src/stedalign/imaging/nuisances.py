@@ -72,6 +72,11 @@ class Nuisances(Spec):
     plane_wobble_nm: Annotated[float, Field(ge=0, le=100), zero_or(LEAST)] = 0.0
     """Of the displacement of each plane of such a volume along x and y."""
 
+    @property
+    def unsteady(self) -> tuple[float, float]:
+        """Light, as a fraction, and place in nm of each plane of a volume: what ``ForwardModel`` takes."""
+        return self.plane_flux, self.plane_wobble_nm
+
     def sigmas(self, beam: Beam, axes: str = "xyz", detection: Detection = OPEN) -> dict[str, float]:
         """The standard deviation of each free parameter of ``ForwardModel`` that is not known.
 
